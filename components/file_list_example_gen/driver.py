@@ -1,0 +1,40 @@
+"""Decides whether the images changed: the fingerprint covers every row, so the cache sees an image edited in place."""
+
+import os
+from collections.abc import Sequence
+
+from tfx.components.example_gen.driver import FileBasedDriver
+from tfx.components.example_gen.input_processor import FileBasedInputProcessor
+
+from components.file_list_example_gen import rows
+from components.file_list_example_gen.executor import list_path
+
+
+class ListInputProcessor(FileBasedInputProcessor):
+    """Resolves `{SPAN}` and `{VERSION}` in list names as TFX does, and fingerprints the rows of each list."""
+
+    def resolve_span_and_version(self):
+        """Returns (span, version); a list's plain name is taken literally, even with glob characters in it."""
+        if not any("{" in split.pattern for split in self._splits):
+            return 0, None
+        return super().resolve_span_and_version()
+
+    def get_input_fingerprint(self, span: int, version: int | None) -> str:
+        """Returns `SPLIT:rows:N,sha256:DIGEST` of every split.
+
+        Raises:
+          InputError: if a list is missing, empty or malformed, or an image is missing.
+        """
+        return ";".join(self._split_fingerprint(split, span, version) for split in self._splits)
+
+    def _split_fingerprint(self, split, span: int, version: int | None) -> str:
+        pattern = self.get_pattern_for_span_version(split.pattern, span, version)
+        return f"{split.name}:{rows.fingerprint(rows.read_rows(list_path(self._input_base_uri, pattern)))}"
+
+
+class ListDriver(FileBasedDriver):
+    """FileBasedDriver with our input processor."""
+
+    def get_input_processor(self, splits: Sequence, range_config=None, input_base_uri: str | None = None) -> ListInputProcessor:
+        """Returns the processor of these splits."""
+        return ListInputProcessor(input_base_uri or os.curdir, splits, range_config)

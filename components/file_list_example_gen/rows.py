@@ -1,0 +1,180 @@
+"""Reads list files: one image a row, `path` or `path,target`, and checks every row before hours are spent.
+
+Paths are absolute, or relative to the folder of the list; local, or on any Beam file system (`gs://...`).
+Standard library alone, so that a wrong list is told at once; Beam is imported only for a list that is not local.
+"""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trainer_module.errors import InputError
+
+SHOWN_PROBLEMS = 20
+
+
+class Target(Protocol):
+    """The part of a task that rows need; see trainer_module/tasks."""
+
+    has_target: bool
+
+    def problem(self, target: str) -> str:
+        """Returns what is wrong with a row's target, or ''."""
+
+    def features(self, target: str) -> dict[str, int | float | bytes]:
+        """Returns what the target becomes in a tf.Example."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a list: where it stands, the image and the target as written ('' if there is no target)."""
+
+    list_path: str
+    line: int
+    name: str
+    target: str
+
+    @property
+    def path(self) -> str:
+        """Where the image lies: a relative name is resolved against the list's folder."""
+        if is_remote(self.name) or self.name.startswith("/"):
+            return self.name
+        folder = self.list_path.rsplit("/", 1)[0] if "/" in self.list_path else "."
+        return f"{folder}/{self.name}"
+
+    @property
+    def image_id(self) -> int:
+        """A stable 63-bit id made from the name: splits and orders follow it, not the row's position or the folder."""
+        return int.from_bytes(hashlib.sha256(self.name.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bad row, told as `list:line: path: reason`."""
+
+    list_path: str
+    line: int
+    path: str
+    reason: str
+
+    def __str__(self):
+        return f"{self.list_path}:{self.line}: {self.path}: {self.reason}"
+
+
+def is_remote(path: str) -> bool:
+    """Tells whether a path belongs to a Beam file system other than the local one."""
+    return "://" in path
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns the content of a file on the local or any Beam file system."""
+    if not is_remote(path):
+        with open(path, "rb") as file:
+            return file.read()
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        return file.read()
+
+
+def read_rows(list_path: str) -> list[Row]:
+    """Parses a list file; a row with too many columns or an empty path is an error of its own.
+
+    Raises:
+      InputError: naming the list and every malformed row (the first 20 and a count), or that the list is missing or empty.
+    """
+    rows, problems = [], []
+    reader = csv.reader(_list_text(list_path).splitlines(), skipinitialspace=True, strict=True)
+    try:
+        for columns in reader:
+            cells = [cell.strip() for cell in columns]
+            if not any(cells):
+                continue
+            if len(cells) > 2 or not cells[0]:
+                reason = f"malformed row: expected `path` or `path,target`, received {len(cells)} columns {cells}"
+                problems.append(Problem(list_path, reader.line_num, cells[0], reason))
+                continue
+            rows.append(Row(list_path, reader.line_num, cells[0], cells[1] if len(cells) == 2 else ""))
+    except csv.Error as error:
+        problems.append(Problem(list_path, reader.line_num, "", f"malformed row: {error}"))
+    refuse(problems)
+    if not rows:
+        raise InputError(f"{list_path}: the list is empty; it needs one `path` or `path,target` a line")
+    return rows
+
+
+def _list_text(list_path: str) -> str:
+    if not is_remote(list_path):
+        if not os.path.exists(list_path):
+            raise InputError(f"{list_path}: no such list file")
+        if os.path.isdir(list_path):
+            raise InputError(f"{list_path}: is a directory, expected a text file with one image a line")
+    try:
+        return read_bytes(list_path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{list_path}: is not UTF-8 text ({error.reason} at byte {error.start})") from error
+    except OSError as error:
+        raise InputError(f"{list_path}: cannot be read: {error}") from error
+
+
+def check_rows(rows: Iterable[Row], task: Target) -> list[Problem]:
+    """Returns the rows whose image is not a readable file or whose target breaks a rule of the task."""
+    problems = []
+    for row in rows:
+        reason = (task.has_target and task.problem(row.target)) or _path_problem(row.path)
+        if reason:
+            problems.append(Problem(row.list_path, row.line, row.path, reason))
+    return problems
+
+
+def _path_problem(path: str) -> str:
+    if is_remote(path):
+        return ""  # seen when it is read: asking a remote store file by file would take longer
+    if os.path.isfile(path):
+        return "" if os.access(path, os.R_OK) else "image cannot be read (permission)"
+    return "is a directory, not an image" if os.path.isdir(path) else "no such image"
+
+
+def refuse(problems: Sequence[Problem], total: int = 0) -> None:
+    """Raises an InputError that tells the first 20 problems and how many there are, if there are any.
+
+    Args:
+      problems: the bad rows, or the first of them.
+      total: how many there are in all, if more than `problems` holds.
+    """
+    count = max(total, len(problems))
+    if count:
+        lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
+        more = [f"... and {count - len(lines)} more"] if count > len(lines) else []
+        noun = "row" if count == 1 else "rows"
+        raise InputError("\n".join([f"{count} bad {noun}:", *lines, *more]))
+
+
+def fingerprint(rows: Sequence[Row]) -> str:
+    """Returns a short digest of every row's path, target, size and modification time: what the cache key must see."""
+    digest = hashlib.sha256()
+    stats = _remote_stats(rows) if any(is_remote(row.path) for row in rows) else {}
+    for row in rows:
+        size, changed = stats.get(row.path) or _local_stat(row)
+        digest.update(f"{row.path}\0{row.target}\0{size}\0{changed}\n".encode())
+    return f"rows:{len(rows)},sha256:{digest.hexdigest()[:24]}"
+
+
+def _local_stat(row: Row) -> tuple[int, int]:
+    try:
+        stat = os.stat(row.path)
+    except OSError as error:
+        raise InputError(str(Problem(row.list_path, row.line, row.path, f"no such image ({error.strerror})"))) from error
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _remote_stats(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
+    from apache_beam.io.filesystems import FileSystems
+
+    paths = [row.path for row in rows if is_remote(row.path)]
+    found = [match.metadata_list for match in FileSystems.match(paths)]
+    return {files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds) for files in found if files}

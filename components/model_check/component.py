@@ -1,0 +1,69 @@
+"""ModelCheck: blesses a model for serving once a fresh process has loaded it and got finite answers for raw examples.
+
+TFX's InfraValidator wants docker or Kubernetes; this needs Python alone, and the Pusher takes its blessing all the same.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+from absl import logging
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.artifact_utils import get_split_uris
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
+from tfx.utils import path_utils
+
+PROBE = "components.model_check.probe"
+ROOT = Path(__file__).resolve().parents[2]
+PROBE_MINUTES = 10
+BLESSED, NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"  # the file names that TFX's InfraValidator writes
+
+
+@component
+def ModelCheck(  # noqa: N802 (a TFX component)
+    model: InputArtifact[Model],
+    examples: InputArtifact[Examples],
+    blessing: OutputArtifact[InfraBlessing],
+    split: Parameter[str] = "eval",
+    requests: Parameter[int] = 16,
+    fingerprint: Parameter[str] = "",
+) -> None:
+    """Writes an InfraBlessing.
+
+    Args:
+      model: the trained model.
+      examples: raw examples, as they come from the ExampleGen.
+      blessing: blessed = 1 if the model loads and answers, else 0; `report.json` holds what was seen.
+      split: from which split the requests are taken.
+      requests: how many examples are sent.
+      fingerprint: digest of the probe's code.
+    """
+    del fingerprint
+    sample = os.path.join(blessing.uri, "requests.tfrecord")
+    write_sample(get_split_uris([examples], split)[0], sample, requests)
+    result = run_probe(path_utils.serving_model_path(model.uri), sample)
+    blessed = result.returncode == 0
+    report = json.loads(result.stdout.splitlines()[-1]) if blessed else {"error": result.stderr[-2000:]}
+    logging.info("ModelCheck: %s", report)
+    Path(blessing.uri, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    Path(blessing.uri, BLESSED if blessed else NOT_BLESSED).touch()
+    blessing.set_int_custom_property("blessed", int(blessed))
+
+
+def write_sample(split_uri: str, path: str, count: int) -> None:
+    """Copies the first `count` records of a split to a TFRecord file."""
+    files = sorted(tf.io.gfile.glob(os.path.join(split_uri, "*.gz")))
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in tf.data.TFRecordDataset(files, compression_type="GZIP").take(count):
+            writer.write(record.numpy())
+
+
+def run_probe(model_dir: str, sample: str) -> subprocess.CompletedProcess:
+    """Runs the probe in a fresh process, off the GPU, from this project's root."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", PROBE, model_dir, sample]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60 * PROBE_MINUTES, check=False)

@@ -1,0 +1,133 @@
+"""The whole configuration of a run as one frozen value; standard library only, so that a wrong flag is told at once."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, require
+
+LEAST_SIDE = 16  # pixels
+MOST_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Where the images are named; '' where a list is not given."""
+
+    train: str = ""
+    eval: str = ""
+    pretrain: str = ""
+
+    def given(self) -> dict[str, str]:
+        """Returns split -> absolute path; a pretraining list that is the training list is stored once, as `train`."""
+        paths = {split: _absolute(path) for split, path in dataclasses.asdict(self).items() if path}
+        if paths.get("pretrain") == paths.get("train"):
+            paths.pop("pretrain", None)
+        return paths
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that the recipe writes for itself (pipeline/datasets); `name` '' means the user's own lists."""
+
+    name: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a model must show to be blessed."""
+
+    min_metric: float = 0.0  # accuracy in [0, 1]
+    max_metric_drop: float = 0.02  # below the latest blessed model of the same pipeline
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require(0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric)
+        require(0 <= self.max_metric_drop <= 1, "`max_metric_drop` must lie in [0, 1]", max_metric_drop=self.max_metric_drop)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything a run depends on."""
+
+    name: str
+    task: str = "classification"
+    lists: Lists = Lists()
+    dataset: Dataset = Dataset()
+    num_classes: int = 0  # 0: counted in the training list
+    image_size: tuple[int, int] = (32, 32)  # H, W in pixels, what Transform stores and the model is served
+    view_size: tuple[int, int] = (32, 32)  # H, W in pixels, what pretraining sees
+    on_bad_row: str = "fail"
+    encoder: Encoder = Encoder()
+    augmentation: Augmentation = Augmentation()
+    pretraining: Pretraining = Pretraining()
+    finetuning: Finetuning = Finetuning()
+    gate: Gate = Gate()
+
+    def __post_init__(self):
+        """Checks every rule."""
+        for name in ("image_size", "view_size"):
+            height, width = getattr(self, name)
+            rule = f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
+            require(LEAST_SIDE <= min(height, width) and max(height, width) <= MOST_SIDE, rule, **{name: (height, width)})
+        require(self.num_classes >= 0, "`num_classes` must be at least 2", num_classes=self.num_classes)
+        require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
+
+
+def with_setting(configuration: Configuration, path: str, text: str) -> Configuration:
+    """Returns the configuration with one field set from text, as `--set pretraining.epochs=50` does.
+
+    Args:
+      configuration: what to start from.
+      path: `section.field` or `field`.
+      text: the value; its type is that of the present value.
+
+    Raises:
+      ValueError: if there is no such field, or the text is not of its type.
+    """
+    head, _, rest = path.partition(".")
+    known = {item.name for item in dataclasses.fields(configuration)}
+    require(head in known, f"No setting {head!r}; there are {', '.join(sorted(known))}", setting=path)
+    present = getattr(configuration, head)
+    if dataclasses.is_dataclass(present):
+        require(bool(rest), f"`{head}` is a section; name one of its fields, as in `{head}.FIELD=VALUE`", setting=path)
+        return dataclasses.replace(configuration, **{head: with_setting(present, rest, text)})
+    require(not rest, f"`{head}` has no fields", setting=path)
+    return dataclasses.replace(configuration, **{head: parse_like(present, text, path)})
+
+
+def parse_like(present: Any, text: str, name: str) -> Any:
+    """Returns `text` as a value of the same type as `present`."""
+    if isinstance(present, bool):
+        require(text.lower() in ("true", "false"), f"`{name}` must be true or false", **{"value": text})
+        return text.lower() == "true"
+    if isinstance(present, tuple):
+        return tuple(type(item)(part) for item, part in zip(present, numbers(text, len(present), name), strict=True))
+    try:
+        return type(present)(text)
+    except ValueError as error:
+        raise ValueError(f"`{name}` must be of type {type(present).__name__}. Received: {text!r}") from error
+
+
+def numbers(text: str, count: int, name: str) -> list[float]:
+    """Returns `count` numbers from text like "240 240", "240,240" or, standing for all, "240"."""
+    parts = text.replace(",", " ").replace("x", " ").split()
+    parts = parts * count if len(parts) == 1 else parts
+    try:
+        values = [float(part) for part in parts]
+    except ValueError:
+        values = []
+    require(len(values) == count, f'`{name}` must be {count} numbers, as in "{" ".join(["240"] * count)}"', value=text)
+    return values
+
+
+def to_dict(configuration: Configuration) -> dict:
+    """Returns the configuration as plain JSON-able values."""
+    return dataclasses.asdict(configuration)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(path)

@@ -1,0 +1,148 @@
+"""Writes a data set as image files and list files: `python -m pipeline.datasets NAME --output_dir DIR`.
+
+Standard library alone until the flags are known to be right, so that help and a typo answer at once.
+"""
+
+import argparse
+import difflib
+import importlib
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from pipeline.datasets import files
+from trainer_module.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one message; argparse would print the whole usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`")
+
+
+def _shapes_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--train_images", type=int, default=4000, help="default: %(default)s")
+    parser.add_argument("--eval_images", type=int, default=1000, help="default: %(default)s")
+    parser.add_argument("--image_size", type=int, default=32, help="pixels, default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files, default: %(default)s")
+
+
+def _cifar10_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", help="official archive or folder, or images in train/CLASS and test/CLASS, in a tar archive or folder")
+    parser.add_argument("--download", action="store_true", help="fetch the official archive through keras.datasets, 170 MB")
+    parser.add_argument("--train_images", type=int, help="size of a balanced subset, default: all")
+    parser.add_argument("--eval_images", type=int, help="size of a balanced subset, default: all")
+    parser.add_argument("--seed", type=int, default=0, help="which images a subset holds, default: %(default)s")
+
+
+def _elpv_flags(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def _folder_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, help="folder of class folders, SOURCE/CLASS/NAME.png")
+    parser.add_argument("--eval_fraction", type=float, default=0.2, help="share for evaluation, default: %(default)s")
+
+
+def _camvid_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, help="tar archive or folder with train.txt, val.txt and test.txt")
+
+
+DATASETS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "shapes": (_shapes_flags, "drawn here: the pattern in a region is the class; with label maps"),
+    "cifar10": (_cifar10_flags, "CIFAR-10 from an archive, a folder or the network"),
+    "elpv": (_elpv_flags, "functional and defective solar cells, from the package elpv-dataset"),
+    "folder": (_folder_flags, "images of your own in one folder a class; writes lists alone"),
+    "camvid": (_camvid_flags, "street scenes with label maps, from an archive or a folder"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns its exit code, 0 or 2."""
+    started = time.monotonic()
+    try:
+        flags = vars(parse(arguments))
+        name = flags.pop("name")
+        _require_writable(Path(flags["output_dir"]))
+        module = importlib.import_module(f"pipeline.datasets.{name}")
+        lists = module.write(**flags)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")
+    print(summary(lists, getattr(module, "LABEL_MAP_CLASSES", 0)))
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Returns the flags, with the name of the data set as `name`.
+
+    Raises:
+        InputError: for an unknown name or flag, with the nearest known one; for a missing flag or a value of the wrong kind.
+    """
+    parser = _Parser(prog="python -m pipeline.datasets", description=__doc__.splitlines()[0], allow_abbrev=False)
+    chosen = parser.add_subparsers(dest="name", metavar="NAME", required=True, parser_class=_Parser)
+    known = {}
+    for name, (add_flags, description) in DATASETS.items():
+        subparser = chosen.add_parser(name, help=description, description=description, allow_abbrev=False)
+        subparser.add_argument("--output_dir", required=True, metavar="DIR", help="where images and lists go")
+        add_flags(subparser)
+        known[name] = list(subparser._option_string_actions)
+    if arguments and arguments[0] not in (*DATASETS, "-h", "--help"):
+        raise InputError(f"No data set '{arguments[0]}'. {_nearest(arguments[0], list(DATASETS))}")
+    flags, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        raise InputError(f"No flag '{flag}' of {flags.name}. {_nearest(flag, known[flags.name])}")
+    return flags
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(word, known, 1)
+    return f"Did you mean '{nearest[0]}'?" if nearest else f"There are {', '.join(known)}"
+
+
+def _require_writable(output_dir: Path) -> None:
+    """Fails before any work where the folder cannot be made or written to."""
+    probe = output_dir / ".writable"
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"`output_dir` must be a folder that can be written to. Received: '{output_dir}' ({error.strerror})") from error
+
+
+def summary(lists: dict[str, Path], label_map_classes: int) -> str:
+    """Says what each list holds and which command comes next.
+
+    Args:
+        lists: names and paths of list files; those whose name ends in `_segmentation` hold label maps.
+        label_map_classes: how many classes label maps have, the ignored one left out.
+    """
+    lines, labels = [], set()
+    for name, path in lists.items():
+        rows = files.read_list(path)
+        counts = {} if name.endswith("_segmentation") else Counter(label for _, label in rows)
+        labels.update(counts)
+        classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
+        lines.append(f"  {path.name:<24} {len(rows):>7,} images  {classes or 'with label maps'}")
+    if labels:
+        lines.append("Next: " + _command(lists["train"], lists["eval"], "classification", len(labels)))
+    if label_map_classes:
+        lines.append("Next: " + _command(lists["train_segmentation"], lists["eval_segmentation"], "segmentation", label_map_classes))
+    return "\n".join(lines)
+
+
+def _command(train: Path, evaluation: Path, task: str, num_classes: int) -> str:
+    lists = f"--train_file_path={shlex.quote(str(train))} --val_file_path={shlex.quote(str(evaluation))}"
+    return f"python local_runner.py {lists} --task={task} --num_classes={num_classes}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,145 @@
+"""What every data set shares: files that are written only when they change, list files, and sources that are read without extracting them.
+
+A source is a folder or a tar archive; its members are named by their path inside it, with forward slashes. Standard library alone, but for
+`encode_png`: a mistyped command line must not wait for Pillow.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainer_module.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+
+
+def require(condition: bool, rule: str, **received: Any) -> None:
+    """Raises an InputError that states `rule` and the values received, unless `condition` holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InputError(f"{rule}. Received: {values}")
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Writes `content` whole or not at all, and leaves a file that already holds it untouched: caches look at its mtime."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+def encode_png(image: Any) -> bytes:
+    """Returns the PNG file of an array.
+
+    Args:
+        image: uint8 array, [H, W, 3] for colours or [H, W] for grey values or class ids.
+    """
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_list(path: Path, rows: Iterable[Sequence[str]]) -> Path:
+    """Writes a list file, one row an image: `path`, `path,label` or `path,labelmap`; no header, quoted where CSV needs it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_file(path, text.getvalue().encode("utf-8"))
+    return path
+
+
+def read_list(path: Path) -> list[list[str]]:
+    """Reads back what `write_list` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def stable_fraction(text: str) -> float:
+    """Returns a number in [0, 1) that depends on `text` alone, today and on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") / 2**64
+
+
+def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, str]:
+    """Returns `count` of the labelled names in their order, equally many a class (the first ones have one more where it does not divide).
+
+    The larger subset of a seed contains the smaller one.
+    """
+    classes = sorted(set(labels.values()))
+    chosen = set()
+    for index, label in enumerate(classes):
+        wanted = count // len(classes) + (index < count % len(classes))
+        names = [name for name in labels if labels[name] == label]
+        if wanted > len(names):
+            raise InputError(f"{count:,} images need {wanted:,} of class '{label}', but the source has {len(names):,}: ask for fewer")
+        chosen.update(sorted(names, key=lambda name: stable_fraction(f"{seed}/{name}"))[:wanted])
+    return {name: label for name, label in labels.items() if name in chosen}
+
+
+class FolderSource:
+    """The files below a folder."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+    def read(self, name: str) -> bytes:
+        """Returns the content of one file."""
+        return (self._folder / name).read_bytes()
+
+
+class TarSource:
+    """The files in a tar archive, compressed or not; nothing is ever extracted, and a name that points outside is refused."""
+
+    def __init__(self, archive: tarfile.TarFile):
+        self._archive = archive
+        self._members = {_safe_name(member): member for member in archive if not member.isdir()}
+        self.names = list(self._members)
+
+    def read(self, name: str) -> bytes:
+        """Returns the content of one file; fast when names are asked for in the archive's order."""
+        return self._archive.extractfile(self._members[name]).read()
+
+
+def _safe_name(member: tarfile.TarInfo) -> str:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or "\\" in member.name:
+        raise InputError(f"Refused: the archive member '{member.name}' points outside the archive. Use an archive you trust")
+    if not member.isfile():
+        raise InputError(f"Refused: the archive member '{member.name}' is a link or a device, not a file. Use an archive of plain files")
+    return str(path)
+
+
+Source = FolderSource | TarSource
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """Opens a folder or a tar archive, whichever `path` is."""
+    if path.is_dir():
+        yield FolderSource(path)
+        return
+    if not path.exists():
+        raise InputError(f"`source` must be a folder or a tar archive, but '{path}' does not exist")
+    if not tarfile.is_tarfile(path):
+        raise InputError(f"`source` must be a folder or a tar archive, but '{path}' is neither")
+    try:
+        with tarfile.open(path) as archive:
+            yield TarSource(archive)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise InputError(f"The archive '{path}' is damaged: {error}. Fetch it again") from error
+
+
+def is_image(name: str) -> bool:
+    """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)

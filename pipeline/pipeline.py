@@ -1,0 +1,211 @@
+"""The graph: from list files to a pushed model, one node a sentence.
+
+`create_pipeline` is the whole road of a task with a target; `create_pretraining_pipeline` ends with the encoder.
+Another graph is another function over the same pieces.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.placeholder import placeholder as ph
+from tfx.orchestration.metadata import sqlite_metadata_connection_config
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2  # noqa: F401 (registers protos)
+from tfx.types.channel import Channel
+from tfx.types.standard_artifacts import Model, ModelBlessing
+
+from components.anomaly_gate import AnomalyGate
+from components.baseline import EarlierBlessedModel
+from components.file_list_example_gen.component import FileListExampleGen
+from components.model_check.component import ModelCheck
+from pipeline.config import Configuration
+from pipeline.fingerprint import code_fingerprint
+from trainer_module.tasks.registry import task_to_json
+
+PREPROCESSING_FN = "trainer_module.preprocessing.preprocessing_fn"
+PRETRAIN_FN = "trainer_module.pretrain_run_fn.run_fn"
+FINETUNE_FN = "trainer_module.finetune_run_fn.run_fn"
+BEAM_ARGS_VARIABLE = "SIMCLR_BEAM_ARGS"  # more Beam flags, kept out of the cache key: how many workers changes no result
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run keeps its things."""
+
+    root: str  # artifacts of every node
+    metadata: str  # SQLite file
+    serving: str  # pushed models, one numbered folder each
+
+
+def create_pipeline(configuration: Configuration, task, places: Places) -> Pipeline:
+    """Builds the road from lists to a gated, pushed model.
+
+    Args:
+      configuration: of the run.
+      task: the task object, fixed by the training list.
+      places: where artifacts, metadata and pushed models go.
+    """
+    data = ingest(configuration, task)
+    pretrainer = pretrain(configuration, task, data)
+    finetuner = finetune(configuration, task, data, pretrainer)
+    # The latest model that was blessed before this one is what it must not fall behind.
+    baseline = Resolver(
+        strategy_class=EarlierBlessedModel,
+        candidate=finetuner.outputs["model"],
+        model=Channel(type=Model, producer_component_id=finetuner.id),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Baseline")
+    # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
+    evaluator = Evaluator(
+        examples=data.example_gen.outputs["examples"],
+        model=finetuner.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=json_format.ParseDict(
+            task.evaluation(configuration.gate.min_metric, configuration.gate.max_metric_drop), tfma.EvalConfig()
+        ),
+        example_splits=["eval"],
+    )
+    # ModelCheck loads the model in a fresh process and asks it as a server would.
+    check = check_model(data, finetuner)
+    # Pusher copies the model out only if both blessed it.
+    pusher = Pusher(
+        model=finetuner.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=check.outputs["blessing"],
+        push_destination=_destination(places),
+    )
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher])
+
+
+def create_pretraining_pipeline(configuration: Configuration, task, places: Places) -> Pipeline:
+    """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on."""
+    data = ingest(configuration, task)
+    pretrainer = pretrain(configuration, task, data)
+    check = check_model(data, pretrainer, split="train")
+    pusher = Pusher(
+        model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places)
+    )
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher])
+
+
+@dataclass(frozen=True)
+class Data:
+    """The nodes from lists to transformed examples."""
+
+    example_gen: FileListExampleGen
+    transform: Transform
+    nodes: tuple
+
+
+def ingest(configuration: Configuration, task) -> Data:
+    """Builds the nodes that read, validate and transform the images."""
+    lists = configuration.lists.given()
+    # FileListExampleGen reads the images that the lists name.
+    example_gen = FileListExampleGen(
+        lists=lists,
+        task=task_to_json(task),
+        fingerprint=code_fingerprint("components.file_list_example_gen.executor"),
+        on_bad_row=configuration.on_bad_row,
+        hold_out=task.has_target,
+    )
+    others = ["eval", "pretrain"]
+    # StatisticsGen describes every feature of every split.
+    statistics = StatisticsGen(examples=example_gen.outputs["examples"])
+    # SchemaGen states what the training split looks like; it must not see the splits that are held against it.
+    schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=others)
+    # ExampleValidator holds the other splits against that schema; pretraining images carry no target to compare.
+    validator = ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=["pretrain"]
+    )
+    # AnomalyGate stops the run if anything was found.
+    gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    # Transform decodes, resizes, learns the normalization and numbers the labels, from the training split alone.
+    transform = Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema.outputs["schema"],
+        preprocessing_fn=PREPROCESSING_FN,
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=_splits(lists, task)),
+        custom_config={
+            "image_size": list(configuration.image_size),
+            "task": task_to_json(task),
+            "fingerprint": code_fingerprint("trainer_module.preprocessing"),
+        },
+        disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
+    )
+    transform.add_upstream_node(gate)
+    return Data(example_gen, transform, (example_gen, statistics, schema, validator, gate, transform))
+
+
+def pretrain(configuration: Configuration, task, data: Data) -> Trainer:
+    """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
+    split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
+    return _trainer("Pretrainer", PRETRAIN_FN, data, split, _science(configuration, task))
+
+
+def finetune(configuration: Configuration, task, data: Data, pretrainer: Trainer) -> Trainer:
+    """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen."""
+    settings = _science(configuration, task) | {"finetuning": dataclasses.asdict(configuration.finetuning)}
+    return _trainer("Finetuner", FINETUNE_FN, data, "train", settings, base_model=pretrainer.outputs["model"])
+
+
+def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
+    """Builds the node that loads the model in a fresh process."""
+    return ModelCheck(
+        model=trainer.outputs["model"],
+        examples=data.example_gen.outputs["examples"],
+        split=split,
+        fingerprint=code_fingerprint("components.model_check.probe"),
+    ).with_id("ModelCheck")
+
+
+def _trainer(name: str, run_fn: str, data: Data, split: str, settings: dict, **channels) -> Trainer:
+    return Trainer(
+        run_fn=run_fn,
+        examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        train_args=trainer_pb2.TrainArgs(splits=[split]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config=settings | {"fingerprint": code_fingerprint(run_fn.rpartition(".")[0])},
+        **channels,
+    ).with_id(name)
+
+
+def _science(configuration: Configuration, task) -> dict:
+    """Returns the settings that both Trainers need, JSON-able; they are also what the cache compares."""
+    return {
+        "task": task_to_json(task),
+        "image_size": list(configuration.image_size),
+        "view_size": list(configuration.view_size),
+        "encoder": dataclasses.asdict(configuration.encoder),
+        "augmentation": dataclasses.asdict(configuration.augmentation),
+        "pretraining": dataclasses.asdict(configuration.pretraining),
+    }
+
+
+def _splits(lists: dict, task) -> list[str]:
+    held_out = task.has_target and list(lists) == ["train"]
+    return sorted({*lists, "eval"} if held_out else lists)
+
+
+def _destination(places: Places) -> pusher_pb2.PushDestination:
+    return pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving))
+
+
+def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipeline:
+    return Pipeline(
+        pipeline_name=configuration.name,
+        pipeline_root=places.root,
+        components=nodes,
+        enable_cache=True,
+        metadata_connection_config=sqlite_metadata_connection_config(places.metadata),
+        beam_pipeline_args=[
+            "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
+            "--sdk_container_image=unused",  # else TFX builds a source package of itself for every component
+            ph.environment_variable(BEAM_ARGS_VARIABLE),
+        ],
+    )
+

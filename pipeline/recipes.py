@@ -1,0 +1,71 @@
+"""Recipes: named configurations, each a function whose docstring says what to expect, where and in what time."""
+
+import difflib
+from collections.abc import Callable
+
+from pipeline.config import Configuration, Dataset, Gate
+from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining
+
+
+def demo() -> Configuration:
+    """Generated patterns (8 classes), so that anyone can watch features being learned in minutes, without a download.
+
+    python local_runner.py
+    """
+    return Configuration(
+        name="demo",
+        dataset=Dataset("shapes"),
+        encoder=Encoder(width=0.25),
+        # A pattern, not a colour, is the class: full hue rotation and much colour drop make colour useless.
+        augmentation=Augmentation(hue=0.5, colour_drop_probability=0.8),
+        pretraining=Pretraining(epochs=30, batch_size=256, projection_hidden=256, monitor_every_epochs=10),
+        gate=Gate(min_metric=0.3),
+    )
+
+
+def cifar10_small() -> Configuration:
+    """10,000 training and 2,000 test images of CIFAR-10, quarter-width ResNet-18: real images on a laptop.
+
+    python local_runner.py --recipe cifar10_small --source PATH_OF_CIFAR10
+    """
+    return Configuration(
+        name="cifar10_small",
+        dataset=Dataset("cifar10", {"train_images": 10_000, "eval_images": 2_000}),
+        encoder=Encoder(width=0.25),
+        pretraining=Pretraining(epochs=30, batch_size=256, learning_rate=0.12, projection_hidden=256, monitor_every_epochs=10),
+        gate=Gate(min_metric=0.4),
+    )
+
+
+def cifar10() -> Configuration:
+    """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear at 1000 epochs on an A100).
+
+    python local_runner.py --recipe cifar10 --source PATH_OF_CIFAR10
+    """
+    return Configuration(
+        name="cifar10",
+        dataset=Dataset("cifar10"),
+        pretraining=Pretraining(epochs=1000, monitor_every_epochs=50),
+        gate=Gate(min_metric=0.8),
+    )
+
+
+def own() -> Configuration:
+    """The user's own list files; the defaults of every other value, the model must beat chance."""
+    return Configuration(name="own", pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning())
+
+
+RECIPES: dict[str, Callable[[], Configuration]] = {recipe.__name__: recipe for recipe in (demo, cifar10_small, cifar10, own)}
+
+
+def recipe_named(name: str) -> Configuration:
+    """Returns the recipe of that name.
+
+    Raises:
+      ValueError: if there is none; the message names the nearest.
+    """
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]()

@@ -1,0 +1,209 @@
+"""Runs a configuration on this machine: LocalDagRunner with a lock, resume, a log file, progress lines and a verdict.
+
+A run's id is fixed before it starts and kept in run.json: the same id again continues a killed run where it was, in the
+same output directories. Everything a run leaves lies in its pipeline root.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pipeline import summary
+from pipeline.config import Configuration
+from pipeline.store import node_runs, open_store, sweep_interrupted
+from pipeline.terminal import ProgressHandler, libraries_to_log, progress
+from trainer_module.errors import InputError
+
+DONE, BAD_INPUT, REFUSED, FAILED = 0, 2, 3, 1  # exit codes
+TRAINERS = ("Pretrainer", "Finetuner")
+
+
+@dataclass(frozen=True)
+class Root:
+    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the latest run."""
+
+    path: Path
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata's SQLite file."""
+        return self.path / "metadata.sqlite"
+
+    @property
+    def serving(self) -> Path:
+        """Pushed models, one numbered folder each."""
+        return self.path / "serving"
+
+    @property
+    def run_file(self) -> Path:
+        """The record of the latest run: id, flags, digest of the graph, whether it finished."""
+        return self.path / "run.json"
+
+    def record(self) -> dict:
+        """Returns the record of the latest run, or an empty one."""
+        return json.loads(self.run_file.read_text(encoding="utf-8")) if self.run_file.exists() else {}
+
+    def write_record(self, **values) -> None:
+        """Replaces the record in one step, so that a kill leaves the old or the new one."""
+        draft = self.run_file.with_suffix(".draft")
+        draft.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        draft.replace(self.run_file)
+
+
+@contextmanager
+def lock(root: Root) -> Iterator[None]:
+    """Holds the pipeline root for this process.
+
+    Raises:
+      InputError: if another run holds it.
+    """
+    root.path.mkdir(parents=True, exist_ok=True)
+    with open(root.path / ".lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"Another run is going on in {root.path}; wait for it, or give another --pipeline_root") from error
+        yield
+
+
+def run(configuration: Configuration, task, root: Root, flags: list[str], resume: bool = False) -> int:
+    """Runs the pipeline of a configuration and prints the verdict.
+
+    Args:
+      configuration: of the run.
+      task: the task object, fixed by the training list.
+      root: the pipeline root.
+      flags: the command line, kept for `--resume`.
+      resume: continue the interrupted run of this root.
+
+    Returns:
+      The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
+    """
+    with lock(root):
+        started = datetime.now()
+        run_id = root.record()["run_id"] if resume else started.isoformat(timespec="milliseconds")
+        log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
+        log_path.parent.mkdir(exist_ok=True)
+        print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
+        with libraries_to_log(str(log_path)), _stoppable():
+            code, message = _run_guarded(configuration, task, root, run_id, flags, resume)
+            if message:
+                print(message)
+        if code in (DONE, REFUSED):
+            result = summary.collect(root.path, configuration, run_id, (datetime.now() - started).total_seconds())
+            summary.write(root.path, result)
+            print(summary.table(result))
+            return DONE if result["blessed"] is not False else REFUSED
+        summary.write(root.path, summary.unfinished(root.path, configuration, run_id, "failed" if code != FAILED else "interrupted"))
+        return code
+
+
+def _run_guarded(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:  # noqa: PLR0913
+    """Runs every node; returns an exit code and what to tell when it is not 0."""
+    try:
+        _run_nodes(configuration, task, root, run_id, flags, resume)
+    except InputError as error:
+        return BAD_INPUT, f"\n{error}"
+    except KeyboardInterrupt:
+        return FAILED, "\nInterrupted. Continue with: python local_runner.py --resume"
+    except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
+        import traceback
+
+        traceback.print_exc()
+        if cause := _input_error(error):
+            return BAD_INPUT, f"\n{cause}"
+        return FAILED, f"\n{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\nThe log has the details."
+    return DONE, ""
+
+
+def _input_error(error: BaseException | None) -> InputError | None:
+    """Returns the InputError that an exception was raised from, if there is one."""
+    while error is not None:
+        if isinstance(error, InputError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> None:  # noqa: PLR0913
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("SIMCLR_BEAM_ARGS", "")
+    # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
+    sys.argv = sys.argv[:1]
+    from tfx.dsl.compiler import compiler
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
+
+    from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
+
+    _use_gpu_sparingly()
+    create = create_pipeline if task.has_target else create_pretraining_pipeline
+    places = Places(str(root.path / "artifacts"), str(root.metadata), str(root.serving))
+    graph = compiler.Compiler().compile(create(configuration, task, places))
+    digest = hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16]
+    if resume and root.record()["graph"] != digest:
+        raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
+    if not resume and root.metadata.exists():
+        sweep_interrupted(open_store(str(root.metadata), read_only=False))
+    root.write_record(run_id=run_id, flags=flags, graph=digest, finished=False)
+    substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
+    handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
+    with progress(handler):
+        LocalDagRunner().run_with_ir(graph)
+    _require_all(root, run_id, len(graph.nodes))
+    root.write_record(run_id=run_id, flags=flags, graph=digest, finished=True)
+
+
+def _state(root: Root, run_id: str, node: str) -> str:
+    states = {item.node: item.state for item in node_runs(open_store(str(root.metadata)), run_id)}
+    return states.get(node, "skipped")
+
+
+def _require_all(root: Root, run_id: str, total: int) -> None:
+    """Raises unless every node succeeded: the runner passes over a node whose inputs could not be resolved."""
+    states = [item.state for item in node_runs(open_store(str(root.metadata)), run_id)]
+    good = sum(state in ("done", "cached") for state in states)
+    if good < total:
+        raise RuntimeError(f"only {good} of {total} components succeeded")
+
+
+def _use_gpu_sparingly() -> None:
+    """Lets TensorFlow take GPU memory as it needs it: several components share this process and the card."""
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turns SIGTERM into the same clean stop as Ctrl-C."""
+
+    def stop(signum, frame):
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def unfinished_roots(folder: Path) -> list[Root]:
+    """Returns the pipeline roots below `folder` whose latest run did not finish, the latest first."""
+    roots = [Root(file.parent) for file in folder.glob("*/run.json")]
+    waiting = [root for root in roots if not root.record().get("finished", True)]
+    return sorted(waiting, key=lambda root: root.run_file.stat().st_mtime, reverse=True)
+

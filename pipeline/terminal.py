@@ -1,0 +1,79 @@
+"""What a person sees of a run: one line a component; everything that libraries print goes to the log file.
+
+The streams are parted at the level of file descriptors, so that C++ libraries and child processes are caught too.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+RUNNING, FINISHED = "Component %s is running.", "Component %s is finished."  # as LocalDagRunner logs them
+NAME_WIDTH = 20
+
+
+@contextmanager
+def libraries_to_log(log_path: str) -> Iterator[None]:
+    """Sends file descriptors 1 and 2 to a log file, while Python's `sys.stdout` stays with the person."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    terminal, saved_stdout, saved_error = os.dup(1), sys.stdout, os.dup(2)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.stdout = os.fdopen(os.dup(terminal), "w", buffering=1, encoding="utf-8", errors="replace")
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        sys.stdout = saved_stdout
+        os.dup2(terminal, 1)
+        os.dup2(saved_error, 2)
+        for descriptor in (terminal, saved_error, log):
+            os.close(descriptor)
+
+
+class ProgressHandler(logging.Handler):
+    """Turns LocalDagRunner's two log records a node into progress lines."""
+
+    def __init__(self, total: int, state_of: Callable[[str], str], long_nodes: tuple[str, ...]):
+        """Takes what the lines need.
+
+        Args:
+          total: number of nodes in the pipeline.
+          state_of: node id -> its state in this run ('done', 'cached', ...), asked once it has finished.
+          long_nodes: nodes announced when they start, since they print progress of their own.
+        """
+        super().__init__(logging.INFO)
+        self._total, self._state_of, self._long_nodes = total, state_of, long_nodes
+        self._count, self._started = 0, 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the line of a node that starts or has finished; ignores every other record."""
+        if record.msg == RUNNING:
+            self._count, self._started = self._count + 1, time.perf_counter()
+            if record.args[0] in self._long_nodes:
+                print(self._line(record.args[0], "..."))
+        elif record.msg == FINISHED:
+            state = self._state_of(record.args[0])
+            seconds = f"{time.perf_counter() - self._started:8.1f} s"
+            print(self._line(record.args[0], seconds if state == "done" else f"{state:>10}"))
+
+    def _line(self, node: str, text: str) -> str:
+        return f"[{self._count:2d}/{self._total}] {node:<{NAME_WIDTH}} {text}"
+
+
+@contextmanager
+def progress(handler: ProgressHandler) -> Iterator[None]:
+    """Attaches the handler to absl's logger, through which TFX speaks."""
+    from absl import logging as absl_logging
+
+    absl_logging.set_verbosity(absl_logging.INFO)
+    absl_logging.get_absl_logger().addHandler(handler)
+    try:
+        yield
+    finally:
+        absl_logging.get_absl_logger().removeHandler(handler)

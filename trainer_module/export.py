@@ -1,0 +1,100 @@
+"""Makes a trained Keras model servable: raw bytes in, the task's answer out, the transform graph inside.
+
+B requests, H x W pixels after Transform's resizing.
+"""
+
+import os
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer_module.normalize import normalize
+from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
+
+ENCODER_FILE = "encoder.keras"
+EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
+
+
+class ServedModel(tf.Module):
+    """Transform graph, normalization and Keras model in one traceable object.
+
+    The transform layer is Keras 2 and the model Keras 3: they meet only inside tf.functions, never in one Keras graph.
+    """
+
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, answer: Callable[[tf.Tensor], dict]):
+        """Takes over a model.
+
+        Args:
+          model: normalized float32 images [B, H, W, 3] -> outputs [B, ...].
+          transform: the graph that Transform learned.
+          answer: outputs -> dict of named tensors that the served model returns.
+        """
+        super().__init__()
+        self.model = model
+        self.transform = transform.transform_features_layer()
+        self._raw_spec = transform.raw_feature_spec()
+        self._answer = answer
+        self._image_size = tuple(model.input_shape[1:3])
+
+    def transformed(self, serialized: tf.Tensor, names: list[str]) -> dict:
+        """Parses serialized tf.Examples [B] and returns what Transform makes of the raw features `names`."""
+        spec = {name: self._raw_spec[name] for name in names}
+        return self.transform(tf.io.parse_example(serialized, spec))
+
+    def predict(self, encoded: tf.Tensor) -> dict:
+        """Returns the answer for encoded image bytes, string [B]."""
+        # The layer prunes what its inputs do not feed; `image` alone feeds everything that prediction needs.
+        rows = self.transform({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
+        images = unpack_images(tf.reshape(rows[IMAGE], [-1]), *self._image_size)
+        mean, std = (rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD))  # [B, 1, 1, 3]
+        return self._answer(self.model(normalize(images, mean, std), training=False))
+
+    def signatures(self, target: str = "") -> dict:
+        """Returns the serving functions: on tf.Examples, on image bytes, and the label one that the Evaluator needs."""
+        strings = tf.TensorSpec([None], tf.string)
+        served = {
+            "serving_default": tf.function(
+                lambda examples: self.predict(tf.reshape(self._parsed_image(examples), [-1])),
+                input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
+            ),
+            "from_images": tf.function(
+                lambda image_bytes: self.predict(image_bytes), input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
+            ),
+        }
+        if target:
+            served["transform_labels"] = tf.function(
+                lambda examples: {target: self.transformed(examples, [target])[target]}, input_signature=[strings]
+            )
+        return {name: function.get_concrete_function() for name, function in served.items()}
+
+    def _parsed_image(self, examples: tf.Tensor) -> tf.Tensor:
+        return tf.io.parse_example(examples, {IMAGE: self._raw_spec[IMAGE]})[IMAGE]
+
+
+def _as_rank(encoded: tf.Tensor, spec) -> tf.Tensor:
+    """Shapes string [B] as the schema has it, [B] or [B, 1]; a feature without a fixed shape is sparse."""
+    if isinstance(spec, tf.io.VarLenFeature):
+        return tf.sparse.from_dense(encoded[:, tf.newaxis])
+    return tf.reshape(encoded, [-1, *spec.shape])
+
+
+def save_served_model(served: ServedModel, directory: str, encoder: keras.Model, target: str = "") -> None:
+    """Writes a SavedModel that TensorFlow Serving, TFMA and `pipeline.predict` load, with the encoder beside it.
+
+    Args:
+      served: what to serve.
+      directory: where to; made if it is not there.
+      encoder: images -> features, kept as Keras file in assets.extra for the next Trainer.
+      target: the raw feature that `transform_labels` turns into the label; '' for none.
+    """
+    tf.saved_model.save(served, directory, signatures=served.signatures(target))
+    extras = os.path.join(directory, EXTRAS)
+    tf.io.gfile.makedirs(extras)
+    encoder.save(os.path.join(extras, ENCODER_FILE))
+
+
+def load_encoder(model_uri: str) -> keras.Model:
+    """Loads the encoder that `save_served_model` left beside a SavedModel."""
+    return keras.models.load_model(os.path.join(model_uri, EXTRAS, ENCODER_FILE), compile=False)

@@ -1,0 +1,98 @@
+"""Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation, number the labels.
+
+Images leave as compact bytes (one byte a value), the statistics leave beside them through the transform graph, so that
+pretraining, fine-tuning and serving all normalize with exactly what was learned here (trainer_module/normalize.py).
+B images, H x W pixels after resizing.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from trainer_module.tasks.registry import task_from_json
+
+IMAGE, CHANNEL_MEAN, CHANNEL_STD, IMAGE_ID = "image", "channel_mean", "channel_std", "image_id"
+LEAST_STD = 1e-3  # of pixel values in [0, 1]: a constant channel is centred, not blown up
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """Builds the transform graph.
+
+    Args:
+      inputs: batched raw features: `image` encoded bytes, `image_id`, and the task's target where there is one.
+      custom_config: `image_size` [H, W] in pixels, `task` as JSON.
+
+    Returns:
+      `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`: float32 [B, 3] in units of
+      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target.
+    """
+    height, width = custom_config["image_size"]
+    images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
+    mean, std = channel_statistics(images)
+    count = tf.shape(images)[0]
+    outputs = {
+        IMAGE: pack_images(images),
+        CHANNEL_MEAN: tf.tile(mean[tf.newaxis], [count, 1]),
+        CHANNEL_STD: tf.tile(std[tf.newaxis], [count, 1]),
+    }
+    if IMAGE_ID in inputs:
+        outputs[IMAGE_ID] = tf.reshape(inputs[IMAGE_ID], [-1])
+    return outputs | task_from_json(custom_config["task"]).transform(inputs)
+
+
+def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Decodes images of any size and brings them to one, with antialiasing.
+
+    Args:
+      encoded: string [B], JPEG, PNG, GIF or BMP.
+      height: H in pixels.
+      width: W in pixels.
+
+    Returns:
+      uint8 [B, H, W, 3].
+    """
+
+    def decode(image: tf.Tensor) -> tf.Tensor:
+        pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
+        pixels.set_shape([None, None, 3])
+
+        def resized() -> tf.Tensor:
+            return tf.cast(tf.clip_by_value(tf.round(tf.image.resize(pixels, [height, width], antialias=True)), 0, 255), tf.uint8)
+
+        fits = tf.reduce_all(tf.shape(pixels)[:2] == [height, width])
+        return tf.ensure_shape(tf.cond(fits, lambda: pixels, resized), [height, width, 3])
+
+    return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8))
+
+
+def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Learns mean and standard deviation of each colour channel over the analyzed split.
+
+    Each image is reduced to three means and variances first; all images being equally large, the law of total variance
+    is exact: Var = Var(means) + E(variances).
+
+    Args:
+      images: uint8 [B, H, W, 3].
+
+    Returns:
+      Two float32 [3] in units of [0, 1] pixels.
+    """
+    means, variances = tf.nn.moments(tf.cast(images, tf.float32) / 255.0, axes=[1, 2])  # [B, 3] each
+    mean = tft.mean(means, reduce_instance_dims=False)
+    variance = tft.var(means, reduce_instance_dims=False) + tft.mean(variances, reduce_instance_dims=False)
+    return mean, tf.maximum(tf.sqrt(variance), LEAST_STD)
+
+
+def pack_images(images: tf.Tensor) -> tf.Tensor:
+    """Packs uint8 [B, H, W, 3] into string [B]: TFT emits no uint8, and this is one byte a value."""
+    return tf.map_fn(tf.io.serialize_tensor, images, fn_output_signature=tf.string)
+
+
+def unpack_images(packed: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Unpacks string [B] into uint8 [B, H, W, 3]; the inverse of `pack_images`."""
+
+    def unpack(image: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [height, width, 3])
+
+    return tf.map_fn(unpack, packed, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8))

@@ -1,0 +1,148 @@
+"""What a person can choose about the science: augmentation, encoder, pretraining, fine-tuning.
+
+Frozen dataclasses on the standard library alone, so that a command line can be checked before TensorFlow is imported.
+Every rule is checked once, here, and its error names the field, the rule, the value received.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+OPTIMIZERS = ("sgd", "lars", "adamw")
+DEPTHS = (18, 34)
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
+HEADS = ("linear", "mlp")
+
+
+def require(condition: bool, rule: str, **received: Any) -> None:
+    """Raises a ValueError that states `rule` and the values received, unless `condition` holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"{rule}. Received: {values}")
+
+
+def _require_probabilities(settings: Any) -> None:
+    for field in dataclasses.fields(settings):
+        if field.name.endswith("_probability"):
+            value = getattr(settings, field.name)
+            require(0.0 <= value <= 1.0, f"`{field.name}` must satisfy 0 <= p <= 1", **{field.name: value})
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random views of an image; each operation has a probability and is off at 0.
+
+    The defaults are those of the best published ResNet-18 recipe for CIFAR-10 (dkobak/simclr-cifar10).
+    """
+
+    crop_probability: float = 1.0
+    crop_area: tuple[float, float] = (0.2, 1.0)  # share of the image's area
+    crop_aspect: tuple[float, float] = (3 / 4, 4 / 3)  # width / height
+    horizontal_flip_probability: float = 0.5
+    vertical_flip_probability: float = 0.0
+    jitter_probability: float = 0.8
+    brightness: float = 0.4  # factor drawn from [1 - b, 1 + b]
+    contrast: float = 0.4
+    saturation: float = 0.4
+    hue: float = 0.1  # share of the colour circle, at most 0.5
+    colour_drop_probability: float = 0.1
+    noise_probability: float = 0.0
+    noise_stddev: float = 0.05  # of pixel values in [0, 1]
+    quarter_turn_probability: float = 0.0  # rotation by 90, 180 or 270 degrees
+    rotation_probability: float = 0.0
+    rotation_degrees: float = 15.0
+    cutout_probability: float = 0.0
+    cutout_area: tuple[float, float] = (0.02, 0.2)  # share of the view's area
+    blur_probability: float = 0.0
+    blur_sigma: tuple[float, float] = (0.003, 0.06)  # in units of the view's height, so that it fits every image size
+
+    def __post_init__(self):
+        """Checks every rule."""
+        _require_probabilities(self)
+        for name, top in (("crop_area", 1.0), ("cutout_area", 1.0), ("blur_sigma", 1.0), ("crop_aspect", 100.0)):
+            low, high = getattr(self, name)
+            require(0 < low <= high <= top, f"`{name}` must satisfy 0 < low <= high <= {top:g}", **{name: (low, high)})
+        for name in ("brightness", "contrast", "saturation"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: value})
+        require(0 <= self.hue <= 0.5, "`hue` must satisfy 0 <= hue <= 0.5", hue=self.hue)
+        require(self.noise_stddev >= 0, "`noise_stddev` must be at least 0", noise_stddev=self.noise_stddev)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for small images."""
+
+    depth: int = 18
+    width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
+        require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """SimCLR: how long, how fast and with which loss."""
+
+    epochs: int = 100
+    batch_size: int = 512  # images; the encoder sees 2 views of each
+    temperature: float = 0.5
+    decoupled: bool = False  # DCL: the positive pair leaves the denominator
+    optimizer: str = "sgd"
+    learning_rate: float = 0.06  # at batch size 256
+    learning_rate_scaling: str = "linear"
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 0.0
+    projection_layers: int = 2
+    projection_hidden: int = 1024
+    projection_dim: int = 128
+    precision: str = "auto"
+    steps_per_execution: int = 1
+    monitor_every_epochs: int = 5  # kNN accuracy and linear probe
+    checkpoint_every_epochs: int = 1
+    seed: int = 0
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
+        require(self.batch_size >= 2, "`batch_size` must be at least 2: NT-Xent needs negatives", batch_size=self.batch_size)
+        require(self.temperature > 0, "`temperature` must be greater than 0", temperature=self.temperature)
+        require(self.optimizer in OPTIMIZERS, f"`optimizer` must be one of {OPTIMIZERS}", optimizer=self.optimizer)
+        require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
+        require(
+            self.learning_rate_scaling in LEARNING_RATE_SCALINGS,
+            f"`learning_rate_scaling` must be one of {LEARNING_RATE_SCALINGS}",
+            learning_rate_scaling=self.learning_rate_scaling,
+        )
+        require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
+        require(0 <= self.warmup_epochs <= self.epochs, "`warmup_epochs` must lie in [0, epochs]", warmup_epochs=self.warmup_epochs)
+        require(self.projection_layers in (2, 3), "`projection_layers` must be 2 or 3", projection_layers=self.projection_layers)
+        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
+        for name in ("projection_hidden", "projection_dim", "steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs"):
+            require(getattr(self, name) >= 1, f"`{name}` must be at least 1", **{name: getattr(self, name)})
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """A head on the pretrained encoder, which is frozen (linear evaluation) or trained along."""
+
+    epochs: int = 100
+    batch_size: int = 256  # images
+    head: str = "linear"
+    freeze: bool = True
+    learning_rate: float = 1e-2
+    weight_decay: float = 5e-6
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
+        require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
+        require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
+        require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
+        require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
+        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)

@@ -1,0 +1,29 @@
+"""Tasks by name, and their way through JSON: components receive a task as one string."""
+
+import dataclasses
+import json
+
+from trainer_module.errors import InputError
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.unlabelled import Unlabelled
+
+TASKS = {task.name: task for task in (Unlabelled, Classification)}
+
+
+def task_to_json(task) -> str:
+    """Returns the task as a JSON string with stable order, fit for a cache key."""
+    return json.dumps({"task": task.name, **dataclasses.asdict(task)}, sort_keys=True)
+
+
+def task_from_json(text: str):
+    """Returns the task that `task_to_json` wrote.
+
+    Raises:
+      InputError: if no task has that name.
+    """
+    values = json.loads(text)
+    name = values.pop("task")
+    if name not in TASKS:
+        raise InputError(f"`task` must be one of {sorted(TASKS)}. Received: task={name!r}")
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return TASKS[name](**fields)
