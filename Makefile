@@ -24,10 +24,13 @@ $(INSTALLED): $(LOCK) requirements/install.sh
 	sh requirements/install.sh "$(PYTHON)" "$(VENV)" "$(LOCK)"
 	touch $@
 
-# Resolves requirements/*.in anew; needs uv (pip install uv).
+# Resolves requirements/requirements.in anew; needs uv (pip install uv). The GPU lock is the same with the CUDA wheels.
+UV_COMPILE := uv pip compile - --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+  --custom-compile-command "make lock" -q
 lock:
-	for kind in cpu gpu; do uv pip compile requirements/$$kind.in --override requirements/overrides.txt --generate-hashes \
-	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --custom-compile-command "make lock" -o requirements/$$kind.lock || exit 1; done
+	cp requirements/overrides.txt /tmp/overrides.cpu
+	sed 's/^tensorflow==/tensorflow[and-cuda]==/' requirements/overrides.txt > /tmp/overrides.gpu
+	for kind in cpu gpu; do $(UV_COMPILE) --override /tmp/overrides.$$kind -o requirements/$$kind.lock < requirements/requirements.in || exit 1; done
 
 clean:
 	rm -rf $(VENV) runs data

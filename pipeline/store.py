@@ -48,12 +48,27 @@ def node_runs(store: MetadataStore, run_id: str) -> list[NodeRun]:
     return [_node_run(store, execution) for execution in executions]
 
 
-def _node_run(store: MetadataStore, execution: mlmd.Execution) -> NodeRun:
+def node_name(store: MetadataStore, execution: mlmd.Execution) -> str:
+    """Returns the id of the node that an execution belongs to."""
     nodes = [context.name for context in store.get_contexts_by_execution(execution.id) if context.type == NODE_CONTEXT]
-    name = nodes[0].rpartition(".")[2] if nodes else execution.type
+    return nodes[0].rpartition(".")[2] if nodes else execution.type
+
+
+def properties(item: mlmd.Artifact | mlmd.Execution) -> dict[str, int | float | str]:
+    """Returns the properties of an artifact or execution, both kinds, as plain values."""
+    found = {}
+    for values in (item.properties, item.custom_properties):
+        for name, value in values.items():
+            kind = value.WhichOneof("value")
+            if kind in ("int_value", "double_value", "string_value", "bool_value"):
+                found[name] = getattr(value, kind)
+    return found
+
+
+def _node_run(store: MetadataStore, execution: mlmd.Execution) -> NodeRun:
     milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
     state = STATES.get(execution.last_known_state, "unknown")
-    return NodeRun(name, state, milliseconds / 1e3, execution.id, output_artifacts(store, execution.id))
+    return NodeRun(node_name(store, execution), state, milliseconds / 1e3, execution.id, output_artifacts(store, execution.id))
 
 
 def output_artifacts(store: MetadataStore, execution_id: int) -> dict[str, list[mlmd.Artifact]]:

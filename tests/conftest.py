@@ -1,0 +1,34 @@
+"""Fixtures that several test files share: tiny real images and list files."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _arguments_of_pytest_stay_away_from_absl(monkeypatch):
+    # Beam components re-read sys.argv as absl flags; pytest's own would be refused.
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+
+
+@pytest.fixture
+def image_list(tmp_path):
+    """Returns a function that writes `count` small images and their list, and gives back the list's path."""
+
+    def write(name: str = "train", count: int = 12, size: int = 16, labels: tuple[str, ...] = ("cat", "dog")) -> Path:
+        rng = np.random.default_rng([count, size, len(name)])
+        rows = []
+        for index in range(count):
+            pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+            file = tmp_path / name / f"{index}.png"
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(file)
+            rows.append(f"{name}/{index}.png,{labels[index % len(labels)]}" if labels else f"{name}/{index}.png")
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,128 @@
+import json
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+from tfx.proto import example_gen_pb2
+from tfx.types import standard_component_specs
+from tfx.types.standard_artifacts import Examples
+from tfx.utils import proto_utils
+
+from components.file_list_example_gen.component import FileListExampleGen, common_folder
+from components.file_list_example_gen.driver import ListDriver
+from components.file_list_example_gen.executor import Executor, rows_to_examples
+from trainer_module.errors import InputError
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import task_to_json
+
+pytestmark = pytest.mark.tfx
+NAMED = Classification(2, ("cat", "dog"))
+
+
+def exec_properties(lists, task=NAMED, **options):
+    node = FileListExampleGen(lists={split: str(path) for split, path in lists.items()}, task=task_to_json(task), fingerprint="x", **options)
+    properties = dict(node.exec_properties)
+    for key in ("input_config", "output_config", "custom_config"):
+        if not isinstance(properties[key], str):
+            properties[key] = proto_utils.proto_to_json(properties[key])
+    return properties
+
+
+def ingest(tmp_path, lists, **options):
+    examples = Examples()
+    examples.uri = str(tmp_path / "examples")
+    (tmp_path / "examples").mkdir()
+    executor = Executor(Executor.Context(beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"], tmp_dir=str(tmp_path)))
+    executor.Do({}, {"examples": [examples]}, exec_properties(lists, **options))
+    return tmp_path / "examples"
+
+
+def read(folder):
+    files = [str(file) for file in folder.glob("*.gz")]
+    return [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(files, "GZIP")]
+
+
+def test_each_row_becomes_one_example_with_the_bytes_of_its_file(tmp_path, image_list):
+    path = image_list("train", 6)
+    wanted = sorted((tmp_path / "train" / f"{index}.png").read_bytes() for index in range(6))
+
+    def check(examples):
+        found = sorted(example.features.feature["image"].bytes_list.value[0] for example in examples)
+        if found != wanted:
+            raise AssertionError("the images in the examples are not those of the files")
+
+    properties = exec_properties({"train": path}) | {"report_dir": str(tmp_path)}
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        assert_that(pipeline | rows_to_examples(properties, "train.csv"), check)
+
+
+def test_labels_and_sizes_travel_with_the_image(tmp_path, image_list):
+    folder = ingest(tmp_path, {"train": image_list("train", 4), "eval": image_list("eval", 2)})
+    feature = read(folder / "Split-train")[0].features.feature
+    assert sorted(feature) == ["height", "image", "image_id", "label", "width"]
+    assert (feature["height"].int64_list.value[0], feature["width"].int64_list.value[0]) == (16, 16)
+    assert feature["label"].bytes_list.value[0] in (b"cat", b"dog")
+
+
+def test_a_pretraining_split_needs_no_labels(tmp_path, image_list):
+    lists = {"train": image_list("train", 4), "eval": image_list("eval", 2), "pretrain": image_list("pretrain", 3, labels=())}
+    assert "label" not in read(ingest(tmp_path, lists) / "Split-pretrain")[0].features.feature
+
+
+def test_a_single_list_is_split_the_same_way_every_time(tmp_path, image_list):
+    path = image_list("train", 40)
+    parts = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        folder = ingest(tmp_path / name, {"train": path})
+        parts.append({split: {_id(example) for example in read(folder / f"Split-{split}")} for split in ("train", "eval")})
+    assert parts[0] == parts[1]
+    assert len(parts[0]["train"]) + len(parts[0]["eval"]) == 40
+    assert 2 <= len(parts[0]["eval"]) <= 16
+
+
+def _id(example):
+    return example.features.feature["image_id"].int64_list.value[0]
+
+
+def test_undecodable_images_of_all_lists_are_told_together(tmp_path, image_list):
+    lists = {"train": image_list("train", 4), "eval": image_list("eval", 2)}
+    (tmp_path / "train" / "2.png").write_bytes(b"no image")
+    (tmp_path / "eval" / "1.png").write_bytes((tmp_path / "eval" / "1.png").read_bytes()[:60])
+    with pytest.raises(InputError, match="2 bad rows") as error:
+        ingest(tmp_path, lists)
+    assert f"train.csv:3: {tmp_path}/train/2.png: cannot be decoded as an image" in str(error.value)
+    assert "eval.csv:2" in str(error.value)
+
+
+def test_bad_rows_can_be_skipped_and_leave_a_report(tmp_path, image_list):
+    path = image_list("train", 4)
+    (tmp_path / "train" / "2.png").write_bytes(b"no image")
+    folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
+    assert len(read(folder / "Split-train")) == 3
+    assert json.loads((folder / "ingest_report.train.csv.json").read_text())[0]["line"] == 3
+
+
+def test_the_driver_fingerprints_the_rows_even_of_a_list_with_glob_characters_in_its_name(tmp_path, image_list):
+    path = image_list("train", 2).rename(tmp_path / "train[1].csv")
+    splits = [example_gen_pb2.Input.Split(name="train", pattern=path.name)]
+    processor = ListDriver(None).get_input_processor(splits, None, str(tmp_path))
+    assert processor.resolve_span_and_version() == (0, None)
+    assert processor.get_input_fingerprint(0, None).startswith("train:rows:2,sha256:")
+
+
+def test_the_common_folder_is_the_deepest_one_that_holds_all_lists():
+    assert common_folder(["/a/b/c.csv", "/a/b/d/e.csv"]) == "/a/b"
+    assert common_folder(["gs://bucket/x/c.csv", "gs://bucket/y.csv"]) == "gs://bucket"
+
+
+def test_an_unknown_policy_for_bad_rows_is_refused():
+    with pytest.raises(InputError, match="on_bad_row"):
+        FileListExampleGen({"train": "/a.csv"}, task_to_json(NAMED), "x", on_bad_row="ignore")
+
+
+def test_the_component_hands_its_output_on_as_examples(image_list):
+    node = FileListExampleGen({"train": str(image_list("train", 2))}, task_to_json(NAMED), "x")
+    assert node.outputs[standard_component_specs.EXAMPLES_KEY].type is Examples

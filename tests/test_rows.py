@@ -1,0 +1,104 @@
+import os
+
+import pytest
+
+from components.file_list_example_gen.rows import check_rows, fingerprint, read_rows, refuse
+from trainer_module.errors import InputError
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.unlabelled import Unlabelled
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_row_is_a_path_or_a_path_and_a_target(tmp_path):
+    rows = read_rows(write(tmp_path / "list.csv", "a.png\nsub/b.png, 3\n\n/abs/c.png,dog\n"))
+    assert [(row.line, row.path, row.target) for row in rows] == [
+        (1, f"{tmp_path}/a.png", ""),
+        (2, f"{tmp_path}/sub/b.png", "3"),
+        (4, "/abs/c.png", "dog"),
+    ]
+
+
+def test_a_path_with_a_comma_is_quoted(tmp_path):
+    assert read_rows(write(tmp_path / "list.csv", '"a,b.png",1\n'))[0].name == "a,b.png"
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"\xef\xbb\xbfa.png,1\r\nb.png,2\r\n")
+    assert [(row.name, row.target) for row in read_rows(str(path))] == [("a.png", "1"), ("b.png", "2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("", "list is empty"), ("a.png,1,2\n", "list.csv:1: a.png: malformed row"), (",1\n", "malformed row"), ('"a.png,1\n', "malformed row")],
+)
+def test_a_bad_list_is_refused_with_its_name_and_the_reason(tmp_path, content, reason):
+    with pytest.raises(InputError, match=reason):
+        read_rows(write(tmp_path / "list.csv", content))
+
+
+def test_a_missing_list_and_a_directory_are_named(tmp_path):
+    with pytest.raises(InputError, match="no such list file"):
+        read_rows(str(tmp_path / "absent.csv"))
+    with pytest.raises(InputError, match="is a directory"):
+        read_rows(str(tmp_path))
+
+
+def test_a_list_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not UTF-8"):
+        read_rows(str(tmp_path / "list.csv"))
+
+
+def test_every_bad_row_is_found_in_one_pass(tmp_path, image_list):
+    image_list("train", 2)
+    text = "train/0.png,0\nabsent.png,1\ntrain,1\ntrain/1.png,7\ntrain/1.png,cat\ntrain/1.png\n"
+    problems = check_rows(read_rows(write(tmp_path / "list.csv", text)), Classification(num_classes=2))
+    assert [(problem.line, problem.reason) for problem in problems] == [
+        (2, "no such image"),
+        (3, "is a directory, not an image"),
+        (4, "label 7 lies outside [0, 2)"),
+        (5, "label 'cat' is not an integer, as the labels of the training list are"),
+        (6, "no label: a row of this task is `path,label`"),
+    ]
+
+
+def test_the_first_20_bad_rows_are_told_and_the_rest_counted(tmp_path):
+    rows = read_rows(write(tmp_path / "list.csv", "".join(f"{index}.png\n" for index in range(25))))
+    with pytest.raises(InputError) as error:
+        refuse(check_rows(rows, Unlabelled()))
+    lines = str(error.value).splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("25 bad rows:", 22, "... and 5 more")
+
+
+def test_the_fingerprint_sees_an_image_edited_in_place_but_not_a_touched_list(tmp_path, image_list):
+    path = image_list("train", 3)
+    before = fingerprint(read_rows(str(path)))
+    os.utime(path, ns=(1, 1))
+    assert fingerprint(read_rows(str(path))) == before
+    os.utime(tmp_path / "train" / "1.png", ns=(1, 1))
+    assert fingerprint(read_rows(str(path))) != before
+
+
+def test_the_image_id_does_not_depend_on_the_folder(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "list.csv", "a.png\n")
+    ids = {read_rows(str(tmp_path / folder / "list.csv"))[0].image_id for folder in ("one", "two")}
+    assert len(ids) == 1
+    assert 0 <= ids.pop() < 2**63
+
+
+def test_integer_labels_are_class_ids_and_others_are_names():
+    assert Classification.from_targets(["0", "2"], 0) == Classification(3)
+    assert Classification.from_targets(["dog", "cat", "dog"], 0) == Classification(2, ("cat", "dog"))
+
+
+@pytest.mark.parametrize(("targets", "num_classes"), [(["a", "b", "c"], 2), (["0", "0"], 0)])
+def test_a_list_with_too_many_or_too_few_classes_is_refused(targets, num_classes):
+    with pytest.raises(InputError, match="num_classes"):
+        Classification.from_targets(targets, num_classes)
