@@ -66,5 +66,5 @@ def _normalized(path: Path) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            body[0] = ast.Pass()  # a docstring
+            node.body = body[1:] or [ast.Pass()]  # without its docstring
     return ast.dump(tree)

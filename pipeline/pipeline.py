@@ -29,7 +29,11 @@ from trainer_module.tasks.registry import task_to_json
 PREPROCESSING_FN = "trainer_module.preprocessing.preprocessing_fn"
 PRETRAIN_FN = "trainer_module.pretrain_run_fn.run_fn"
 FINETUNE_FN = "trainer_module.finetune_run_fn.run_fn"
-BEAM_ARGS_VARIABLE = "SIMCLR_BEAM_ARGS"  # more Beam flags, kept out of the cache key: how many workers changes no result
+BEAM_ARGS = [
+    "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
+    "--sdk_container_image=unused",  # else TFX builds a source package of itself for every component
+    ph.environment_variable("SIMCLR_BEAM_ARGS"),  # more flags, outside the cache key: how many workers changes no result
+]
 
 
 @dataclass(frozen=True)
@@ -202,10 +206,6 @@ def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipe
         components=nodes,
         enable_cache=True,
         metadata_connection_config=sqlite_metadata_connection_config(places.metadata),
-        beam_pipeline_args=[
-            "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
-            "--sdk_container_image=unused",  # else TFX builds a source package of itself for every component
-            ph.environment_variable(BEAM_ARGS_VARIABLE),
-        ],
+        beam_pipeline_args=BEAM_ARGS,
     )
 

@@ -58,5 +58,10 @@ def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int
     )
 
 
+def read_split(files: list[str], transform, settings: dict) -> Examples:
+    """Reads one split as a Trainer receives it: file patterns, TFT's transform output, and the node's custom_config."""
+    return read_examples(files, transform.transformed_feature_spec(), tuple(settings["image_size"]))
+
+
 def _column(batches: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
     return np.concatenate([batch[name] for batch in batches])

@@ -11,11 +11,13 @@ from keras import ops
 
 from trainer_module.augment import augment
 from trainer_module.features import encode
-from trainer_module.linear_eval import fit_linear, weights_checksum
+from trainer_module.linear_eval import fit_linear
 from trainer_module.normalize import normalize
 from trainer_module.settings import Augmentation, Finetuning
 
 WARMUP_SHARE = 0.05  # of the steps
+# Mild views: a label must survive them.
+VIEWS = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,55 @@ class Labelled:
     channel_mean: np.ndarray
     channel_std: np.ndarray
 
+    def features(self, encoder: keras.Model) -> np.ndarray:
+        """Returns float32 [N, D], each image encoded once, without augmentation."""
+        return encode(encoder, self.images, self.channel_mean, self.channel_std)
+
+
+class Finetuner(keras.Model):
+    """Encoder and head learning together from mildly augmented uint8 images; only `call` differs from plain Keras."""
+
+    def __init__(self, finetuned: keras.Model, train: Labelled, seed: int):
+        """Takes the model to train and the statistics of its data."""
+        super().__init__(name="finetuner")
+        self.finetuned = finetuned
+        self._mean, self._std = train.channel_mean, train.channel_std
+        self._size = train.images.shape[1:3]
+        self._seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        """Returns the head's output for uint8 images [B, H, W, 3]."""
+        if training:
+            images = augment(images, VIEWS, self._size, self._seed_generator)
+        return self.finetuned(normalize(images, self._mean, self._std), training=training)
+
+
+def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, verbose: int | str = "auto") -> keras.Model:
+    """Trains the task's head, and the encoder too unless it is frozen.
+
+    Args:
+      encoder: normalized images [B, H, W, 3] -> features [B, D].
+      task: gives head, loss and metrics (trainer_module/tasks).
+      train: the labelled training images.
+      settings: how.
+      verbose: as in Keras' fit.
+
+    Returns:
+      A model from normalized images to the head's output; it shares the encoder's weights.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    head = task.head(settings.head)
+    finetuned = attach_head(encoder, head)
+    if not settings.freeze:
+        learner = Finetuner(finetuned, train, settings.seed)
+        _fit(learner, task, train.images, train.labels, settings, verbose)
+    elif settings.head == "linear" and task.name == "classification":
+        kernel, bias = fit_linear(train.features(encoder), train.labels, task.num_classes)
+        head[0].set_weights([kernel, bias])
+    else:
+        _fit(keras.Sequential(head, name="head"), task, train.features(encoder), train.labels, settings, verbose)
+    return finetuned
+
 
 def attach_head(encoder: keras.Model, head: list[keras.layers.Layer]) -> keras.Model:
     """Returns a model from normalized images [B, H, W, 3] to the head's output; it shares the encoder's weights."""
@@ -34,3 +85,23 @@ def attach_head(encoder: keras.Model, head: list[keras.layers.Layer]) -> keras.M
     for layer in head:
         outputs = layer(outputs)
     return keras.Model(encoder.input, outputs, name="finetuned")
+
+
+def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning, verbose) -> None:  # noqa: PLR0913
+    steps = settings.epochs * -(-len(inputs) // settings.batch_size)
+    warmup = max(1, int(WARMUP_SHARE * steps))
+    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    model.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
+    model.fit(inputs, labels, batch_size=settings.batch_size, epochs=settings.epochs, shuffle=True, verbose=verbose)
+
+
+def accuracy(model: keras.Model, split: Labelled) -> float:
+    """Returns the share of a split's images whose most likely class is their label."""
+    logits = encode(model, split.images, split.channel_mean, split.channel_std)
+    return float(np.mean(np.argmax(logits, axis=-1) == split.labels))
+
+
+def as_numpy(tensor) -> np.ndarray:
+    """Returns a tensor of any backend as numpy array."""
+    return ops.convert_to_numpy(tensor)

@@ -9,7 +9,7 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer_module.examples import Examples, read_examples
+from trainer_module.examples import read_split
 from trainer_module.export import ServedModel, save_served_model
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.settings import Augmentation, Encoder, Pretraining
@@ -40,11 +40,6 @@ def run_fn(fn_args: FnArgs) -> None:
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(history), encoding="utf-8")
     served = ServedModel(encoder, transform, lambda features: {"features": features})
     save_served_model(served, fn_args.serving_model_dir, encoder)
-
-
-def read_split(files: list[str], transform: tft.TFTransformOutput, settings: dict) -> Examples:
-    """Reads one split of transformed examples into memory."""
-    return read_examples(files, transform.transformed_feature_spec(), tuple(settings["image_size"]))
 
 
 def tuples(values: dict) -> dict:

@@ -10,6 +10,7 @@ from typing import Any
 
 OPTIMIZERS = ("sgd", "lars", "adamw")
 DEPTHS = (18, 34)
+STEMS = ("auto", "small", "imagenet")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
@@ -72,15 +73,17 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for small images."""
+    """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for sides up to 64 pixels."""
 
     depth: int = 18
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
+    stem: str = "auto"  # 'small' or 'imagenet' to choose it by hand
 
     def __post_init__(self):
         """Checks every rule."""
         require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
         require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
+        require(self.stem in STEMS, f"`stem` must be one of {STEMS}", stem=self.stem)
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ class Pretraining:
     steps_per_execution: int = 1
     monitor_every_epochs: int = 5  # kNN accuracy and linear probe
     checkpoint_every_epochs: int = 1
+    checkpoint_every_minutes: float = 15.0  # also within an epoch
     seed: int = 0
 
     def __post_init__(self):
@@ -123,6 +127,7 @@ class Pretraining:
         require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
         for name in ("projection_hidden", "projection_dim", "steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs"):
             require(getattr(self, name) >= 1, f"`{name}` must be at least 1", **{name: getattr(self, name)})
+        require(self.checkpoint_every_minutes > 0, "`checkpoint_every_minutes` must be greater than 0", checkpoint_every_minutes=self.checkpoint_every_minutes)
 
 
 @dataclass(frozen=True)

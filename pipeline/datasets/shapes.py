@@ -5,7 +5,7 @@ has to learn features. Every image comes with a label map, the class id of each 
 
 Legend: N images of S x S pixels. A field is an [N, S, S] float32 array, a number of each image is [N, 1, 1], so that they multiply.
 Positions are in units of the image's side, -0.5 to 0.5. A pattern is a signed distance to its ink in periods, positive inside, which makes
-edges smooth: 32 pixels have room for four to six periods.
+edges smooth: 32 pixels have room for four to seven periods.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.datasets import files
 
-BEND = 0.4
+BEND = 0.4  # periods by which lines leave the straight way, at most: pixels of straight ones match by chance
 BLOCK = 500  # images drawn at once from one seed, always whole: a longer data set starts with the images of the shorter one
 CLUTTER = 5  # things that lie around behind the region
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -179,14 +179,13 @@ def _colour(generator: np.random.Generator, count: int, luma: np.ndarray) -> np.
 
 
 def _ink(generator: np.random.Generator, class_ids: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The pattern of each image, [N, S, S]: 1 on ink, 0 on paper; turned, scaled and shifted at random."""
+    """The pattern of each image, [N, S, S]: 1 on ink, 0 on paper; turned, scaled, shifted and bent at random."""
     count = len(class_ids)
     period = _uniform(generator, count, 0.14, 0.24)  # of the image's side
     across, along = _turn(_uniform(generator, count, 0, 2 * np.pi), x, y)
-    u = across / period + _uniform(generator, count, 0, 1)
-    v = along / period + _uniform(generator, count, 0, 1)
-    bend = 2 * np.pi * _uniform(generator, count, 0.5, 1), _uniform(generator, count, 0, 2 * np.pi), _uniform(generator, count, 0, BEND)
-    u, v = u + bend[2] * np.sin(bend[0] * along + bend[1]) , v + bend[2] * np.sin(bend[0] * across + bend[1])
+    bend, wave = _uniform(generator, count, 0, BEND), _uniform(generator, count, np.pi, 2 * np.pi)
+    u = across / period + _uniform(generator, count, 0, 1) + bend * np.sin(wave * along + _uniform(generator, count, 0, 2 * np.pi))
+    v = along / period + _uniform(generator, count, 0, 1) + bend * np.sin(wave * across + _uniform(generator, count, 0, 2 * np.pi))
     distance = np.empty_like(u)
     for class_id, pattern in enumerate(PATTERNS.values()):
         chosen = np.equal(class_ids, class_id)

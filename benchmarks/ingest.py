@@ -1,0 +1,70 @@
+"""How long ingest, statistics and Transform take: `python benchmarks/ingest.py --train_file_path LIST --val_file_path LIST`.
+
+Runs the pipeline's own nodes up to Transform in a fresh folder. The last line is JSON: seconds of each node, images/s and
+peak memory of the process.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("SIMCLR_BEAM_ARGS", "")
+
+
+def measure(train: str, evaluation: str) -> dict:
+    """Runs the nodes and returns what they cost."""
+    import local_runner
+    from tfx.dsl.compiler import compiler
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
+    from tfx.orchestration.pipeline import Pipeline
+
+    from components.file_list_example_gen.rows import read_rows
+    from pipeline.pipeline import BEAM_ARGS, ingest
+    from pipeline.store import node_runs, open_store, run_ids
+
+    flags = local_runner.build_parser().parse_args([f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"])
+    configuration = local_runner.configure(flags)
+    images = len(read_rows(train)) + len(read_rows(evaluation))
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        nodes = ingest(configuration, local_runner.check_lists(configuration)).nodes
+        store = f"{folder}/metadata.sqlite"
+        graph = Pipeline(
+            pipeline_name="ingest",
+            pipeline_root=folder,
+            components=list(nodes),
+            metadata_connection_config=sqlite_metadata_connection_config(store),
+            beam_pipeline_args=BEAM_ARGS,
+        )
+        LocalDagRunner().run_with_ir(compiler.Compiler().compile(graph))
+        seconds = time.perf_counter() - started
+        runs = node_runs(open_store(store), run_ids(open_store(store))[-1])
+    return {
+        "images": images,
+        "seconds": round(seconds, 1),
+        "images_per_second": round(images / seconds),
+        "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "nodes": {run.node: round(run.seconds, 1) for run in runs},
+    }
+
+
+def main() -> None:
+    """Parses the command line and prints one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train_file_path", required=True)
+    parser.add_argument("--val_file_path", required=True)
+    flags = parser.parse_args()
+    sys.argv = sys.argv[:1]  # TFX hands it to absl
+    print(json.dumps(measure(flags.train_file_path, flags.val_file_path)))
+
+
+if __name__ == "__main__":
+    main()

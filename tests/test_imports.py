@@ -1,0 +1,66 @@
+"""The import rules of the project, and the smoke test of the stack."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
+TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
+STANDARD_LIBRARY_ONLY = ("local_runner", "pipeline.config", "pipeline.recipes", "components.file_list_example_gen.rows", "trainer_module.settings")
+LEAVES = ("augment", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")
+SOURCES = [path for folder in ("trainer_module", "components", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES.append(ROOT / "local_runner.py")
+
+
+def imports(path, top_level_only=False):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_imports_go_one_way(path):
+    own = RANKS[relative(path).split("/")[0].removesuffix(".py")]
+    above = [name for name in imports(path) if RANKS.get(name.split(".")[0], -1) > own]
+    assert not above
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_tfx_appears_only_where_it_may(path):
+    name = relative(path)
+    allowed = name.startswith(TFX_ALLOWED) or "run_fn" in path.name
+    assert allowed or not [module for module in imports(path) if module.split(".")[0] == "tfx"]
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_the_leaves_of_the_science_know_no_tensorflow(leaf):
+    heavy = [name for name in imports(ROOT / "trainer_module" / f"{leaf}.py") if name.split(".")[0].startswith("tensorflow")]
+    assert not heavy
+
+
+@pytest.mark.parametrize("module", STANDARD_LIBRARY_ONLY)
+def test_what_a_command_line_needs_imports_only_the_standard_library(module):
+    import sys
+
+    path = ROOT / (module.replace(".", "/") + ".py")
+    outside = [name for name in imports(path, top_level_only=True) if name.split(".")[0] not in {*sys.stdlib_module_names, *RANKS}]
+    assert not outside
+
+
+@pytest.mark.tfx
+def test_every_component_of_the_stack_is_there():
+    # tfx.components swallows ImportErrors: a broken dependency shows only as a missing name.
+    from tfx import components
+
+    for name in ("Evaluator", "ExampleValidator", "Pusher", "SchemaGen", "StatisticsGen", "Trainer", "Transform"):
+        assert getattr(components, name, None) is not None

@@ -1,0 +1,91 @@
+"""The command line: what flags mean, and that bad input is told at once with exit code 2."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import local_runner
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def configure(*arguments):
+    return local_runner.configure(local_runner.build_parser().parse_args(arguments))
+
+
+def run(*arguments, cwd):
+    command = [sys.executable, str(ROOT / "local_runner.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_no_flag_is_the_demo():
+    assert configure().name == "demo"
+
+
+def test_the_flags_of_the_original_program_keep_their_meaning():
+    configuration = configure(
+        "--input_size=240 240", "--train_file_path=train.csv", "--val_file_path=val.csv", "--task=classification", "--num_classes=5", "--freeze=True"
+    )
+    assert configuration.image_size == configuration.view_size == (240, 240)
+    assert (configuration.lists.train, configuration.lists.eval) == ("train.csv", "val.csv")
+    assert (configuration.num_classes, configuration.finetuning.freeze) == (5, True)
+
+
+def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
+    configuration = configure(
+        "--task=pretrain", "--cifar10=True", "--batch_size=256", "--num_epochs=1000", "--temperature=0.1", "--strength=0.5", "--learning_rate=1.0"
+    )
+    pretraining = configuration.pretraining
+    assert (pretraining.batch_size, pretraining.epochs, pretraining.temperature, pretraining.learning_rate) == (256, 1000, 0.1, 1.0)
+    assert (configuration.augmentation.brightness, configuration.augmentation.hue) == (0.4, 0.1)
+
+
+def test_with_another_task_they_reach_finetuning():
+    configuration = configure("--train_file_path=a.csv", "--num_epochs=7", "--batch_size=9", "--pretrain_epochs=3")
+    assert (configuration.finetuning.epochs, configuration.finetuning.batch_size, configuration.pretraining.epochs) == (7, 9, 3)
+
+
+def test_any_setting_can_be_set():
+    assert configure("--set", "augmentation.crop_area=0.3 0.9").augmentation.crop_area == (0.3, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batchsize", "3"], "No flag '--batchsize'. Did you mean '--batch_size'?"),
+        (["--recipe", "cifar10_smal"], "Did you mean 'cifar10_small'?"),
+        (["--num_classes", "1"], "`--num_classes` must be at least 2"),
+        (["--input_size", "a b"], "`--input_size` must be 2 numbers"),
+        (["--input_size", "8 8"], "`image_size` must have a height and a width from 16"),
+        (["--task=pretrain", "--batch_size=1"], "`batch_size` must be at least 2"),
+        (["--temperature=0"], "`temperature` must be greater than 0"),
+        (["--set", "augmentation.crop_area=0.9 0.1"], "`crop_area` must satisfy 0 < low <= high <= 1"),
+        (["--set", "augmentation.crop=1"], "No setting 'crop'"),
+        (["--depth=50"], "--depth"),
+        (["--resume"], "no interrupted run was found"),
+        (["--val_file_path=a.csv"], "`--train_file_path` is missing"),
+    ],
+)
+def test_a_bad_flag_ends_at_once_with_exit_code_2_and_the_fix(arguments, message, tmp_path):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_bad_rows_are_told_before_anything_starts(tmp_path, image_list):
+    image_list("train", 2)
+    (tmp_path / "list.csv").write_text("train/0.png,0\nabsent.png,1\ntrain/1.png,5\n")
+    result = run("--train_file_path=list.csv", "--num_classes=2", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "list.csv:2: " in result.stderr
+    assert "label 5 lies outside [0, 2)" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_missing_list_is_named(tmp_path):
+    result = run("--train_file_path=absent.csv", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "absent.csv: no such list file" in result.stderr

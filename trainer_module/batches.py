@@ -1,0 +1,54 @@
+"""Batches of images held in memory, in an order that is a function of the seed and the step alone.
+
+Because batch number `step` is always the same, a run that continues at step k sees exactly what an unbroken run sees there.
+
+N images of H x W pixels, B images a batch.
+"""
+
+import keras
+import numpy as np
+
+
+class EpochBatches(keras.utils.PyDataset):
+    """An endless sequence of random batches; give `fit` its `steps_per_epoch`.
+
+    Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped: the contrastive loss depends
+    on the batch size, and the images dropped are others in the next epoch. Fewer images than a batch make one batch of all.
+    """
+
+    def __init__(self, images, batch_size: int, seed: int, first_step: int = 0):
+        """Takes over the images, without a copy.
+
+        Args:
+            images: uint8 [N, H, W, 3].
+            batch_size: B.
+            seed: of the permutations.
+            first_step: number of the batch to begin with.
+        """
+        super().__init__(workers=0)
+        self.images = images
+        self.batch_size = min(batch_size, len(images))
+        self.seed = seed
+        self.first_step = first_step
+        self._permuted = (-1, np.empty(0, int))  # epoch and its permutation
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, at least one."""
+        return len(self.images) // self.batch_size
+
+    @property
+    def num_batches(self) -> None:
+        """Tells Keras that there is no end, so that it asks for batch after batch instead of beginning anew."""
+        return None
+
+    def __getitem__(self, index: int):
+        """Returns one batch, uint8 [B, H, W, 3], as a tuple of inputs."""
+        epoch, step = divmod(self.first_step + index, self.steps_per_epoch)
+        chosen = self._permutation(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
+        return (self.images[chosen],)
+
+    def _permutation(self, epoch: int):
+        if self._permuted[0] != epoch:
+            self._permuted = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.images)))
+        return self._permuted[1]

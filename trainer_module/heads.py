@@ -1,0 +1,34 @@
+"""The projection head: a small network between the features and the loss, thrown away after pretraining.
+
+B images, D features, P dimensions of the embedding.
+"""
+
+import keras
+
+
+def build_projection_head(feature_dim, layers=2, hidden=1024, embedding_dim=128, dtype="float32", seed=0):
+    """Builds the head of Chen et al. 2020 (arXiv:2002.05709, section 2), without batch normalization.
+
+    Batch normalization gains nothing here with the default recipe (dkobak/simclr-cifar10: 512-1024-128, no BN).
+
+    Args:
+        feature_dim: D, length of the features.
+        layers: number of dense layers, 2 or 3.
+        hidden: units of every layer but the last.
+        embedding_dim: P.
+        dtype: Keras dtype policy.
+        seed: of the initial weights.
+
+    Returns:
+        keras.Sequential from features [B, D] to embedding [B, P].
+    """
+    head = keras.Sequential(name="projection_head")
+    head.add(keras.Input((feature_dim,), name="features"))
+    for number in range(1, layers):
+        initializer = keras.initializers.HeNormal(seed=seed + number)
+        head.add(
+            keras.layers.Dense(hidden, activation="relu", kernel_initializer=initializer, dtype=dtype, name=f"projection{number}_dense")
+        )
+    initializer = keras.initializers.GlorotUniform(seed=seed + layers)
+    head.add(keras.layers.Dense(embedding_dim, kernel_initializer=initializer, dtype=dtype, name=f"projection{layers}_dense"))
+    return head

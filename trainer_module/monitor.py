@@ -1,0 +1,143 @@
+"""Is it learning? What the features are good for, measured while the loss alone says little, and shown beside it.
+
+N images, M held-out ones, D feature dims, C classes.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from trainer_module.augment import augment
+from trainer_module.features import encode
+from trainer_module.learner import SimCLR
+from trainer_module.loss import alignment, uniformity
+from trainer_module.normalize import normalize
+
+NEIGHBOURS = 10
+RIDGE = 1e-2  # times the mean squared feature
+MOST_TRAIN_IMAGES = 10_000  # so that watching costs little beside training
+MOST_EVAL_IMAGES = 2_000
+MOST_UNLABELLED_IMAGES = 512
+CHUNK = 1_000  # held-out images compared at once
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Labelled images to measure on: neighbours and probe come from the first two, accuracy from the last two."""
+
+    train_images: np.ndarray  # uint8 [N, H, W, 3]
+    train_labels: np.ndarray  # integers [N]
+    eval_images: np.ndarray  # uint8 [M, H, W, 3]
+    eval_labels: np.ndarray  # integers [M]
+
+
+def knn_accuracy(train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS) -> float:
+    """Accuracy of the majority among the nearest neighbours by cosine similarity; a tie goes to the smaller label.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: integers [N], not negative.
+        eval_features: float [M, D].
+        eval_labels: integers [M].
+        neighbours: at most N of them vote.
+
+    Returns:
+        Share of held-out images whose label the neighbours name, in [0, 1].
+    """
+    train, held_out = _unit_rows(train_features), _unit_rows(eval_features)
+    labels = np.asarray(train_labels)
+    neighbours = min(neighbours, len(train))
+    predicted = []
+    for start in range(0, len(held_out), CHUNK):
+        similarity = held_out[start : start + CHUNK] @ train.T  # [chunk, N]
+        nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
+        votes = np.apply_along_axis(np.bincount, 1, labels[nearest], minlength=labels.max() + 1)  # [chunk, C]
+        predicted.append(votes.argmax(axis=1))
+    return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
+
+
+def ridge_accuracy(train_features, train_labels, eval_features, eval_labels) -> float:
+    """Accuracy of the linear classifier with the least squared error, in closed form.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: integers [N], not negative.
+        eval_features: float [M, D].
+        eval_labels: integers [M].
+
+    Returns:
+        Share of held-out images classified as labelled, in [0, 1].
+    """
+    mean = train_features.mean(axis=0)
+    centred = (train_features - mean).astype(np.float64)  # [N, D]
+    targets = np.eye(int(np.max(train_labels)) + 1)[train_labels]  # [N, C]
+    frequency = targets.mean(axis=0)
+    covariance = centred.T @ centred / len(centred)  # [D, D]
+    covariance += np.eye(len(covariance)) * max(RIDGE * np.trace(covariance) / len(covariance), 1e-12)
+    kernel = np.linalg.solve(covariance, centred.T @ (targets - frequency) / len(centred))
+    scores = (eval_features - mean) @ kernel + frequency
+    return float(np.mean(scores.argmax(axis=1) == np.asarray(eval_labels)))
+
+
+def _unit_rows(features):
+    features = np.asarray(features, np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+class Monitor(keras.callbacks.Callback):
+    """Adds what the features are good for to the logs of `fit`, every few epochs and after the last.
+
+    With labels: `knn_accuracy` and `probe_accuracy`. Without: `alignment` and `uniformity` of the embedding.
+    """
+
+    def __init__(self, encoder: keras.Model, images, every_epochs: int, watched: Watched | None):
+        """Takes over what to measure on.
+
+        Args:
+            encoder: float32 twin of the encoder that is training; it receives its weights before every measurement.
+            images: uint8 [N, H, W, 3] that training uses, for measuring without labels.
+            every_epochs: how often.
+            watched: labelled images, or None where there are no labels.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.images = images[:MOST_UNLABELLED_IMAGES]
+        self.every_epochs = every_epochs
+        self.watched = watched
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measures and adds to `logs`; later callbacks show and record them."""
+        last = epoch + 1 == self.params["epochs"]
+        if logs is not None and (last or (epoch + 1) % self.every_epochs == 0):
+            logs.update(self._unlabelled() if self.watched is None else self._labelled(self.watched))
+
+    def _labelled(self, watched):
+        self.encoder.set_weights(self.model.encoder.get_weights())
+        few = thinned(len(watched.train_images), MOST_TRAIN_IMAGES), thinned(len(watched.eval_images), MOST_EVAL_IMAGES)
+        views = self.model.views
+        train, held_out = (
+            encode(self.encoder, images[chosen], views.channel_mean, views.channel_std)
+            for images, chosen in zip((watched.train_images, watched.eval_images), few, strict=True)
+        )
+        columns = train, watched.train_labels[few[0]], held_out, watched.eval_labels[few[1]]
+        return {"knn_accuracy": knn_accuracy(*columns), "probe_accuracy": ridge_accuracy(*columns)}
+
+    def _unlabelled(self):
+        first, second = view_embeddings(self.model, self.images)
+        return {"alignment": float(alignment(first, second)), "uniformity": float(uniformity(first))}
+
+
+def thinned(count: int, most: int) -> np.ndarray:
+    """Returns at most `most` indices spread evenly over range(count), always the same ones."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def view_embeddings(learner: SimCLR, images):
+    """Returns the embedding of two random views of each image, [B, P] each; the same views at every call."""
+    views, chance = learner.views, keras.random.SeedGenerator(0)
+    both = np.concatenate([images, images])
+    seen = normalize(augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std)
+    features = learner.encoder.predict_on_batch(seen)
+    return ops.split(learner.head.predict_on_batch(features), 2, axis=0)
