@@ -77,3 +77,4 @@ def progress(handler: ProgressHandler) -> Iterator[None]:
         yield
     finally:
         absl_logging.get_absl_logger().removeHandler(handler)
+        absl_logging.set_verbosity(absl_logging.WARNING)

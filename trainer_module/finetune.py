@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
-from keras import ops
 
 from trainer_module.augment import augment
 from trainer_module.features import encode
@@ -43,12 +42,12 @@ class Finetuner(keras.Model):
         self.finetuned = finetuned
         self._mean, self._std = train.channel_mean, train.channel_std
         self._size = train.images.shape[1:3]
-        self._seed_generator = keras.random.SeedGenerator(seed)
+        self._chance = keras.random.SeedGenerator(seed, name="chance")
 
     def call(self, images, training=False):
         """Returns the head's output for uint8 images [B, H, W, 3]."""
         if training:
-            images = augment(images, VIEWS, self._size, self._seed_generator)
+            images = augment(images, VIEWS, self._size, self._chance)
         return self.finetuned(normalize(images, self._mean, self._std), training=training)
 
 
@@ -101,7 +100,3 @@ def accuracy(model: keras.Model, split: Labelled) -> float:
     logits = encode(model, split.images, split.channel_mean, split.channel_std)
     return float(np.mean(np.argmax(logits, axis=-1) == split.labels))
 
-
-def as_numpy(tensor) -> np.ndarray:
-    """Returns a tensor of any backend as numpy array."""
-    return ops.convert_to_numpy(tensor)

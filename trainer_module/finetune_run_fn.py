@@ -13,7 +13,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
-from trainer_module.export import ServedModel, load_encoder, save_served_model
+from trainer_module.export import EXTRAS, ServedModel, load_encoder, save_served_model
 from trainer_module.finetune import Labelled, accuracy, finetune
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.monitor import knn_accuracy
@@ -45,8 +45,9 @@ def run_fn(fn_args: FnArgs) -> None:
     names = task.names_by_id(_vocabulary(transform))
     served = ServedModel(model, transform, lambda outputs: task.served(outputs, names))
     save_served_model(served, fn_args.serving_model_dir, encoder, target="label")
-    Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
-    Path(fn_args.model_run_dir, EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
+    for folder in (Path(fn_args.model_run_dir), Path(fn_args.serving_model_dir, EXTRAS)):  # the pushed model carries its report
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def _linear_evaluation(encoder: keras.Model, task, train: Labelled, held_out: Labelled, settings: dict) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """The Pretrainer's run_fn: transformed examples in, a self-supervised encoder out, as a Keras file and a served model."""
 
+import hashlib
 import json
-import os
-import sys
 from pathlib import Path
 
 import keras
@@ -11,6 +10,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import read_split
 from trainer_module.export import ServedModel, save_served_model
+from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.tasks.registry import task_from_json
@@ -21,27 +21,44 @@ HISTORY_FILE = "history.json"
 def run_fn(fn_args: FnArgs) -> None:
     """Pretrains an encoder with SimCLR; see TFX's Trainer for what `fn_args` holds.
 
-    `custom_config` carries the settings as dicts (pipeline/pipeline.py). A killed run finds its checkpoints again: they lie
-    beside the node's outputs, in a folder named after the settings and the data.
+    `custom_config` carries the settings as dicts (pipeline/pipeline.py). Checkpoints lie beside the node's outputs, in a
+    folder named after settings and data: a killed or failed run finds them again, whatever its run id.
     """
     keras.utils.clear_session()
     settings = fn_args.custom_config
     transform = tft.TFTransformOutput(fn_args.transform_output)
     examples = read_split(fn_args.train_files, transform, settings)
-    encoder, history = pretrain(
+    encoder, report = pretrain(
         Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
         Encoder(**settings["encoder"]),
-        Augmentation(**tuples(settings["augmentation"])),
+        Augmentation(**_with_tuples(settings["augmentation"])),
         Pretraining(**settings["pretraining"]),
-        Places(checkpoints=checkpoint_dir(fn_args), logs=fn_args.model_run_dir),
-        watched=_watched(fn_args, transform, settings),
+        Places(checkpoint_dir(fn_args), fn_args.model_run_dir),
+        _watched(fn_args, transform, settings),
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
-    Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(history), encoding="utf-8")
+    Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
     served = ServedModel(encoder, transform, lambda features: {"features": features})
     save_served_model(served, fn_args.serving_model_dir, encoder)
 
 
-def tuples(values: dict) -> dict:
+def checkpoint_dir(fn_args: FnArgs) -> str:
+    """Returns the node's folder for the checkpoints of these settings and these data."""
+    key = json.dumps([fn_args.custom_config, fn_args.train_files], sort_keys=True)
+    node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
+    return str(node_dir / "checkpoints" / hashlib.sha256(key.encode()).hexdigest()[:16])
+
+
+def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, settings: dict) -> Watched | None:
+    """Returns the labelled images to watch the learning on, or None where there are none."""
+    if not task_from_json(settings["task"]).has_target:
+        return None
+    # The labelled images are always in `train`, also where those of another split are pretrained on.
+    labelled = [str(Path(pattern).parents[1] / "Split-train" / "*") for pattern in fn_args.train_files]
+    train, held_out = (read_split(files, transform, settings) for files in (labelled, fn_args.eval_files))
+    return Watched(train.images, train.labels, held_out.images, held_out.labels)
+
+
+def _with_tuples(values: dict) -> dict:
     """Returns settings with the lists that JSON makes of tuples turned back."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

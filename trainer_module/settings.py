@@ -127,7 +127,11 @@ class Pretraining:
         require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
         for name in ("projection_hidden", "projection_dim", "steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs"):
             require(getattr(self, name) >= 1, f"`{name}` must be at least 1", **{name: getattr(self, name)})
-        require(self.checkpoint_every_minutes > 0, "`checkpoint_every_minutes` must be greater than 0", checkpoint_every_minutes=self.checkpoint_every_minutes)
+        require(
+            self.checkpoint_every_minutes > 0,
+            "`checkpoint_every_minutes` must be greater than 0",
+            checkpoint_every_minutes=self.checkpoint_every_minutes,
+        )
 
 
 @dataclass(frozen=True)

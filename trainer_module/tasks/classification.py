@@ -136,7 +136,7 @@ class Classification:
             "value_threshold": {"lower_bound": max(min_metric, 1 / self.num_classes)},
             "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -max_metric_drop},
         }
-        matrix = '{"num_thresholds": 2}'
+        overall = [{"slicing_specs": [{}], "threshold": threshold}]  # a single class may fall below
         return {
             "model_specs": [
                 {
@@ -151,9 +151,9 @@ class Classification:
                 {
                     "metrics": [
                         {"class_name": "ExampleCount"},
-                        {"class_name": "SparseCategoricalAccuracy", "config": '"name": "accuracy"', "threshold": threshold},
+                        {"class_name": "SparseCategoricalAccuracy", "config": '"name": "accuracy"', "per_slice_thresholds": overall},
                         {"class_name": "SparseCategoricalCrossentropy"},
-                        {"class_name": "MultiClassConfusionMatrixPlot", "config": matrix},
+                        {"class_name": "MultiClassConfusionMatrixPlot", "config": '"num_thresholds": 2'},
                     ]
                 }
             ],

@@ -1,0 +1,41 @@
+"""Batches are a function of the seed and the step alone."""
+
+import numpy as np
+import pytest
+
+from trainer_module.batches import EpochBatches
+
+
+@pytest.fixture
+def images():
+    return np.arange(10, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+
+
+def numbers(batches, index):
+    return batches[index][0][:, 0, 0, 0].tolist()
+
+
+def test_an_epoch_shows_every_image_at_most_once_and_drops_the_partial_batch(images):
+    batches = EpochBatches(images, 3, seed=0)
+    seen = [number for step in range(batches.steps_per_epoch) for number in numbers(batches, step)]
+    assert len(seen) == len(set(seen)) == 9
+
+
+def test_epochs_differ(images):
+    batches = EpochBatches(images, 10, seed=0)
+    assert numbers(batches, 0) != numbers(batches, 1)
+
+
+def test_a_run_that_continues_sees_what_an_unbroken_run_sees(images):
+    whole, rest = EpochBatches(images, 3, seed=0), EpochBatches(images, 3, seed=0, first_step=4)
+    assert [numbers(rest, step) for step in range(5)] == [numbers(whole, step + 4) for step in range(5)]
+
+
+def test_fewer_images_than_a_batch_make_one_batch_of_all(images):
+    batches = EpochBatches(images, 64, seed=0)
+    assert batches.steps_per_epoch == 1
+    assert sorted(numbers(batches, 0)) == list(range(10))
+
+
+def test_batches_stay_uint8(images):
+    assert EpochBatches(images, 3, seed=0)[0][0].dtype == np.uint8

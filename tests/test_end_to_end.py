@@ -1,0 +1,167 @@
+"""The whole road through the real command line, in order: each test goes on where the one before it stopped.
+
+The images are bright or dark, so that even an untrained encoder tells them apart and the gate has something to bless.
+"""
+
+import fcntl
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.end_to_end
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("components", "pipeline", "trainer_module", "local_runner.py")
+SMALL = ["--width=0.125", "--set", "pretraining.projection_hidden=16", "--set", "pretraining.projection_dim=8"]
+FLAGS = [
+    "--train_file_path=images/train.csv", "--val_file_path=images/eval.csv", "--pipeline_root=root", "--input_size=16 16",
+    "--pretrain_epochs=1", "--set", "pretraining.batch_size=16", *SMALL,
+]  # fmt: skip
+NODES = (
+    "FileListExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "AnomalyGate", "Transform", "Pretrainer", "Finetuner",
+    "Evaluator", "ModelCheck", "Pusher",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A copy of the project, so that its code can be edited, with images and lists beside it."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 48), ("eval", 16)):
+        rows = []
+        for index in range(count):
+            label = ("bright", "dark")[index % 2]
+            low, high = {"bright": (128, 256), "dark": (0, 128)}[label]
+            file = folder / "images" / split / f"{index}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(low, high, (16, 16, 3), dtype=np.uint8)).save(file)
+            rows.append(f"{split}/{index}.png,{label}")
+        (folder / "images" / f"{split}.csv").write_text("\n".join(rows))
+    return folder
+
+
+def run(place, *flags):
+    command = [sys.executable, "local_runner.py", *flags]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=600, check=False)
+
+
+def summary(place, root="root"):
+    return json.loads((place / root / "summary.json").read_text())
+
+
+def ran(place, root="root"):
+    return {node["id"] for node in summary(place, root)["components"] if not node["cached"]} - {"Baseline"}
+
+
+def test_two_lists_become_a_blessed_pushed_model(place):
+    result = run(place, *FLAGS)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ran(place) == set(NODES)
+    told = summary(place)
+    assert told["blessed"] is True
+    assert told["metrics"]["accuracy"] == 1.0
+    assert set(told["metrics"]) == {"accuracy", "linear_accuracy", "untrained_linear_accuracy", "knn_accuracy"}
+    assert (Path(told["pushed_model"]) / "saved_model.pb").is_file()
+
+
+def test_libraries_are_silent_on_the_terminal(place):
+    result = run(place, *FLAGS)
+    assert result.stderr == ""
+    assert "WARNING" not in result.stdout
+    assert "INFO" not in result.stdout
+
+
+def test_the_second_run_is_cached_from_end_to_end(place):
+    assert ran(place) == set()
+    assert summary(place)["blessed"] is True
+
+
+def test_the_pushed_model_predicts_image_files(place):
+    command = [sys.executable, "-m", "pipeline.predict", "root", "images/eval/0.png", "images/eval/1.png"]
+    result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    assert [line.split()[1] for line in result.stdout.splitlines()] == ["bright", "dark"]
+
+
+def test_lineage_leads_from_the_model_back_to_the_lists(place):
+    command = [sys.executable, "-m", "pipeline.lineage", "--pipeline_root", "root", "latest"]
+    result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    for told in ("made by Pusher", "made by Finetuner", "made by Pretrainer", "made by FileListExampleGen", "train.csv", "fingerprint"):
+        assert told in result.stdout
+
+
+def test_a_model_below_the_threshold_is_refused_loudly_and_not_pushed(place):
+    (place / "images" / "hard.csv").write_text("eval/0.png,dark\neval/1.png,dark\neval/2.png,dark\neval/3.png,bright\n")
+    flags = [flag.replace("eval.csv", "hard.csv").replace("=root", "=refused") for flag in FLAGS]
+    result = run(place, *flags)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "REFUSED" in result.stdout
+    assert "accuracy 0.2500 is below the least accepted, 0.5000" in result.stdout
+    assert not (place / "refused" / "serving").exists()
+
+
+def test_edited_finetuning_code_runs_again_from_the_finetuner_only(place):
+    file = place / "trainer_module" / "finetune.py"
+    file.write_text(file.read_text().replace("WARMUP_SHARE = 0.05", "WARMUP_SHARE = 0.06"))
+    assert run(place, *FLAGS).returncode == 0
+    # The same features and labels give the same model answers, but it is a new model: it is judged and pushed anew.
+    assert ran(place) == {"Finetuner", "Evaluator", "ModelCheck", "Pusher"}
+
+
+def test_an_edited_image_runs_again_from_the_example_gen(place):
+    Image.new("RGB", (16, 16), (200, 210, 220)).save(place / "images" / "train" / "0.png")
+    assert run(place, *FLAGS).returncode == 0
+    assert {"FileListExampleGen", "Transform", "Pretrainer", "Finetuner"} <= ran(place)
+
+
+def test_a_broken_image_ends_with_exit_code_2_and_its_name(place):
+    (place / "images" / "train" / "3.png").write_bytes(b"broken")
+    result = run(place, *FLAGS)
+    assert result.returncode == 2
+    assert "images/train.csv:4: " in result.stdout
+    assert "cannot be decoded as an image" in result.stdout
+    assert run(place, *FLAGS, "--on_bad_row=skip").returncode == 0
+
+
+def test_a_killed_pretraining_is_continued_by_resume(place):
+    (place / "images" / "plain.csv").write_text("".join(f"eval/{index}.png\n" for index in range(16)))
+    flags = ["--task=pretrain", "--train_file_path=images/plain.csv", "--pipeline_root=killed", "--input_size=16 16", "--batch_size=8", *SMALL]
+    process = subprocess.Popen([sys.executable, "local_runner.py", *flags, "--num_epochs=400"], cwd=place, stdout=subprocess.DEVNULL)
+    _wait_for_checkpoint(place / "killed", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    result = run(place, "--resume", "--pipeline_root=killed")
+    assert result.returncode == 0, result.stdout + result.stderr
+    told = summary(place, "killed")
+    assert told["run_id"] == json.loads((place / "killed" / "run.json").read_text())["run_id"]
+    assert told["blessed"] is None
+    assert (Path(told["pushed_model"]) / "assets.extra" / "encoder.keras").is_file()
+    history = json.loads(next((place / "killed").glob("artifacts/Pretrainer/model_run/*/history.json")).read_text())
+    assert len(history["history"]["loss"]) == 400
+
+
+def _wait_for_checkpoint(root, process):
+    until = time.monotonic() + 300
+    while not list(root.glob("artifacts/Pretrainer/checkpoints/*/checkpoint.npz")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < until, "no checkpoint within five minutes"
+        time.sleep(0.2)
+
+
+def test_a_second_run_in_the_same_root_is_refused_while_one_goes_on(place):
+    with open(place / "root" / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        result = run(place, *FLAGS)
+    assert result.returncode == 2
+    assert "Another run is going on" in result.stderr

@@ -1,0 +1,72 @@
+"""The linear head is the optimum, and a moved weight shows in the checksum."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from trainer_module.linear_eval import cross_entropy_and_gradient, fit_linear, linear_accuracy, weights_checksum
+
+
+@pytest.fixture
+def blobs():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    centres = rng.normal(size=(3, 5))
+    return (centres[labels] + 0.7 * rng.normal(size=(300, 5))).astype("float32") * 10 + 3, labels
+
+
+def test_it_classifies_as_scikit_learns_logistic_regression_does(blobs):
+    features, labels = blobs
+    kernel, bias = fit_linear(features, labels, 3, weight_decay=1e-3)
+    scaled = (features - features.mean(axis=0)) / features.std(axis=0)
+    reference = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=1000, tol=1e-8).fit(scaled, labels)
+    logits = features @ kernel + bias
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, reference.predict_proba(scaled), atol=2e-3)
+
+
+def test_the_gradient_is_that_of_the_loss(blobs):
+    features, labels = blobs
+    weights = np.random.default_rng(1).normal(size=18) * 0.01
+    gradient = cross_entropy_and_gradient(weights, features, labels, 0.1)[1]
+    step = 1e-2 * np.eye(18)
+    numeric = [
+        (
+            cross_entropy_and_gradient(weights + d, features, labels, 0.1)[0]
+            - cross_entropy_and_gradient(weights - d, features, labels, 0.1)[0]
+        )
+        / 2e-2
+        for d in step
+    ]
+    np.testing.assert_allclose(gradient, numeric, rtol=2e-2, atol=2e-3)
+
+
+def test_a_dense_layer_takes_the_head(blobs):
+    features, labels = blobs
+    kernel, bias = fit_linear(features, labels, 3)
+    dense = keras.layers.Dense(3)
+    dense.build((None, 5))
+    dense.set_weights([kernel, bias])
+    accuracy = np.mean(np.argmax(dense(features), axis=1) == labels)
+    assert accuracy == pytest.approx(linear_accuracy(kernel, bias, features, labels))
+    assert accuracy > 0.8
+
+
+def test_a_feature_that_never_varies_does_no_harm(blobs):
+    features, labels = blobs
+    kernel, bias = fit_linear(np.concatenate([features, np.full((300, 1), 4.0)], axis=1), labels, 3)
+    assert np.isfinite(kernel).all() and np.isfinite(bias).all()
+
+
+def test_a_label_outside_the_classes_is_refused(blobs):
+    with pytest.raises(ValueError, match=r"\[0, 2\). Received: 0 to 2"):
+        fit_linear(*blobs, 2)
+
+
+def test_the_checksum_sees_one_changed_weight():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
+    before = weights_checksum(model)
+    assert weights_checksum(model) == before
+    model.layers[0].bias.assign([0.0, 1e-7])
+    assert weights_checksum(model) != before

@@ -1,0 +1,214 @@
+"""A checkpoint is everything that a run's future depends on: a killed run that finds one ends as if it had never been killed.
+
+One file holds the weights, the optimizer's state, the state of the random numbers, the step, and the identity of the run
+(settings, data, architecture). It is replaced in one move, so there is always a whole one.
+"""
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from trainer_module.errors import InputError
+
+FILE = "checkpoint.npz"
+RECORD = "record"  # the entry of the file that is JSON; all others are variables
+STEPS_BETWEEN_CHECKS = 20  # of the loss; reading it makes a GPU wait
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: batches trained on.
+        history: per measured quantity, one value an epoch; None where it was not measured.
+        running_metrics: state of Keras' metrics within an epoch, empty between epochs.
+    """
+
+    step: int = 0
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+    running_metrics: list[np.ndarray] = field(default_factory=list)
+
+    def add_epoch(self, logs: dict[str, float]) -> None:
+        """Appends the logs of an epoch."""
+        done = max((len(values) for values in self.history.values()), default=0)
+        for name in {**self.history, **logs}:
+            values = self.history.setdefault(name, [None] * done)
+            values.append(float(logs[name]) if name in logs else None)
+
+
+def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> None:
+    """Writes a checkpoint, replacing the one before in a single move.
+
+    Args:
+        model: compiled, with its optimizer built.
+        path: of the file.
+        progress: how far the run is.
+        identity: what a run must have in common with this one to continue it; JSON values.
+
+    Raises:
+        TrainingDivergedError: if a weight is not a number; the checkpoint before stays.
+    """
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()  # JAX keeps the weights of a running fit elsewhere
+    record = json.dumps({"step": progress.step, "history": progress.history, "identity": identity})
+    arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(model).items()}
+    _refuse_nonfinite(model, path, progress.step, arrays)
+    arrays |= {f"metrics/{index}": value for index, value in enumerate(progress.running_metrics)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
+        np.savez(file, **arrays, **{RECORD: np.array(record)})
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def load(model: keras.Model, path: Path, identity: dict) -> Progress:
+    """Brings a model to where a checkpoint left it; does nothing where there is no checkpoint.
+
+    Args:
+        model: compiled, with its optimizer built, as it was when the checkpoint was written.
+        path: of the file.
+        identity: of this run.
+
+    Returns:
+        How far the run had come; nowhere without a checkpoint.
+
+    Raises:
+        InputError: if the checkpoint is that of another run, or cannot be read.
+    """
+    if not path.exists():
+        return Progress()
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+            record = json.loads(str(arrays.pop(RECORD)))
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise InputError(f"The checkpoint {path} cannot be read ({error}). Fix: remove it to start anew") from error
+    _refuse_another_run(path, record["identity"], json.loads(json.dumps(identity)))
+    for name, variable in _variables(model).items():
+        variable.assign(arrays[name])
+    running_metrics = [arrays[f"metrics/{index}"] for index in range(len(model.metrics_variables)) if f"metrics/{index}" in arrays]
+    return Progress(record["step"], record["history"], running_metrics)
+
+
+def _variables(model) -> dict[str, keras.Variable]:
+    """Returns everything that training changes, by a name of its own."""
+    groups = {"model": model.trainable_variables + model.non_trainable_variables, "optimizer": model.optimizer.variables}
+    return {f"{group}/{index}/{variable.path}": variable for group, members in groups.items() for index, variable in enumerate(members)}
+
+
+def _refuse_another_run(path, saved: dict, now: dict) -> None:
+    saved, now = _flat(saved), _flat(now)
+    changed = [f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now" for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    if changed:
+        raise InputError(
+            f"The checkpoint {path} belongs to another run. It must agree in every setting that the result depends on. "
+            f"Received: {'; '.join(changed)}. Fix: restore these settings, or remove the checkpoint to start anew"
+        )
+
+
+def _refuse_nonfinite(model, path, step: int, arrays: dict[str, np.ndarray]) -> None:
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise diverged(model, path, step, "a weight that is not a number")
+
+
+def diverged(model: keras.Model, path: Path, step: int, received: str) -> TrainingDivergedError:
+    """Returns the error that says where training broke and what to try."""
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    kept = f"The last good checkpoint is kept: {path}." if path.exists() else "No checkpoint had been written yet."
+    return TrainingDivergedError(
+        f"Training must stay finite. Received: {received} at step {step}, learning rate {rate:.3g}, "
+        f"precision {model.dtype_policy.name}. {kept} Fix: a lower `learning_rate`, longer `warmup_epochs`, or precision float32"
+    )
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """When a run is saved."""
+
+    every_epochs: int
+    every_minutes: float
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a run every few epochs and every few minutes, and stops it while the last checkpoint is good.
+
+    Put it behind callbacks that add to the logs: it records them.
+    """
+
+    def __init__(self, path: Path, identity: dict, progress: Progress, rhythm: Rhythm):
+        """Takes over where the run stands.
+
+        Args:
+            path: of the file.
+            identity: of the run, see `save`.
+            progress: where the run begins; kept up to date.
+            rhythm: when to save.
+        """
+        super().__init__()
+        self.path = path
+        self.identity = identity
+        self.progress = progress
+        self.rhythm = rhythm
+        self._saved_at = time.monotonic()
+        self._batch = -1
+        self._checked_at = progress.step
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins to count batches; gives Keras' metrics back what they held where an epoch was interrupted."""
+        self._batch = -1
+        for variable, value in zip(self.model.metrics_variables, self.progress.running_metrics, strict=False):
+            variable.assign(value)
+        self.progress.running_metrics = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts steps; checks the loss now and then; saves when it is time, but leaves the end of an epoch to `on_epoch_end`."""
+        self.progress.step += batch - self._batch
+        self._batch = batch
+        late = time.monotonic() - self._saved_at >= 60 * self.rhythm.every_minutes
+        if late or self.progress.step - self._checked_at >= STEPS_BETWEEN_CHECKS:
+            self._check(logs)
+        if late and batch + 1 < self.params["steps"]:
+            self._save_within_epoch()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the loss, records the epoch, saves when it is time and after the last."""
+        self._check(logs)
+        self.progress.add_epoch(logs)
+        if (epoch + 1) % self.rhythm.every_epochs == 0 or epoch + 1 == self.params["epochs"]:
+            self._save()
+
+    def _check(self, logs):
+        self._checked_at = self.progress.step
+        if not math.isfinite(float(logs["loss"])):
+            raise diverged(self.model, self.path, self.progress.step, f"loss={float(logs['loss'])}")
+
+    def _save_within_epoch(self):
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        self.progress.running_metrics = [keras.ops.convert_to_numpy(variable.value) for variable in self.model.metrics_variables]
+        self._save()
+        self.progress.running_metrics = []
+
+    def _save(self):
+        save(self.model, self.path, self.progress, self.identity)
+        self._saved_at = time.monotonic()

@@ -1,0 +1,176 @@
+"""Pretraining, start to end: images in, an encoder out that has learned features from them without labels.
+
+N images of H x W pixels, views of h x w pixels, D feature dims.
+"""
+
+import dataclasses
+import hashlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from trainer_module import checkpoint
+from trainer_module.batches import EpochBatches
+from trainer_module.errors import InputError
+from trainer_module.event_log import EventLog
+from trainer_module.heads import build_projection_head
+from trainer_module.learner import SimCLR, Views, contrastive_loss
+from trainer_module.monitor import Monitor, Watched
+from trainer_module.optimizer import build_optimizer, cosine_schedule, scaled_learning_rate
+from trainer_module.precision import compiles_with_xla, dtype_policy
+from trainer_module.resnet import build_encoder, stem_for
+from trainer_module.settings import Augmentation, Encoder, Pretraining
+
+# Settings that may change between a killed run and its continuation, because the result does not depend on them.
+FREE_SETTINGS = ("steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs", "checkpoint_every_minutes")
+
+
+@dataclass(frozen=True)
+class Images:
+    """What to learn from."""
+
+    images: np.ndarray  # uint8 [N, H, W, 3]
+    channel_mean: np.ndarray  # [3], in units of [0, 1] pixels
+    channel_std: np.ndarray  # [3], likewise
+    view_size: tuple[int, int]  # (h, w) in pixels
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run leaves things; both folders are made where they are missing."""
+
+    checkpoints: str  # found again by a run that continues this one
+    logs: str  # for TensorBoard
+
+
+def pretrain(
+    data: Images,
+    encoder: Encoder,
+    augmentation: Augmentation,
+    settings: Pretraining,
+    places: Places,
+    watched: Watched | None = None,
+) -> tuple[keras.Model, dict]:
+    """Trains an encoder with SimCLR; continues from a checkpoint of the same run if one is there.
+
+    Args:
+        data: the images, the statistics that normalize them, the size of a view.
+        encoder: its architecture.
+        augmentation: how views come about.
+        settings: how long, how fast, with which loss.
+        places: folders for checkpoints and logs.
+        watched: labelled images on which to measure accuracy on the way, or None.
+
+    Returns:
+        The encoder, float32, from normalized images [B, H, W, 3] to features [B, D], and a dict for JSON: `history` (quantity ->
+        one value an epoch, None where not measured), `precision`, `seconds` of this call, `steps`.
+
+    Raises:
+        InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
+        TrainingDivergedError: if the loss is no longer a number; the last good checkpoint stays.
+    """
+    _refuse_large_batch(settings.batch_size, len(data.images))
+    started = time.monotonic()
+    encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
+    learner = build_learner(data, encoder, augmentation, settings)
+    trained = build_encoder(
+        encoder, data.images.shape[1:3], seed=settings.seed
+    )  # float32 and of the images' size, for measuring and as result
+    path = Path(places.checkpoints, checkpoint.FILE)
+    identity = run_identity(data, encoder, augmentation, settings)
+    progress = checkpoint.load(learner, path, identity)
+    rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
+    callbacks = [
+        Monitor(trained, data.images, settings.monitor_every_epochs, watched),
+        *_event_log(places.logs),
+        checkpoint.Checkpoint(path, identity, progress, rhythm),
+    ]
+    _fit(learner, EpochBatches(data.images, settings.batch_size, settings.seed, progress.step), settings, callbacks)
+    trained.set_weights(learner.encoder.get_weights())
+    seconds = round(time.monotonic() - started, 2)
+    return trained, {"history": progress.history, "precision": learner.dtype_policy.name, "seconds": seconds, "steps": progress.step}
+
+
+def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int) -> keras.Model:
+    """Returns the encoder that `pretrain` starts from with this seed, weight for weight.
+
+    Args:
+        encoder: its architecture; with 'auto', the stem follows from `image_size`.
+        image_size: (H, W) in pixels.
+        seed: that of the pretraining settings.
+    """
+    return build_encoder(encoder, image_size, seed=seed)
+
+
+def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> SimCLR:
+    """Returns the compiled model that `fit` trains, its optimizer's variables made."""
+    dtype = dtype_policy(settings.precision)
+    network = build_encoder(encoder, data.view_size, dtype, settings.seed)
+    head = build_projection_head(
+        network.output_shape[-1], settings.projection_layers, settings.projection_hidden, settings.projection_dim, dtype, settings.seed
+    )
+    views = Views(tuple(data.view_size), augmentation, tuple(map(float, data.channel_mean)), tuple(map(float, data.channel_std)))
+    loss = contrastive_loss(settings.temperature, settings.decoupled)
+    learner = SimCLR(network, head, views, loss, settings.seed, dtype=dtype)
+    steps_per_epoch = EpochBatches(data.images, settings.batch_size, settings.seed).steps_per_epoch
+    learner.compile(
+        build_optimizer(settings.optimizer, _schedule(settings, steps_per_epoch), settings.weight_decay),
+        steps_per_execution=_divisor(steps_per_epoch, settings.steps_per_execution),
+        jit_compile=compiles_with_xla(),
+    )
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def run_identity(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> dict:
+    """Returns what two runs must have in common to end with the same weights, as JSON values."""
+    pretraining = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_SETTINGS}
+    return {
+        "encoder": dataclasses.asdict(encoder),
+        "augmentation": dataclasses.asdict(augmentation),
+        "pretraining": pretraining | {"precision": dtype_policy(settings.precision)},
+        "view_size": [int(side) for side in data.view_size],
+        "images": list(data.images.shape),
+        "images_sha256": hashlib.sha256(np.ascontiguousarray(data.images)).hexdigest(),
+        "channel_mean": [float(value) for value in data.channel_mean],
+        "channel_std": [float(value) for value in data.channel_std],
+    }
+
+
+def _schedule(settings: Pretraining, steps_per_epoch: int):
+    learning_rate = scaled_learning_rate(settings.learning_rate, settings.batch_size, settings.learning_rate_scaling)
+    return cosine_schedule(learning_rate, settings.epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch))
+
+
+def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list) -> None:
+    """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted."""
+    steps = batches.steps_per_epoch
+    done, begun = divmod(batches.first_step, steps)
+    if begun:
+        learner.fit(batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks)
+        batches.first_step += steps - begun
+        done += 1
+    if done < settings.epochs:
+        learner.fit(batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, shuffle=False, callbacks=callbacks)
+
+
+def _refuse_large_batch(batch_size: int, count: int) -> None:
+    if batch_size > count:
+        raise InputError(
+            f"`batch_size` must be at most the number of pretraining images. Received: batch_size={batch_size}, images={count}. "
+            f"Fix: --batch_size {max(2, count)} or more images"
+        )
+
+
+def _divisor(steps: int, wanted: int) -> int:
+    """Returns the largest divisor of `steps` that is at most `wanted`, so that an epoch is a whole number of executions."""
+    return max(number for number in range(1, min(steps, wanted) + 1) if steps % number == 0)
+
+
+def _event_log(folder: str) -> list:
+    """Returns the callback that logs for TensorBoard, which needs TensorFlow."""
+    return [EventLog(folder)] if keras.backend.backend() == "tensorflow" else []
