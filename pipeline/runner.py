@@ -95,14 +95,13 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         with libraries_to_log(str(log_path)), _stoppable():
             code, message = _run_guarded(configuration, task, root, run_id, flags, resume)
-            if message:
-                print(message)
-        if code in (DONE, REFUSED):
-            result = summary.collect(root.path, configuration, run_id, (datetime.now() - started).total_seconds())
+            if code == DONE:
+                result = summary.collect(root.path, configuration, run_id, (datetime.now() - started).total_seconds())
+                code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result)
+            else:
+                result = summary.unfinished(root.path, configuration, run_id, "failed")
             summary.write(root.path, result)
-            print(summary.table(result))
-            return DONE if result["blessed"] is not False else REFUSED
-        summary.write(root.path, summary.unfinished(root.path, configuration, run_id, "failed" if code != FAILED else "interrupted"))
+            print(message)
         return code
 
 

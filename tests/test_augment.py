@@ -152,7 +152,7 @@ def test_a_turn_of_hue_moves_red_the_way_hsv_does():
     one = np.ones(1, "float32")
     for hue in (0.1, -0.1):
         turned = np.asarray(recolour(red, one, one, one, hue * one))[0, 0, 0]
-        assert colorsys.rgb_to_hsv(*turned)[0] == pytest.approx(hue % 1, abs=0.04)
+        assert colorsys.rgb_to_hsv(*turned)[0] == pytest.approx(hue % 1, abs=0.05)  # HSV's circle is a hexagon, ours is round
 
 
 def test_a_full_turn_of_hue_changes_nothing(image):

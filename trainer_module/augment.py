@@ -262,7 +262,7 @@ def colour_matrix(saturation, hue):
     cos, sin = saturation * ops.cos(2 * math.pi * hue), saturation * ops.sin(2 * math.pi * hue)
     grey = np.outer(to_rgb[:, 0], to_yiq[0])
     chroma = to_rgb[:, 1:] @ to_yiq[1:]
-    turned = np.outer(to_rgb[:, 2], to_yiq[1]) - np.outer(to_rgb[:, 1], to_yiq[2])
+    turned = np.outer(to_rgb[:, 1], to_yiq[2]) - np.outer(to_rgb[:, 2], to_yiq[1])
     return grey[None] + cos[:, None, None] * chroma[None] + sin[:, None, None] * turned[None]
 
 
