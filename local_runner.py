@@ -45,8 +45,16 @@ def _boolean(text: str) -> bool:
 
 def build_parser() -> Parser:
     """Returns the command line; flags of the original SimCLR program keep their names and meaning."""
+    parser = _run_and_image_flags()
+    _add_training_flags(parser.add_argument_group("model and training"))
+    return parser
+
+
+def _run_and_image_flags() -> Parser:
     usage = "python local_runner.py [--recipe NAME] [flags]"
-    parser = Parser(prog="local_runner.py", usage=usage, description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="local_runner.py", usage=usage, description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     run = parser.add_argument_group("what to run")
     run.add_argument("--recipe", help=f"named configuration: {', '.join(sorted(RECIPES))}; default: demo, or own with lists of your own")
     run.add_argument("--task", choices=TASKS, help="default: classification")
@@ -62,7 +70,10 @@ def build_parser() -> Parser:
     data.add_argument("--crop_size", metavar='"H W"', help="pixels of the views in pretraining; default: the input size")
     data.add_argument("--num_classes", type=int, help="default: counted in the training list")
     data.add_argument("--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping")
-    model = parser.add_argument_group("model and training")
+    return parser
+
+
+def _add_training_flags(model) -> None:
     model.add_argument("--depth", type=int, choices=DEPTHS, help="of the ResNet")
     model.add_argument("--width", type=float, help="multiplies the channels")
     model.add_argument("--head", choices=HEADS)
@@ -75,7 +86,6 @@ def build_parser() -> Parser:
     model.add_argument("--strength", type=float, help="of the colour jitter; 1.0 is SimCLR's for ImageNet")
     model.add_argument("--seed", type=int)
     model.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="any other setting")
-    return parser
 
 
 def configure(flags: argparse.Namespace) -> Configuration:

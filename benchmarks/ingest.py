@@ -20,12 +20,12 @@ os.environ.setdefault("SIMCLR_BEAM_ARGS", "")
 
 def measure(train: str, evaluation: str) -> dict:
     """Runs the nodes and returns what they cost."""
-    import local_runner
     from tfx.dsl.compiler import compiler
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
     from tfx.orchestration.pipeline import Pipeline
 
+    import local_runner
     from components.file_list_example_gen.rows import read_rows
     from pipeline.pipeline import BEAM_ARGS, ingest
     from pipeline.store import node_runs, open_store, run_ids

@@ -72,7 +72,7 @@ class Configuration:
         for name in ("image_size", "view_size"):
             height, width = getattr(self, name)
             rule = f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
-            require(LEAST_SIDE <= min(height, width) and max(height, width) <= MOST_SIDE, rule, **{name: (height, width)})
+            require(min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE, rule, **{name: (height, width)})
         require(self.num_classes >= 0, "`num_classes` must be at least 2", num_classes=self.num_classes)
         require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
 

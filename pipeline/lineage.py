@@ -122,7 +122,9 @@ def _answer(store: MetadataStore, model: str | None):
         tree = ancestry(store, find_model(store, model))
         return tree, tree_lines(tree)
     runs = {run_id: node_runs(store, run_id) for run_id in run_ids(store)}
-    plain = {run_id: [{"node": node.node, "state": node.state, "seconds": node.seconds} for node in nodes] for run_id, nodes in runs.items()}
+    plain = {
+        run_id: [{"node": node.node, "state": node.state, "seconds": node.seconds} for node in nodes] for run_id, nodes in runs.items()
+    }
     return plain, runs_table(runs)
 
 

@@ -90,9 +90,7 @@ def create_pretraining_pipeline(configuration: Configuration, task, places: Plac
     data = ingest(configuration, task)
     pretrainer = pretrain(configuration, task, data)
     check = check_model(data, pretrainer, split="train")
-    pusher = Pusher(
-        model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places)
-    )
+    pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
     return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher])
 
 
@@ -122,9 +120,7 @@ def ingest(configuration: Configuration, task) -> Data:
     # SchemaGen states what the training split looks like; it must not see the splits that are held against it.
     schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=others)
     # ExampleValidator holds the other splits against that schema; pretraining images carry no target to compare.
-    validator = ExampleValidator(
-        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=["pretrain"]
-    )
+    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=["pretrain"])
     # AnomalyGate stops the run if anything was found.
     gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
     # Transform decodes, resizes, learns the normalization and numbers the labels, from the training split alone.
@@ -208,4 +204,3 @@ def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipe
         metadata_connection_config=sqlite_metadata_connection_config(places.metadata),
         beam_pipeline_args=BEAM_ARGS,
     )
-

@@ -105,7 +105,7 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         return code
 
 
-def _run_guarded(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:  # noqa: PLR0913
+def _run_guarded(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:
     """Runs every node; returns an exit code and what to tell when it is not 0."""
     try:
         _run_nodes(configuration, task, root, run_id, flags, resume)
@@ -132,7 +132,7 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> None:  # noqa: PLR0913
+def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("SIMCLR_BEAM_ARGS", "")
     # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
@@ -205,4 +205,3 @@ def unfinished_roots(folder: Path) -> list[Root]:
     roots = [Root(file.parent) for file in folder.glob("*/run.json")]
     waiting = [root for root in roots if not root.record().get("finished", True)]
     return sorted(waiting, key=lambda root: root.run_file.stat().st_mtime, reverse=True)
-

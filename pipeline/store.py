@@ -96,7 +96,9 @@ def sweep_interrupted(store: MetadataStore) -> int:
 
     Nothing else runs in this store: the caller holds the lock of the pipeline root.
     """
-    stale = [execution for execution in store.get_executions() if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)]
+    stale = [
+        execution for execution in store.get_executions() if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+    ]
     for execution in stale:
         execution.last_known_state = mlmd.Execution.CANCELED
     if stale:

@@ -140,4 +140,5 @@ def _refusal(failure) -> str:
     name, value = failure.metric_key.name, failure.metric_value.double_value.value
     if threshold.HasField("value_threshold"):
         return f"{name} {value:.4f} is below the least accepted, {threshold.value_threshold.lower_bound.value:.4f}"
-    return f"{name} changed by {value:.4f} against the latest blessed model; at most {threshold.change_threshold.absolute.value:.4f} is accepted"
+    least = threshold.change_threshold.absolute.value
+    return f"{name} changed by {value:+.4f} against the latest blessed model; the least accepted is {least:+.4f}"

@@ -136,7 +136,14 @@ def test_a_broken_image_ends_with_exit_code_2_and_its_name(place):
 
 def test_a_killed_pretraining_is_continued_by_resume(place):
     (place / "images" / "plain.csv").write_text("".join(f"eval/{index}.png\n" for index in range(16)))
-    flags = ["--task=pretrain", "--train_file_path=images/plain.csv", "--pipeline_root=killed", "--input_size=16 16", "--batch_size=8", *SMALL]
+    flags = [
+        "--task=pretrain",
+        "--train_file_path=images/plain.csv",
+        "--pipeline_root=killed",
+        "--input_size=16 16",
+        "--batch_size=8",
+        *SMALL,
+    ]
     process = subprocess.Popen([sys.executable, "local_runner.py", *flags, "--num_epochs=400"], cwd=place, stdout=subprocess.DEVNULL)
     _wait_for_checkpoint(place / "killed", process)
     process.send_signal(signal.SIGKILL)

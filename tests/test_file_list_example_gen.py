@@ -22,7 +22,9 @@ NAMED = Classification(2, ("cat", "dog"))
 
 
 def exec_properties(lists, task=NAMED, **options):
-    node = FileListExampleGen(lists={split: str(path) for split, path in lists.items()}, task=task_to_json(task), fingerprint="x", **options)
+    node = FileListExampleGen(
+        lists={split: str(path) for split, path in lists.items()}, task=task_to_json(task), fingerprint="x", **options
+    )
     properties = dict(node.exec_properties)
     for key in ("input_config", "output_config", "custom_config"):
         if not isinstance(properties[key], str):
@@ -34,7 +36,9 @@ def ingest(tmp_path, lists, **options):
     examples = Examples()
     examples.uri = str(tmp_path / "examples")
     (tmp_path / "examples").mkdir()
-    executor = Executor(Executor.Context(beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"], tmp_dir=str(tmp_path)))
+    executor = Executor(
+        Executor.Context(beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"], tmp_dir=str(tmp_path))
+    )
     executor.Do({}, {"examples": [examples]}, exec_properties(lists, **options))
     return tmp_path / "examples"
 

@@ -8,7 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
 TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
-STANDARD_LIBRARY_ONLY = ("local_runner", "pipeline.config", "pipeline.recipes", "components.file_list_example_gen.rows", "trainer_module.settings")
+STANDARD_LIBRARY_ONLY = (
+    "local_runner",
+    "pipeline.config",
+    "pipeline.recipes",
+    "components.file_list_example_gen.rows",
+    "trainer_module.settings",
+)
 LEAVES = ("augment", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")
 SOURCES = [path for folder in ("trainer_module", "components", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES.append(ROOT / "local_runner.py")

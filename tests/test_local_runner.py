@@ -26,7 +26,12 @@ def test_no_flag_is_the_demo():
 
 def test_the_flags_of_the_original_program_keep_their_meaning():
     configuration = configure(
-        "--input_size=240 240", "--train_file_path=train.csv", "--val_file_path=val.csv", "--task=classification", "--num_classes=5", "--freeze=True"
+        "--input_size=240 240",
+        "--train_file_path=train.csv",
+        "--val_file_path=val.csv",
+        "--task=classification",
+        "--num_classes=5",
+        "--freeze=True",
     )
     assert configuration.image_size == configuration.view_size == (240, 240)
     assert (configuration.lists.train, configuration.lists.eval) == ("train.csv", "val.csv")
@@ -35,7 +40,13 @@ def test_the_flags_of_the_original_program_keep_their_meaning():
 
 def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
     configuration = configure(
-        "--task=pretrain", "--cifar10=True", "--batch_size=256", "--num_epochs=1000", "--temperature=0.1", "--strength=0.5", "--learning_rate=1.0"
+        "--task=pretrain",
+        "--cifar10=True",
+        "--batch_size=256",
+        "--num_epochs=1000",
+        "--temperature=0.1",
+        "--strength=0.5",
+        "--learning_rate=1.0",
     )
     pretraining = configuration.pretraining
     assert (pretraining.batch_size, pretraining.epochs, pretraining.temperature, pretraining.learning_rate) == (256, 1000, 0.1, 1.0)

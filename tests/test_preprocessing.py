@@ -38,7 +38,10 @@ def images():
 @pytest.fixture(scope="module")
 def rows(images, tmp_path_factory):
     names = ["dog", "cat", "dog", "dog", "cat", "dog"]
-    raw = [{"image": np.array([png(image)], object), "label": np.array([name.encode()], object)} for image, name in zip(images, names, strict=True)]
+    raw = [
+        {"image": np.array([png(image)], object), "label": np.array([name.encode()], object)}
+        for image, name in zip(images, names, strict=True)
+    ]
     task = Classification(2, ("cat", "dog"))
     return transform(tmp_path_factory.mktemp("tft"), raw, SPEC, task=task_to_json(task))
 

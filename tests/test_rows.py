@@ -34,7 +34,12 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [("", "list is empty"), ("a.png,1,2\n", "list.csv:1: a.png: malformed row"), (",1\n", "malformed row"), ('"a.png,1\n', "malformed row")],
+    [
+        ("", "list is empty"),
+        ("a.png,1,2\n", "list.csv:1: a.png: malformed row"),
+        (",1\n", "malformed row"),
+        ('"a.png,1\n', "malformed row"),
+    ],
 )
 def test_a_bad_list_is_refused_with_its_name_and_the_reason(tmp_path, content, reason):
     with pytest.raises(InputError, match=reason):

@@ -86,7 +86,7 @@ def attach_head(encoder: keras.Model, head: list[keras.layers.Layer]) -> keras.M
     return keras.Model(encoder.input, outputs, name="finetuned")
 
 
-def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning, verbose) -> None:  # noqa: PLR0913
+def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning, verbose) -> None:
     steps = settings.epochs * -(-len(inputs) // settings.batch_size)
     warmup = max(1, int(WARMUP_SHARE * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
@@ -99,4 +99,3 @@ def accuracy(model: keras.Model, split: Labelled) -> float:
     """Returns the share of a split's images whose most likely class is their label."""
     logits = encode(model, split.images, split.channel_mean, split.channel_std)
     return float(np.mean(np.argmax(logits, axis=-1) == split.labels))
-

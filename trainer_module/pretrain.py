@@ -150,12 +150,13 @@ def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list)
     """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted."""
     steps = batches.steps_per_epoch
     done, begun = divmod(batches.first_step, steps)
+    shared = {"shuffle": False, "callbacks": callbacks, "verbose": 1 if sys.stdout.isatty() else 2}  # a bar for a person, a line for a file
     if begun:
-        learner.fit(batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks)
+        learner.fit(batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, **shared)
         batches.first_step += steps - begun
         done += 1
     if done < settings.epochs:
-        learner.fit(batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, shuffle=False, callbacks=callbacks)
+        learner.fit(batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, **shared)
 
 
 def _refuse_large_batch(batch_size: int, count: int) -> None:

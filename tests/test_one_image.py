@@ -1,0 +1,81 @@
+"""Read me first: one image on its way from a row of a list to a class, one stage a test, in order.
+
+Each stage takes what the one before it returned; the shapes are those of README's table.
+"""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.file_list_example_gen.rows import check_rows, read_bytes, read_rows
+from trainer_module.augment import augment
+from trainer_module.features import encode
+from trainer_module.finetune import attach_head
+from trainer_module.heads import build_projection_head
+from trainer_module.loss import nt_xent
+from trainer_module.normalize import normalize
+from trainer_module.resnet import build_encoder
+from trainer_module.settings import Augmentation, Encoder
+from trainer_module.tasks.classification import Classification
+
+TASK = Classification(2, ("cat", "dog"))
+MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return build_encoder(Encoder(width=0.25), (32, 32))
+
+
+@pytest.fixture
+def row(tmp_path):
+    Image.fromarray(np.arange(40 * 48 * 3, dtype=np.uint8).reshape(40, 48, 3)).save(tmp_path / "cat.png")
+    (tmp_path / "list.csv").write_text("cat.png,cat\n")
+    return read_rows(str(tmp_path / "list.csv"))[0]
+
+
+@pytest.fixture
+def image(row):
+    """uint8 [1, 32, 32, 3], as Transform stores it."""
+    import tensorflow as tf
+
+    from trainer_module.preprocessing import decode_images
+
+    return decode_images(tf.constant([read_bytes(row.path)]), 32, 32).numpy()
+
+
+def test_a_row_names_an_image_and_its_label(row):
+    assert (row.name, row.target) == ("cat.png", "cat")
+    assert not check_rows([row], TASK)
+
+
+def test_transform_makes_it_a_small_uint8_image(image):
+    assert (image.shape, image.dtype) == ((1, 32, 32, 3), np.uint8)
+
+
+def test_two_views_of_it_differ(image):
+    import keras
+
+    views = np.asarray(augment(np.concatenate([image, image]), Augmentation(), (32, 32), keras.random.SeedGenerator(0)))
+    assert views.shape == (2, 32, 32, 3)
+    assert np.abs(views[0] - views[1]).max() > 0.1
+    assert 0 <= views.min() <= views.max() <= 1
+
+
+def test_normalized_pixels_are_centred_by_the_learned_statistics(image):
+    np.testing.assert_allclose(normalize(image, MEAN, STD), (image / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-5)
+
+
+def test_the_encoder_makes_features_and_the_head_an_embedding_whose_loss_is_finite(image, encoder):
+    features = encode(encoder, np.concatenate([image, image]), MEAN, STD)
+    assert features.shape == (2, 128)
+    head = build_projection_head(128, 2, 64, 32)
+    embedding = head(features)
+    assert embedding.shape == (2, 32)
+    assert np.isfinite(float(nt_xent(embedding, embedding[::-1], 0.5)))
+
+
+def test_a_linear_head_turns_the_features_into_one_logit_a_class(image, encoder):
+    logits = attach_head(encoder, TASK.head("linear"))(normalize(image, MEAN, STD))
+    assert logits.shape == (1, 2)
+    assert TASK.served(logits, ["cat", "dog"])["class_name"].numpy()[0] in (b"cat", b"dog")
