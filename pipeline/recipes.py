@@ -2,9 +2,15 @@
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
 
 from pipeline.config import Configuration, Dataset, Gate
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining
+
+# Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher rate than for 1000 epochs.
+FEW_IMAGES = Pretraining(
+    batch_size=128, temperature=0.2, learning_rate=0.24, warmup_epochs=1.0, projection_hidden=256, monitor_every_epochs=5
+)
 
 
 def demo() -> Configuration:
@@ -18,8 +24,8 @@ def demo() -> Configuration:
         encoder=Encoder(width=0.25),
         # A pattern, not a colour, is the class: full hue rotation and much colour drop make colour useless.
         augmentation=Augmentation(hue=0.5, colour_drop_probability=0.8),
-        pretraining=Pretraining(epochs=30, batch_size=256, projection_hidden=256, monitor_every_epochs=10),
-        gate=Gate(min_metric=0.3),
+        pretraining=replace(FEW_IMAGES, epochs=5),
+        gate=Gate(min_metric=0.6),
     )
 
 
@@ -32,7 +38,7 @@ def cifar10_small() -> Configuration:
         name="cifar10_small",
         dataset=Dataset("cifar10", {"train_images": 10_000, "eval_images": 2_000}),
         encoder=Encoder(width=0.25),
-        pretraining=Pretraining(epochs=30, batch_size=256, learning_rate=0.12, projection_hidden=256, monitor_every_epochs=10),
+        pretraining=replace(FEW_IMAGES, epochs=12),
         gate=Gate(min_metric=0.4),
     )
 

