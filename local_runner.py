@@ -7,8 +7,8 @@ import argparse
 import dataclasses
 import difflib
 import importlib
+import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from components.file_list_example_gen.rows import check_rows, read_rows, refuse
@@ -21,6 +21,7 @@ from trainer_module.tasks.unlabelled import Unlabelled
 
 TASKS = ("pretrain", "classification")
 RUNS, DATA = Path("runs"), Path("data")
+LEAST_TRAIN_SHARE = 0.7  # of a single list: 80 % on average, decided image by image
 
 
 class Parser(argparse.ArgumentParser):
@@ -178,14 +179,24 @@ def with_dataset(configuration: Configuration, source: str) -> Configuration:
     """
     if not configuration.dataset.name:
         return configuration
-    write: Callable = importlib.import_module(f"pipeline.datasets.{configuration.dataset.name}").write
-    options = dict(configuration.dataset.options) | ({"source": source} if source else {})
-    lists = write(DATA / configuration.name, **options)
+    folder = DATA / configuration.name
+    module = importlib.import_module(f"pipeline.datasets.{configuration.dataset.name}")
+    options = dict(configuration.dataset.options) | ({"source": str(Path(source).resolve())} if source else {})
+    wanted = json.dumps([configuration.dataset.name, options, Path(module.__file__).stat().st_mtime_ns])
+    lists = {split: folder / f"{split}.csv" for split in ("train", "eval")}
+    record = folder / ".written"
+    if not record.is_file() or record.read_text(encoding="utf-8") != wanted or not all(path.is_file() for path in lists.values()):
+        print(f"Writing the data set {configuration.dataset.name} into {folder} ...", flush=True)
+        module.write(folder, **options)
+        record.write_text(wanted, encoding="utf-8")
     return dataclasses.replace(configuration, lists=Lists(str(lists["train"]), str(lists["eval"])))
 
 
 def check_lists(configuration: Configuration):
-    """Reads and checks every row of every list, and returns the task that the training list fixes.
+    """Reads and checks every row of every list.
+
+    Returns:
+      The task that the training list fixes, and the number of images to pretrain on.
 
     Raises:
       InputError: naming all bad rows.
@@ -199,44 +210,72 @@ def check_lists(configuration: Configuration):
     for split, rows in lists.items():
         problems += check_rows(rows, Unlabelled() if split == "pretrain" else task)
     refuse(problems)
-    least = configuration.pretraining.batch_size
     images = len(lists.get("pretrain", lists["train"]))
-    if images < 2:
-        raise InputError(f"{configuration.lists.train}: pretraining needs at least 2 images. Received: {images}")
-    del least
-    return task
+    return task, int(images * LEAST_TRAIN_SHARE) if task.has_target and list(lists) == ["train"] else images
+
+
+def with_batch_that_fits(configuration: Configuration, images: int, chosen: bool) -> Configuration:
+    """Returns the configuration with a pretraining batch of at most `images`.
+
+    Raises:
+      InputError: if there are too few images for any batch, or for the one that was `chosen` by a flag.
+    """
+    wanted = configuration.pretraining.batch_size
+    if images >= wanted:
+        return configuration
+    if chosen or images < 2:
+        rule = "`pretraining.batch_size` must be from 2 to the number of images to pretrain on"
+        raise InputError(f"{rule}. Received: batch_size={wanted}, {images} images. Fix: a smaller batch or more images")
+    print(f"Only {images} images to pretrain on: batches of {images} instead of {wanted}")
+    return with_setting(configuration, "pretraining.batch_size", str(images))
+
+
+def prepare(flags: argparse.Namespace):
+    """Returns the configuration of a command line and its task, all input checked.
+
+    Raises:
+      ValueError: if a setting or the input breaks a rule.
+    """
+    configuration = with_dataset(configure(flags), flags.source)
+    task, images = check_lists(configuration)
+    chosen = any(setting.startswith("pretraining.batch_size") for setting in flags.set)
+    chosen = chosen or (configuration.task == "pretrain" and flags.batch_size is not None)
+    return with_batch_that_fits(configuration, images, chosen), task
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = build_parser()
     flags = parser.parse_args(arguments)
-    from pipeline.runner import BAD_INPUT, Root, run, unfinished_roots
+    from pipeline.runner import BAD_INPUT, Root, run
 
     try:
+        root = None
         if flags.resume:
-            root, arguments = _interrupted(flags, unfinished_roots(RUNS))
-            resumed = parser.parse_args(arguments)
-            configuration = with_dataset(configure(resumed), resumed.source)
-        else:
-            configuration = with_dataset(configure(flags), flags.source)
-            root = Root((flags.pipeline_root or RUNS / configuration.name).resolve())
-        task = check_lists(configuration)
+            root = interrupted_root(flags.pipeline_root)
+            arguments = root.record()["flags"]
+        configuration, task = prepare(parser.parse_args(arguments))
+        root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve())
         return run(configuration, task, root, arguments, flags.resume)
-    except ValueError as error:  # a setting or the input breaks a rule
+    except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT
 
 
-def _interrupted(flags: argparse.Namespace, waiting: list):
-    from pipeline.runner import Root
+def interrupted_root(given: Path | None):
+    """Returns the pipeline root to continue: the one given, or the latest below runs/ whose run did not finish.
 
-    if flags.pipeline_root:
-        root = Root(flags.pipeline_root.resolve())
-        waiting = [] if root.record().get("finished", True) else [root]
+    Raises:
+      InputError: if there is none.
+    """
+    from pipeline.runner import Root, unfinished_roots
+
+    waiting = [root for root in unfinished_roots(RUNS) if given is None]
+    if given and not Root(given).record().get("finished", True):
+        waiting = [Root(given)]
     if not waiting:
         raise InputError("`--resume`: no interrupted run was found; start a new one without it")
-    return Root(waiting[0].path.resolve()), waiting[0].record()["flags"]
+    return Root(waiting[0].path.resolve())
 
 
 if __name__ == "__main__":

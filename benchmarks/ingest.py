@@ -35,7 +35,7 @@ def measure(train: str, evaluation: str) -> dict:
     images = len(read_rows(train)) + len(read_rows(evaluation))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        nodes = ingest(configuration, local_runner.check_lists(configuration)).nodes
+        nodes = ingest(configuration, local_runner.check_lists(configuration)[0]).nodes
         store = f"{folder}/metadata.sqlite"
         graph = Pipeline(
             pipeline_name="ingest",

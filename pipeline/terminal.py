@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-RUNNING, FINISHED = "Component %s is running.", "Component %s is finished."  # as LocalDagRunner logs them
+# As LocalDagRunner and its launcher log them.
+RUNNING, EXECUTES, FINISHED = "Component %s is running.", "Going to run a new execution %d", "Component %s is finished."
 NAME_WIDTH = 20
 
 
@@ -37,7 +38,7 @@ def libraries_to_log(log_path: str) -> Iterator[None]:
 
 
 class ProgressHandler(logging.Handler):
-    """Turns LocalDagRunner's two log records a node into progress lines."""
+    """Turns the log records of LocalDagRunner into progress lines, one a node."""
 
     def __init__(self, total: int, state_of: Callable[[str], str], long_nodes: tuple[str, ...]):
         """Takes what the lines need.
@@ -49,21 +50,21 @@ class ProgressHandler(logging.Handler):
         """
         super().__init__(logging.INFO)
         self._total, self._state_of, self._long_nodes = total, state_of, long_nodes
-        self._count, self._started = 0, 0.0
+        self._node, self._count, self._started = "", 0, 0.0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the line of a node that starts or has finished; ignores every other record."""
         if record.msg == RUNNING:
-            self._count, self._started = self._count + 1, time.perf_counter()
-            if record.args[0] in self._long_nodes:
-                print(self._line(record.args[0], "..."))
+            self._node, self._count, self._started = record.args[0], self._count + 1, time.perf_counter()
+        elif record.msg == EXECUTES and self._node in self._long_nodes:
+            print(self._line("..."))
         elif record.msg == FINISHED:
-            state = self._state_of(record.args[0])
+            state = self._state_of(self._node)
             seconds = f"{time.perf_counter() - self._started:8.1f} s"
-            print(self._line(record.args[0], seconds if state == "done" else f"{state:>10}"))
+            print(self._line(seconds if state == "done" else f"{state:>10}"))
 
-    def _line(self, node: str, text: str) -> str:
-        return f"[{self._count:2d}/{self._total}] {node:<{NAME_WIDTH}} {text}"
+    def _line(self, text: str) -> str:
+        return f"[{self._count:2d}/{self._total}] {self._node:<{NAME_WIDTH}} {text}"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The command line: what flags mean, and that bad input is told at once with exit code 2."""
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import local_runner
+from trainer_module.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -100,3 +102,21 @@ def test_a_missing_list_is_named(tmp_path):
     result = run("--train_file_path=absent.csv", cwd=tmp_path)
     assert result.returncode == 2
     assert "absent.csv: no such list file" in result.stderr
+
+
+def test_a_default_batch_shrinks_to_a_small_data_set_and_a_chosen_one_does_not(capsys):
+    configuration = configure("--train_file_path=a.csv")
+    assert local_runner.with_batch_that_fits(configuration, 40, chosen=False).pretraining.batch_size == 40
+    assert "Only 40 images" in capsys.readouterr().out
+    with pytest.raises(InputError, match="Received: batch_size=256, 40 images"):
+        local_runner.with_batch_that_fits(configuration, 40, chosen=True)
+
+
+def test_a_recipes_data_set_is_written_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    demo = configure()
+    small = dataclasses.replace(demo, dataset=dataclasses.replace(demo.dataset, options={"train_images": 16, "eval_images": 8}))
+    lists = local_runner.with_dataset(small, "").lists
+    assert "Writing the data set shapes" in capsys.readouterr().out
+    assert local_runner.with_dataset(small, "").lists == lists
+    assert capsys.readouterr().out == ""

@@ -3,6 +3,7 @@
 B images, H x W pixels, D feature dims, C classes. Randomness comes from `settings.seed` alone.
 """
 
+import sys
 from dataclasses import dataclass
 
 import keras
@@ -51,7 +52,7 @@ class Finetuner(keras.Model):
         return self.finetuned(normalize(images, self._mean, self._std), training=training)
 
 
-def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, verbose: int | str = "auto") -> keras.Model:
+def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, features: np.ndarray) -> keras.Model:
     """Trains the task's head, and the encoder too unless it is frozen.
 
     Args:
@@ -59,7 +60,7 @@ def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, 
       task: gives head, loss and metrics (trainer_module/tasks).
       train: the labelled training images.
       settings: how.
-      verbose: as in Keras' fit.
+      features: float32 [N, D] of the training images; a frozen encoder's head learns from these alone.
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
@@ -68,13 +69,12 @@ def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, 
     head = task.head(settings.head)
     finetuned = attach_head(encoder, head)
     if not settings.freeze:
-        learner = Finetuner(finetuned, train, settings.seed)
-        _fit(learner, task, train.images, train.labels, settings, verbose)
+        _fit(Finetuner(finetuned, train, settings.seed), task, train.images, train.labels, settings)
     elif settings.head == "linear" and task.name == "classification":
-        kernel, bias = fit_linear(train.features(encoder), train.labels, task.num_classes)
+        kernel, bias = fit_linear(features, train.labels, task.num_classes)
         head[0].set_weights([kernel, bias])
     else:
-        _fit(keras.Sequential(head, name="head"), task, train.features(encoder), train.labels, settings, verbose)
+        _fit(keras.Sequential(head, name="head"), task, features, train.labels, settings)
     return finetuned
 
 
@@ -86,16 +86,10 @@ def attach_head(encoder: keras.Model, head: list[keras.layers.Layer]) -> keras.M
     return keras.Model(encoder.input, outputs, name="finetuned")
 
 
-def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning, verbose) -> None:
+def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning) -> None:
     steps = settings.epochs * -(-len(inputs) // settings.batch_size)
     warmup = max(1, int(WARMUP_SHARE * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     model.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-    model.fit(inputs, labels, batch_size=settings.batch_size, epochs=settings.epochs, shuffle=True, verbose=verbose)
-
-
-def accuracy(model: keras.Model, split: Labelled) -> float:
-    """Returns the share of a split's images whose most likely class is their label."""
-    logits = encode(model, split.images, split.channel_mean, split.channel_std)
-    return float(np.mean(np.argmax(logits, axis=-1) == split.labels))
+    model.fit(inputs, labels, batch_size=settings.batch_size, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)

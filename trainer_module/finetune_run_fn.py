@@ -4,8 +4,8 @@ Beside it stands the comparison that makes the number honest: the same linear ev
 pretraining, and proof that a frozen encoder did not move.
 """
 
+import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -14,15 +14,15 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import EXTRAS, ServedModel, load_encoder, save_served_model
-from trainer_module.finetune import Labelled, accuracy, finetune
-from trainer_module.linear_eval import weights_checksum
+from trainer_module.finetune import Labelled, finetune
+from trainer_module.linear_eval import fit_linear, linear_accuracy, weights_checksum
 from trainer_module.monitor import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
+from trainer_module.resnet import stem_for
 from trainer_module.settings import Encoder, Finetuning
 from trainer_module.tasks.registry import task_from_json
 
 EVALUATION_FILE = "linear_evaluation.json"
-LINEAR = Finetuning(head="linear", freeze=True)
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -39,8 +39,16 @@ def run_fn(fn_args: FnArgs) -> None:
     train, held_out = (_labelled(read_split(files, transform, settings)) for files in (fn_args.train_files, fn_args.eval_files))
     encoder = load_encoder(fn_args.base_model)
     before = weights_checksum(encoder)
-    report = {"metrics": _linear_evaluation(encoder, task, train, held_out, settings)}
-    model = finetune(encoder, task, train, finetuning, verbose=1 if sys.stdout.isatty() else 2)
+    features = train.features(encoder), held_out.features(encoder)  # [N, D], [M, D]
+    untrained = untrained_encoder(_encoder_of(settings), train.images.shape[1:3], settings["pretraining"]["seed"])
+    untrained_features = train.features(untrained), held_out.features(untrained)
+    metrics = {
+        "linear_accuracy": _linear_accuracy(task, *features, train, held_out),
+        "untrained_linear_accuracy": _linear_accuracy(task, *untrained_features, train, held_out),
+        "knn_accuracy": knn_accuracy(features[0], train.labels, features[1], held_out.labels),
+    }
+    report = {"metrics": metrics}
+    model = finetune(encoder, task, train, finetuning, features[0])
     report["freeze"] = _freeze_proof(finetuning, before, weights_checksum(encoder))
     names = task.names_by_id(_vocabulary(transform))
     served = ServedModel(model, transform, lambda outputs: task.served(outputs, names))
@@ -50,14 +58,16 @@ def run_fn(fn_args: FnArgs) -> None:
         (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
-def _linear_evaluation(encoder: keras.Model, task, train: Labelled, held_out: Labelled, settings: dict) -> dict[str, float]:
-    """Returns held-out accuracies of the frozen encoder, pretrained and untrained (same seed, same evaluation)."""
-    untrained = untrained_encoder(Encoder(**settings["encoder"]), train.images.shape[1:3], settings["pretraining"]["seed"])
-    return {
-        "linear_accuracy": accuracy(finetune(encoder, task, train, LINEAR), held_out),
-        "untrained_linear_accuracy": accuracy(finetune(untrained, task, train, LINEAR), held_out),
-        "knn_accuracy": knn_accuracy(train.features(encoder), train.labels, held_out.features(encoder), held_out.labels),
-    }
+def _encoder_of(settings: dict) -> Encoder:
+    """Returns the encoder's settings with the stem that pretraining chose for its views."""
+    encoder = Encoder(**settings["encoder"])
+    return dataclasses.replace(encoder, stem=stem_for(encoder, tuple(settings["view_size"])))
+
+
+def _linear_accuracy(task, features, held_out_features, train: Labelled, held_out: Labelled) -> float:
+    """Returns the held-out accuracy of a linear classifier on frozen features."""
+    kernel, bias = fit_linear(features, train.labels, task.num_classes)
+    return linear_accuracy(kernel, bias, held_out_features, held_out.labels)
 
 
 def _freeze_proof(finetuning: Finetuning, before: str, after: str) -> dict:
