@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from trainer_module.checkpoint import Progress, TrainingDivergedError, load, save
+from trainer_module.errors import InputError
 
 
 @pytest.fixture
@@ -44,6 +45,13 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(model, tmp
 
 def test_without_a_checkpoint_a_run_starts_at_step_0(model, tmp_path):
     assert load(model, tmp_path / "none.npz", {}).step == 0
+
+
+def test_a_broken_checkpoint_is_refused_with_what_to_do(model, tmp_path):
+    path = tmp_path / "file.npz"
+    path.write_bytes(b"half a file")
+    with pytest.raises(InputError, match=r"cannot be read.*Fix: remove it"):
+        load(model, path, {})
 
 
 def test_a_quantity_not_measured_in_an_epoch_leaves_a_gap():
