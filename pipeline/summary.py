@@ -2,15 +2,26 @@
 
 import importlib.metadata
 import json
+import os
+import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from pipeline.config import Configuration, to_dict
+from pipeline.fingerprint import code_fingerprint
 from pipeline.store import NodeRun, node_runs, open_store
 
 FILE = "summary.json"
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 LIBRARIES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-transform", "tensorflow-model-analysis", "ml-metadata")
+
+CODE = {
+    "FileListExampleGen": "components.file_list_example_gen.executor",
+    "Transform": "trainer_module.preprocessing",
+    "Pretrainer": "trainer_module.pretrain_run_fn",
+    "Finetuner": "trainer_module.finetune_run_fn",
+}
 
 
 def collect(root: Path, configuration: Configuration, run_id: str, seconds: float) -> dict:
@@ -46,7 +57,10 @@ def unfinished(root: Path, configuration: Configuration, run_id: str, state: str
         ],
         "configuration": to_dict(configuration),
         "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
+        "code_fingerprints": {node: code_fingerprint(module) for node, module in CODE.items()},
         "git_commit": git_commit(),
+        "hardware": hardware(),
+        "report": None,  # no HTML report is made yet
     }
 
 
@@ -66,6 +80,20 @@ def table(summary: dict) -> str:
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows)])
+
+
+def hardware() -> str:
+    """Returns the processor's name, the number of cores, and the names of the GPUs that TensorFlow has seen."""
+    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    gpus = []
+    if "tensorflow" in sys.modules:
+        config = sys.modules["tensorflow"].config
+        gpus = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in config.list_physical_devices("GPU")]
+    return ", ".join([f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores", *gpus])
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
 
 
 def git_commit() -> str:
