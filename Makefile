@@ -6,13 +6,21 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint lock install clean
+JAX_VENV := .venv-jax
+JAX_INSTALLED := $(JAX_VENV)/.installed
+# The tests of the training core, which run on either backend.
+CORE_TESTS := $(addprefix tests/test_,augment.py batches.py checkpoint.py golden.py heads.py loss.py optimizer.py pretrain.py resnet.py settings.py)
+
+.PHONY: demo test test-jax lint lock install clean
 
 demo: $(INSTALLED)
 	$(RUN) local_runner.py
 
 test: $(INSTALLED)
 	$(RUN) -m pytest
+
+test-jax: $(JAX_INSTALLED)
+	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(abspath $(JAX_VENV))/compiled $(JAX_VENV)/bin/python -m pytest $(CORE_TESTS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
@@ -24,13 +32,18 @@ $(INSTALLED): $(LOCK) requirements/install.sh
 	sh requirements/install.sh "$(PYTHON)" "$(VENV)" "$(LOCK)"
 	touch $@
 
-# Resolves requirements/requirements.in anew; needs uv (pip install uv). The GPU lock is the same with the CUDA wheels.
+$(JAX_INSTALLED): requirements/jax.lock requirements/install.sh
+	sh requirements/install.sh "$(PYTHON)" "$(JAX_VENV)" requirements/jax.lock
+	touch $@
+
+# Resolves requirements/*.in anew; needs uv (pip install uv). The GPU lock is the same with the CUDA wheels.
 UV_COMPILE := uv pip compile - --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
   --custom-compile-command "make lock" -q
 lock:
 	cp requirements/overrides.txt /tmp/overrides.cpu
 	sed 's/^tensorflow==/tensorflow[and-cuda]==/' requirements/overrides.txt > /tmp/overrides.gpu
 	for kind in cpu gpu; do $(UV_COMPILE) --override /tmp/overrides.$$kind -o requirements/$$kind.lock < requirements/requirements.in || exit 1; done
+	$(UV_COMPILE) -o requirements/jax.lock < requirements/jax.in
 
 clean:
-	rm -rf $(VENV) runs data
+	rm -rf $(VENV) $(JAX_VENV) runs data
