@@ -28,7 +28,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
       [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target.
     """
     height, width = custom_config["image_size"]
-    images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
+    with tf.device("/CPU:0"):  # the GPU is the Trainers'
+        images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
     mean, std = channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
