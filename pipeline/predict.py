@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.terminal import libraries_to_log
+
 BATCH = 64  # images sent at once
 
 
@@ -88,7 +90,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="every output, one JSON object a line")
     flags = parser.parse_args(arguments)
     try:
-        answers = predict(newest_model(flags.model), flags.images)
+        with libraries_to_log(os.devnull):
+            answers = predict(newest_model(flags.model), flags.images)
     except ValueError as error:
         print(f"pipeline.predict: {error}", file=sys.stderr)
         return 2

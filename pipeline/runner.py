@@ -5,6 +5,7 @@ same output directories. Everything a run leaves lies in its pipeline root.
 """
 
 import fcntl
+import gc
 import hashlib
 import json
 import os
@@ -143,11 +144,12 @@ def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], r
         os.environ.setdefault(name, value)
     # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
     sys.argv = sys.argv[:1]
-    from tfx.dsl.compiler import compiler
-    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
+    with _imports_without_collection():
+        from tfx.dsl.compiler import compiler
+        from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+        from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
-    from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
+        from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
 
     _use_gpu_sparingly()
     create = create_pipeline if task.has_target else create_pretraining_pipeline
@@ -186,6 +188,17 @@ def _use_gpu_sparingly() -> None:
 
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+@contextmanager
+def _imports_without_collection() -> Iterator[None]:
+    """Holds back the garbage collector: it finds nothing in what imports build, and takes a fifth of their time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager
