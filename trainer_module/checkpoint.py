@@ -62,7 +62,7 @@ def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> 
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # JAX keeps the weights of a running fit elsewhere
     record = json.dumps({"step": progress.step, "history": progress.history, "identity": identity})
-    arrays = {name: keras.ops.convert_to_numpy(variable.value) for name, variable in _variables(model).items()}
+    arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     _refuse_nonfinite(model, path, progress.step, arrays)
     arrays |= {f"metrics/{index}": value for index, value in enumerate(progress.running_metrics)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,7 +205,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_within_epoch(self):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        self.progress.running_metrics = [keras.ops.convert_to_numpy(variable.value) for variable in self.model.metrics_variables]
+        self.progress.running_metrics = [variable.numpy() for variable in self.model.metrics_variables]
         self._save()
         self.progress.running_metrics = []
 

@@ -11,6 +11,7 @@ from keras import ops
 from trainer_module.augment import augment
 from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
+from trainer_module.replicas import ReplicaSeedGenerator, gathered, share_of_replica
 from trainer_module.settings import Augmentation
 
 
@@ -47,7 +48,7 @@ class SimCLR(keras.Model):
         self.head = head
         self.views = views
         self.contrastive_loss = loss
-        self.chance = keras.random.SeedGenerator(seed, name="chance")
+        self.chance = ReplicaSeedGenerator(seed, name="chance")
         self.built = True
 
     def call(self, images, training=False):
@@ -67,8 +68,8 @@ class SimCLR(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the contrastive loss of the embedding `y_pred`, float32 scalar; there are no targets `y`."""
-        first, second = ops.split(y_pred, 2, axis=0)  # [B, P] each
-        return self.contrastive_loss(first, second)
+        first, second = (gathered(view) for view in ops.split(y_pred, 2, axis=0))  # [B, P] each
+        return share_of_replica(self.contrastive_loss(first, second))
 
 
 def contrastive_loss(temperature: float, decoupled: bool):

@@ -139,5 +139,5 @@ def view_embeddings(learner: SimCLR, images):
     views, chance = learner.views, keras.random.SeedGenerator(0)
     both = np.concatenate([images, images])
     seen = normalize(augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std)
-    features = learner.encoder.predict_on_batch(seen)
-    return ops.split(learner.head.predict_on_batch(features), 2, axis=0)
+    features = learner.encoder.predict_on_batch(seen)[: len(both)]  # with several replicas each answers for the whole batch
+    return ops.split(learner.head.predict_on_batch(features)[: len(both)], 2, axis=0)

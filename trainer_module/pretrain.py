@@ -22,6 +22,7 @@ from trainer_module.learner import SimCLR, Views, contrastive_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer, cosine_schedule, scaled_learning_rate
 from trainer_module.precision import compiles_with_xla, dtype_policy
+from trainer_module.replicas import all_devices, replica_count
 from trainer_module.resnet import build_encoder, stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
@@ -76,7 +77,9 @@ def pretrain(
     _refuse_large_batch(settings.batch_size, len(data.images))
     started = time.monotonic()
     encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
-    learner = build_learner(data, encoder, augmentation, settings)
+    with all_devices():
+        _refuse_uneven_batch(settings.batch_size, replica_count())
+        learner = build_learner(data, encoder, augmentation, settings)
     trained = build_encoder(
         encoder, data.images.shape[1:3], seed=settings.seed
     )  # float32 and of the images' size, for measuring and as result
@@ -120,7 +123,7 @@ def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, se
     learner.compile(
         build_optimizer(settings.optimizer, _schedule(settings, steps_per_epoch), settings.weight_decay),
         steps_per_execution=_divisor(steps_per_epoch, settings.steps_per_execution),
-        jit_compile=compiles_with_xla(),
+        jit_compile=compiles_with_xla() and replica_count() == 1,  # TensorFlow's XLA knows no collectives over a mirrored step
     )
     learner.optimizer.build(learner.trainable_variables)
     return learner
@@ -164,6 +167,14 @@ def _refuse_large_batch(batch_size: int, count: int) -> None:
         raise InputError(
             f"`batch_size` must be at most the number of pretraining images. Received: batch_size={batch_size}, images={count}. "
             f"Fix: --batch_size {max(2, count)} or more images"
+        )
+
+
+def _refuse_uneven_batch(batch_size: int, replicas: int) -> None:
+    if batch_size % replicas:
+        raise InputError(
+            f"`batch_size` must be a multiple of the number of GPUs. Received: batch_size={batch_size}, GPUs={replicas}. "
+            f"Fix: --batch_size {batch_size - batch_size % replicas or replicas}"
         )
 
 

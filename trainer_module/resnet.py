@@ -9,6 +9,7 @@ from functools import partial
 import keras
 
 from trainer_module.batch_norm import BatchNormalization
+from trainer_module.replicas import replica_count
 from trainer_module.settings import Encoder, require
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # in each stage
@@ -87,9 +88,9 @@ class _Layers:
         return layer(channels, size, strides=stride, kernel_initializer=initializer, name=f"{name}_conv")(tensor)
 
     def norm(self, tensor, name: str):
-        """Batch normalization with the constants of the reference implementations."""
-        layer = BatchNormalization(momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, dtype=self.dtype, name=f"{name}_norm")
-        return layer(tensor)
+        """Batch normalization with the constants of the reference implementations, over the whole batch on all replicas."""
+        layer = partial(BatchNormalization, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, dtype=self.dtype)
+        return layer(synchronized=replica_count() > 1, name=f"{name}_norm")(tensor)
 
     def relu(self, tensor, name: str):
         """The rectifier."""
