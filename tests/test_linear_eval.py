@@ -59,6 +59,19 @@ def test_a_feature_that_never_varies_does_no_harm(blobs):
     assert np.isfinite(kernel).all() and np.isfinite(bias).all()
 
 
+def test_copies_of_the_features_that_do_not_differ_change_nothing(blobs):
+    features, labels = blobs
+    once, thrice = fit_linear(features, labels, 3), fit_linear(np.tile(features, (3, 1)), labels, 3)
+    for one, other in zip(once, thrice, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
+
+
+def test_half_a_copy_of_the_features_is_refused(blobs):
+    features, labels = blobs
+    with pytest.raises(ValueError, match=r"whole number of copies.*features=450, labels=300"):
+        fit_linear(np.tile(features, (2, 1))[:450], labels, 3)
+
+
 def test_a_label_outside_the_classes_is_refused(blobs):
     with pytest.raises(ValueError, match=r"\[0, 2\). Received: 0 to 2"):
         fit_linear(*blobs, 2)

@@ -1,16 +1,20 @@
 """Features of many images: the encoder applied batch by batch, as evaluation and linear heads need them.
 
-N images of H x W pixels, D feature dims.
+N images of H x W pixels, D feature dims, R random copies of each image.
 """
 
 import keras
 import numpy as np
 
+from trainer_module.augment import augment
 from trainer_module.normalize import normalize
+from trainer_module.settings import Augmentation
+
+CROP_AND_FLIP = Augmentation(jitter_probability=0.0, colour_drop_probability=0.0)
 
 
-def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: int = 512) -> np.ndarray:
-    """Returns the features of images, without augmentation and with the encoder's moving statistics.
+def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: int = 512, view=None) -> np.ndarray:
+    """Returns the features of images, with the encoder's moving statistics.
 
     Args:
         encoder: keras.Model from normalized images [B, H, W, 3] to features [B, D].
@@ -18,6 +22,7 @@ def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: 
         channel_mean: [3], in units of [0, 1] pixels.
         channel_std: [3], likewise.
         batch_size: images at once; every call of the encoder has this size, so that it is compiled once.
+        view: function from images to what the encoder sees of them, or None for the images themselves.
 
     Returns:
         float32 [N, D].
@@ -26,6 +31,26 @@ def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: 
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         padded = np.pad(batch, [(0, min(batch_size, len(images)) - len(batch)), (0, 0), (0, 0), (0, 0)])
-        features = encoder.predict_on_batch(normalize(padded, channel_mean, channel_std))
+        seen = padded if view is None else view(padded)
+        features = encoder.predict_on_batch(normalize(seen, channel_mean, channel_std))
         parts.append(np.asarray(features, np.float32)[: len(batch)])
     return np.concatenate(parts)
+
+
+def encode_crops(encoder: keras.Model, images, channel_mean, channel_std, copies: int, seed: int = 0) -> np.ndarray:
+    """Returns the features of randomly cropped and flipped copies of images, more to learn a linear head from.
+
+    Args:
+        encoder: keras.Model from normalized images [B, H, W, 3] to features [B, D].
+        images: uint8 [N, H, W, 3].
+        channel_mean: [3], in units of [0, 1] pixels.
+        channel_std: [3], likewise.
+        copies: R.
+        seed: of the crops and flips.
+
+    Returns:
+        float32 [R * N, D], one copy of all images after another.
+    """
+    chance = keras.random.SeedGenerator(seed)
+    crop = lambda batch: augment(batch, CROP_AND_FLIP, images.shape[1:3], chance)  # noqa: E731
+    return np.concatenate([encode(encoder, images, channel_mean, channel_std, view=crop) for _ in range(copies)])

@@ -1,6 +1,6 @@
 """Linear evaluation: multinomial logistic regression on features that are computed once, trained to convergence in seconds.
 
-N images, D feature dims, C classes.
+N images, R augmented copies of them, D feature dims, C classes.
 """
 
 import hashlib
@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 from scipy.optimize import minimize
+
+from trainer_module.settings import require
 
 WEIGHT_DECAY = 1e-3  # of weights on standardised features
 MAX_ITERATIONS = 300
@@ -20,7 +22,7 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
     Features are standardised for the fit; the result undoes it, so that it applies to the features as they are.
 
     Args:
-        features: float [N, D].
+        features: float [N, D]; or [R * N, D], R augmented copies of the images one after another (`features.encode_crops`).
         labels: integers [N] in [0, num_classes).
         num_classes: C.
         weight_decay: factor of half the squared weights, beside the mean cross entropy.
@@ -29,13 +31,20 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
         kernel float32 [D, C] and bias float32 [C], what a `keras.layers.Dense` takes in `set_weights`.
 
     Raises:
-        ValueError: if a label lies outside the classes.
+        ValueError: if a label lies outside the classes, or labels and features do not match.
     """
     labels = np.asarray(labels).astype(np.int64).ravel()
     if labels.size == 0 or labels.min() < 0 or labels.max() >= num_classes:
         found = f"{labels.min()} to {labels.max()}" if labels.size else "no label"
         raise ValueError(f"`labels` must lie in [0, {num_classes}). Received: {found}")
     features = np.asarray(features, np.float32)
+    require(
+        len(features) % len(labels) == 0,
+        "`features` must be a whole number of copies of the labelled images",
+        features=len(features),
+        labels=len(labels),
+    )
+    labels = np.tile(labels, len(features) // len(labels))
     mean, std = features.mean(axis=0), features.std(axis=0) + EPSILON
     standardised = (features - mean) / std
     objective = partial(cross_entropy_and_gradient, features=standardised, labels=labels, weight_decay=weight_decay)

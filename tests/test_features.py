@@ -1,0 +1,39 @@
+"""Features come image by image, whatever the batches; copies are cropped and flipped, and nothing else."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer_module.features import encode, encode_crops
+
+STATISTICS = np.zeros(3, "float32"), np.ones(3, "float32")  # pixels stay as they are
+
+
+@pytest.fixture
+def pixels():
+    """An encoder whose features are the pixels it sees."""
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+
+
+def test_features_do_not_depend_on_the_batch(pixels, images):
+    np.testing.assert_allclose(encode(pixels, images, *STATISTICS, batch_size=3), images.reshape(7, -1) / 255, atol=1e-6)
+
+
+def test_copies_of_an_image_differ(pixels, images):
+    first, second = np.split(encode_crops(pixels, images, *STATISTICS, copies=2), 2)
+    assert (np.abs(first - second).max(axis=1) > 0.01).all()
+
+
+def test_copies_keep_the_colours(pixels):
+    plain = np.broadcast_to(np.array([200, 100, 50], np.uint8), (4, 8, 8, 3))
+    np.testing.assert_allclose(encode_crops(pixels, plain, *STATISTICS, copies=3), np.tile(plain.reshape(4, -1) / 255, (3, 1)), atol=1e-5)
+
+
+def test_the_seed_decides_the_copies(pixels, images):
+    one, again, other = (encode_crops(pixels, images, *STATISTICS, copies=1, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, again) and not np.array_equal(one, other)
