@@ -1,0 +1,63 @@
+"""Room for a set of images: in memory where they fit, in a file that the system pages in and out where they do not.
+
+Either way it is one array, so batches are drawn from it in the same order, and a run on more images than memory holds is
+shuffled as thoroughly, and resumes as exactly, as any other.
+
+N images of H x W pixels.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from trainer_module.errors import InputError
+
+MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for what else runs
+MEMINFO = Path("/proc/meminfo")
+
+
+def room_for_images(count: int, image_size: tuple[int, int], folder: str, memory: int, disk: int) -> np.ndarray:
+    """Returns an array to write images into: in memory if they take at most half of what is available, else in a file.
+
+    Args:
+        count: N.
+        image_size: (H, W) in pixels.
+        folder: where the file goes, made where it is missing. It has no name there and its space is free again when the process ends.
+        memory: bytes available, see `available_memory`.
+        disk: bytes available in `folder`, see `available_disk`.
+
+    Returns:
+        uint8 [N, H, W, 3], a `numpy.memmap` if it is a file.
+
+    Raises:
+        InputError: if there is no room in either.
+    """
+    shape = (count, *image_size, 3)
+    needed = int(np.prod(shape, dtype=np.int64))
+    if needed <= MOST_OF_MEMORY * memory:
+        return np.empty(shape, np.uint8)
+    if needed > disk:
+        raise InputError(
+            f"The images must fit into half of the available memory, or onto the disk. Received: {count} images of {image_size} pixels, "
+            f"{needed:,} bytes; available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or smaller images"
+        )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)  # keeps the file alive without its name
+
+
+def available_memory() -> int:
+    """Returns the bytes that a program can still use without pushing others out."""
+    if MEMINFO.exists():
+        rows = dict(line.split(":") for line in MEMINFO.read_text(encoding="utf-8").splitlines())
+        return 1024 * int(rows["MemAvailable"].split()[0])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def available_disk(folder: str) -> int:
+    """Returns the bytes free where a folder is, or will be made."""
+    path = Path(folder).resolve()
+    return shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
