@@ -1,7 +1,9 @@
 """Images per second of one whole training step, in turns with the step that stock Keras makes.
 
-Ours: two augmented views, forward, backward, update, as `pretrain` runs it. Stock: the same network with Keras' own batch
-normalization, float32, no XLA, and no augmentation at all. The last line is JSON.
+Ours: two augmented views, forward, backward, update, as `pretrain` runs it, in the environment the pipeline's runner sets. Stock: the
+same network with Keras' own batch normalization, float32, no XLA, and no augmentation at all, in the environment as it is
+(`--against stock`), or with oneDNN switched on for it too (`--against stock-onednn`). Each runs in a process of its own, because
+TensorFlow reads its environment once; they step in turns, so that a busy machine slows both alike. The last line is JSON.
 
     python benchmarks/train_step.py --depth 18 --image_size 32 --batch_size 128 --steps 10
 """
@@ -11,6 +13,7 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +25,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pipeline.runner import ENVIRONMENT
 from trainer_module.augment import augment
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views, contrastive_loss
@@ -32,30 +36,17 @@ from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+WARM_UPS = 2  # the first step compiles, the second settles memory
+RIVALS = {"stock": {}, "stock-onednn": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "none": None}  # what each adds to the environment
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures and prints; or, in a child process, steps when told to."""
     options = parse(sys.argv[1:])
-    size = (options.image_size, options.image_size)
-    images = np.random.default_rng(0).integers(0, 256, (options.batch_size, *size, 3), dtype=np.uint8)
-    encoder = Encoder(options.depth, options.width)
-    ours = build_learner(
-        Images(images, MEAN, STD, size), encoder, Augmentation(), Pretraining(batch_size=options.batch_size, precision=options.precision)
-    )
-    stock = stock_learner(encoder, size)
-    views = Augmenter(size, keras.random.SeedGenerator(0))
-    views.compile(jit_compile=compiles_with_xla())
-    both = np.concatenate([images, images])
-    seconds = in_turns(
-        {
-            "ours": lambda: ours.train_on_batch(images),
-            "stock": lambda: stock.train_on_batch(images),
-            "augmentation": lambda: views.predict_on_batch(both),
-        },
-        options.steps,
-    )
-    print(json.dumps(report(options, seconds, ours.dtype_policy.name)))
+    if options.learner:
+        obey(functions_of(options), sys.stdin)
+    else:
+        print(json.dumps(compare(options)))
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -67,7 +58,99 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=128, help="images; the encoder sees 2 views of each")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--against", choices=RIVALS, default="stock")
+    parser.add_argument("--learner", choices=("ours", "stock"), help=argparse.SUPPRESS)  # of a child process
     return parser.parse_args(arguments)
+
+
+# The parent: commands, and what it makes of the answers.
+
+
+def compare(options: argparse.Namespace) -> dict:
+    """Returns what is printed: median seconds of both learners, which step in turns."""
+    learners = {"ours": Learner("ours", ENVIRONMENT)}
+    if RIVALS[options.against] is not None:
+        learners["stock"] = Learner("stock", RIVALS[options.against])
+    for learner in learners.values():
+        for _ in range(WARM_UPS):
+            learner.ask("step")
+    learners["ours"].ask("augment")
+    seconds = {name: [] for name in learners}
+    augmenting = []
+    for _ in range(options.steps):
+        for name, learner in learners.items():
+            seconds[name].append(learner.ask("step"))
+        augmenting.append(learners["ours"].ask("augment"))
+    rates = {name: options.batch_size / statistics.median(values) for name, values in seconds.items()}
+    measured = {name: value for name, value in vars(options).items() if name != "learner"} | learners["ours"].ask("about")
+    measured["images_per_second"] = round(rates["ours"], 2)
+    measured["augmentation_share"] = round(statistics.median(augmenting) / statistics.median(seconds["ours"]), 4)
+    measured["peak_memory_mib"] = learners["ours"].ask("memory")
+    measured["seconds"] = [round(value, 4) for value in seconds["ours"]]
+    if "stock" in learners:
+        measured["stock_keras_images_per_second"] = round(rates["stock"], 2)
+        measured["ratio"] = round(rates["ours"] / rates["stock"], 3)
+        measured["stock_peak_memory_mib"] = learners["stock"].ask("memory")
+        measured["stock_seconds"] = [round(value, 4) for value in seconds["stock"]]
+    return measured
+
+
+class Learner:
+    """A child process that holds one learner and steps when asked."""
+
+    def __init__(self, name: str, environment: dict[str, str]):
+        """Starts the process, with `environment` added to this one's."""
+        command = [sys.executable, __file__, *sys.argv[1:], "--learner", name]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self._process = subprocess.Popen(command, env={**os.environ, **environment, "TF_CPP_MIN_LOG_LEVEL": "3"}, **pipes)
+
+    def ask(self, command: str):
+        """Returns the answer to a command."""
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+# The child: one learner.
+
+
+def obey(functions: dict, commands) -> None:
+    """Answers commands until there are no more, one JSON line each."""
+    for command in commands:
+        print(json.dumps(functions[command.strip()]()), flush=True)
+
+
+def functions_of(options: argparse.Namespace) -> dict:
+    """Returns what this process can be asked for."""
+    size = (options.image_size, options.image_size)
+    images = np.random.default_rng(0).integers(0, 256, (options.batch_size, *size, 3), dtype=np.uint8)
+    encoder = Encoder(options.depth, options.width)
+    settings = Pretraining(batch_size=options.batch_size, precision=options.precision)
+    if options.learner == "ours":
+        learner = build_learner(Images(images, MEAN, STD, size), encoder, Augmentation(), settings)
+    else:
+        learner = stock_learner(encoder, size)
+    views = Augmenter(size, keras.random.SeedGenerator(0))
+    views.compile(jit_compile=compiles_with_xla())
+    both = np.concatenate([images, images])
+    return {
+        "step": lambda: seconds_of(lambda: learner.train_on_batch(images)),
+        "augment": lambda: seconds_of(lambda: views.predict_on_batch(both)),
+        "memory": lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "about": lambda: {
+            "backend": keras.backend.backend(),
+            "precision": learner.dtype_policy.name,
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+            "cpus": os.cpu_count(),
+        },
+    }
+
+
+def seconds_of(function) -> float:
+    """Returns how long a call takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
 
 
 class Unaugmented(SimCLR):
@@ -106,35 +189,6 @@ def with_stock_batch_norm(layer):
     """Returns a copy of a layer, Keras' own where it is ours."""
     kind = keras.layers.BatchNormalization if isinstance(layer, keras.layers.BatchNormalization) else type(layer)
     return kind.from_config(layer.get_config())
-
-
-def in_turns(functions: dict, steps: int) -> dict[str, float]:
-    """Returns the median seconds of each function; they take turns, so that a busy machine slows all alike."""
-    for function in functions.values():
-        function()
-        function()
-    seconds = {name: [] for name in functions}
-    for _ in range(steps):
-        for name, function in functions.items():
-            started = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def report(options: argparse.Namespace, seconds: dict[str, float], precision: str) -> dict:
-    """Returns what is printed."""
-    return vars(options) | {
-        "backend": keras.backend.backend(),
-        "precision": precision,
-        "images_per_second": round(options.batch_size / seconds["ours"], 2),
-        "stock_keras_images_per_second": round(options.batch_size / seconds["stock"], 2),
-        "ratio": round(seconds["stock"] / seconds["ours"], 3),
-        "augmentation_share": round(seconds["augmentation"] / seconds["ours"], 4),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "cpus": os.cpu_count(),
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
-    }
 
 
 if __name__ == "__main__":
