@@ -6,23 +6,24 @@ Flags -> configuration -> LocalDagRunner. Nothing heavy is imported before flags
 import argparse
 import dataclasses
 import difflib
+import hashlib
 import importlib
+import inspect
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
-from components.file_list_example_gen.rows import check_rows, read_rows, refuse
-from pipeline.config import Configuration, Lists, numbers, with_setting
+from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
+from pipeline.config import TASKS, Configuration, Lists, numbers, with_setting
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.unlabelled import Unlabelled
 
-TASKS = ("pretrain", "classification")
 RUNS, DATA = Path("runs"), Path("data")
-LEAST_TRAIN_SHARE = 0.7  # of a single list: 80 % on average, decided image by image
 
 
 class Parser(argparse.ArgumentParser):
@@ -105,7 +106,9 @@ def configure(flags: argparse.Namespace) -> Configuration:
         configuration = _with_lists(configuration, flags)
     for change in (_with_sizes, _with_training, _with_settings):
         configuration = change(configuration, flags)
-    return configuration
+    # One root, baseline and serving folder for each task: an encoder is no newer version of a classifier.
+    suffix = "" if configuration.task == "classification" else f"-{configuration.task}"
+    return dataclasses.replace(configuration, name=configuration.name + suffix)
 
 
 def _with_lists(configuration: Configuration, flags: argparse.Namespace) -> Configuration:
@@ -115,7 +118,12 @@ def _with_lists(configuration: Configuration, flags: argparse.Namespace) -> Conf
     lists = Lists(train, flags.val_file_path or "", flags.pretrain_file_path or "")
     name = configuration.name
     if name == "own":
-        name = f"{configuration.task}-{Path(train).resolve().parent.name or 'images'}"
+        path = Path(train).resolve()
+        name = f"{path.parent.name or 'images'}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
+    if flags.pretrain_file_path and not flags.val_file_path and configuration.task != "pretrain":
+        raise ValueError("`--pretrain_file_path` beside `--train_file_path` needs `--val_file_path` too: nothing is held out then")
+    if lists.pretrain and lists.eval and Path(lists.pretrain).resolve() == Path(lists.eval).resolve():
+        raise ValueError("`--pretrain_file_path` and `--val_file_path` name the same list; pretrain on other images")
     return dataclasses.replace(configuration, name=name, lists=lists, dataset=dataclasses.replace(configuration.dataset, name=""))
 
 
@@ -144,7 +152,7 @@ def _with_training(configuration: Configuration, flags: argparse.Namespace) -> C
         f"{section}.epochs": flags.num_epochs,
         f"{section}.batch_size": flags.batch_size,
         f"{section}.learning_rate": flags.learning_rate,
-        "pretraining.epochs": flags.pretrain_epochs or (flags.num_epochs if section == "pretraining" else None),
+        "pretraining.epochs": flags.num_epochs if flags.pretrain_epochs is None and section == "pretraining" else flags.pretrain_epochs,
         "pretraining.temperature": flags.temperature,
         "pretraining.seed": flags.seed,
         "finetuning.seed": flags.seed,
@@ -180,15 +188,17 @@ def with_dataset(configuration: Configuration, source: str) -> Configuration:
     """
     if not configuration.dataset.name:
         return configuration
-    folder = DATA / configuration.name
-    module = importlib.import_module(f"pipeline.datasets.{configuration.dataset.name}")
-    options = dict(configuration.dataset.options) | ({"source": str(Path(source).resolve())} if source else {})
-    wanted = json.dumps([configuration.dataset.name, options, Path(module.__file__).stat().st_mtime_ns])
+    folder, name = DATA / configuration.recipe, configuration.dataset.name
+    module = importlib.import_module(f"pipeline.datasets.{name}")
+    if source and "source" not in inspect.signature(module.write).parameters:
+        raise ValueError(f"`--source` has no meaning for the data set {name!r}, which needs none. Received: {source!r}")
+    wanted = json.dumps([name, dict(configuration.dataset.options), source and str(Path(source).resolve())])
     lists = {split: folder / f"{split}.csv" for split in ("train", "eval")}
     record = folder / ".written"
-    if not record.is_file() or record.read_text(encoding="utf-8") != wanted or not all(path.is_file() for path in lists.values()):
-        print(f"Writing the data set {configuration.dataset.name} into {folder} ...", flush=True)
-        module.write(folder, **options)
+    there = record.is_file() and all(path.is_file() for path in lists.values())
+    if not there or (source and record.read_text(encoding="utf-8") != wanted):
+        print(f"Writing the data set {name} into {folder} ...", flush=True)
+        module.write(folder, **configuration.dataset.options, **({"source": source} if source else {}))
         record.write_text(wanted, encoding="utf-8")
     return dataclasses.replace(configuration, lists=Lists(str(lists["train"]), str(lists["eval"])))
 
@@ -197,22 +207,44 @@ def check_lists(configuration: Configuration):
     """Reads and checks every row of every list.
 
     Returns:
-      The task that the training list fixes, and the number of images to pretrain on.
+      The task that the training list fixes, the number of images to pretrain on, and the configuration with a gate above
+      the share of the most frequent label.
 
     Raises:
       InputError: naming all bad rows.
     """
-    lists = {split: read_rows(path) for split, path in configuration.lists.given().items()}
+    lists, problems = {}, []
+    for split, path in configuration.lists.given().items():
+        lists[split], malformed = parse_rows(path)
+        problems += malformed
     if configuration.task == "pretrain":
         task = Unlabelled()
     else:
         task = Classification.from_targets([row.target for row in lists["train"]], configuration.num_classes)
-    problems = []
     for split, rows in lists.items():
         problems += check_rows(rows, Unlabelled() if split == "pretrain" else task)
     refuse(problems)
+    _refuse_leaks(lists)
     images = len(lists.get("pretrain", lists["train"]))
-    return task, int(images * LEAST_TRAIN_SHARE) if task.has_target and list(lists) == ["train"] else images
+    return task, images, with_floor(configuration, lists.get("eval", lists["train"]))
+
+
+def with_floor(configuration: Configuration, rows: list[Row]) -> Configuration:
+    """Returns the configuration with a gate that asks for more than always answering the most frequent label."""
+    if configuration.task == "pretrain":
+        return configuration
+    share = Counter(row.target for row in rows).most_common(1)[0][1] / len(rows)
+    gate = dataclasses.replace(configuration.gate, min_metric=max(configuration.gate.min_metric, round(share, 4)))
+    return dataclasses.replace(configuration, gate=gate)
+
+
+def _refuse_leaks(lists: dict[str, list[Row]]) -> None:
+    held_out = {row.path: row for row in lists.get("eval", [])}
+    shared = [held_out[row.path] for row in lists["train"] if row.path in held_out]
+    refuse([Problem(row.list_path, row.line, row.path, "stands in the training list too") for row in shared])
+    unlabelled = sum(row.path in held_out for row in lists.get("pretrain", []))
+    if unlabelled:
+        print(f"Note: {unlabelled} images of the evaluation list are pretrained on (without their labels)")
 
 
 def with_batch_that_fits(configuration: Configuration, images: int, chosen: bool) -> Configuration:
@@ -238,10 +270,18 @@ def prepare(flags: argparse.Namespace):
       ValueError: if a setting or the input breaks a rule.
     """
     configuration = with_dataset(configure(flags), flags.source)
-    task, images = check_lists(configuration)
+    task, images, configuration = check_lists(configuration)
+    _tell_flags_without_effect(configuration, flags)
     chosen = any(setting.startswith("pretraining.batch_size") for setting in flags.set)
     chosen = chosen or (configuration.task == "pretrain" and flags.batch_size is not None)
     return with_batch_that_fits(configuration, images, chosen), task
+
+
+def _tell_flags_without_effect(configuration: Configuration, flags: argparse.Namespace) -> None:
+    finetuning = configuration.finetuning
+    idle = [f"--{name}" for name in ("num_epochs", "batch_size", "learning_rate") if getattr(flags, name) is not None]
+    if idle and configuration.task != "pretrain" and finetuning.freeze and finetuning.head == "linear":
+        print(f"Note: a linear head on a frozen encoder is fitted until it converges; {', '.join(idle)} changes nothing there")
 
 
 def main(arguments: list[str]) -> int:
@@ -254,13 +294,22 @@ def main(arguments: list[str]) -> int:
         root = None
         if flags.resume:
             root = interrupted_root(flags.pipeline_root)
+            _require_resume_alone(parser, flags)
             arguments = root.record()["flags"]
+            os.chdir(root.record()["folder"])  # its relative paths start there
         configuration, task = prepare(parser.parse_args(arguments))
         root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve())
         return run(configuration, task, root, arguments, flags.resume)
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _require_resume_alone(parser: Parser, flags: argparse.Namespace) -> None:
+    defaults = vars(parser.parse_args([]))
+    others = [name for name, value in vars(flags).items() if value != defaults[name] and name not in ("resume", "pipeline_root")]
+    if others:
+        raise ValueError(f"`--resume` takes the flags of the interrupted run; leave out --{', --'.join(others)}")
 
 
 def interrupted_root(given: Path | None):

@@ -1,6 +1,7 @@
 """The whole configuration of a run as one frozen value; standard library only, so that a wrong flag is told at once."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraini
 
 LEAST_SIDE = 16  # pixels
 MOST_SIDE = 1024
+TASKS = ("pretrain", "classification")
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Configuration:
     """Everything a run depends on."""
 
     name: str
+    recipe: str = "own"  # which one it was made from
     task: str = "classification"
     lists: Lists = Lists()
     dataset: Dataset = Dataset()
@@ -73,6 +76,10 @@ class Configuration:
             height, width = getattr(self, name)
             rule = f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
             require(min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE, rule, **{name: (height, width)})
+        square = self.view_size[0] == self.view_size[1]
+        turning = self.augmentation.quarter_turn_probability > 0
+        require(square or not turning, "`view_size` must be square for quarter turns", view_size=self.view_size)
+        require(self.task in TASKS, f"`task` must be one of {TASKS}", task=self.task)
         require(self.num_classes >= 0, "`num_classes` must be at least 2", num_classes=self.num_classes)
         require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
 
@@ -120,6 +127,7 @@ def numbers(text: str, count: int, name: str) -> list[float]:
         values = [float(part) for part in parts]
     except ValueError:
         values = []
+    values = values if all(map(math.isfinite, values)) else []
     require(len(values) == count, f'`{name}` must be {count} numbers, as in "{" ".join(["240"] * count)}"', value=text)
     return values
 

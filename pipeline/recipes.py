@@ -75,4 +75,4 @@ def recipe_named(name: str) -> Configuration:
         near = difflib.get_close_matches(name, RECIPES, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
-    return RECIPES[name]()
+    return replace(RECIPES[name](), recipe=name)

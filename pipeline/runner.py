@@ -155,18 +155,25 @@ def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], r
     create = create_pipeline if task.has_target else create_pretraining_pipeline
     places = Places(str(root.path / "artifacts"), str(root.metadata), str(root.serving))
     graph = compiler.Compiler().compile(create(configuration, task, places))
-    digest = hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16]
+    digest = graph_digest(graph)
     if resume and root.record()["graph"] != digest:
         raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
     if not resume and root.metadata.exists():
         sweep_interrupted(open_store(str(root.metadata), read_only=False))
-    root.write_record(run_id=run_id, flags=flags, graph=digest, finished=False)
+    root.write_record(run_id=run_id, flags=flags, folder=os.getcwd(), graph=digest, finished=False)
     substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
     handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
     with progress(handler):
         LocalDagRunner().run_with_ir(graph)
     _require_all(root, run_id, len(graph.nodes))
-    root.write_record(run_id=run_id, flags=flags, graph=digest, finished=True)
+    root.write_record(run_id=run_id, flags=flags, folder=os.getcwd(), graph=digest, finished=True)
+
+
+def graph_digest(graph) -> str:
+    """Returns a digest of a compiled pipeline that is the same in every process: maps inside an Any have no order in bytes."""
+    from google.protobuf import json_format
+
+    return hashlib.sha256(json_format.MessageToJson(graph, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _state(root: Root, run_id: str, node: str) -> str:

@@ -159,7 +159,7 @@ def _refusals(nodes: dict[str, NodeRun]) -> list[str]:
             reasons += [_refusal(failure) for failure in item.failures]
     if _flag(nodes, "ModelCheck", "blessing", "blessed") == 0:
         report = json.loads(Path(_uri(nodes, "ModelCheck", "blessing"), "report.json").read_text(encoding="utf-8"))
-        reasons.append("the served model fails: " + report["error"].strip().splitlines()[-1])
+        reasons.append("the served model fails: " + (report["error"].strip().splitlines() or ["the process died without a word"])[-1])
     return reasons
 
 

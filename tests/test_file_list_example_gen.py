@@ -70,9 +70,11 @@ def test_labels_and_sizes_travel_with_the_image(tmp_path, image_list):
     assert feature["label"].bytes_list.value[0] in (b"cat", b"dog")
 
 
-def test_a_pretraining_split_needs_no_labels(tmp_path, image_list):
+def test_a_pretraining_split_needs_no_labels_and_has_the_same_features(tmp_path, image_list):
     lists = {"train": image_list("train", 4), "eval": image_list("eval", 2), "pretrain": image_list("pretrain", 3, labels=())}
-    assert "label" not in read(ingest(tmp_path, lists) / "Split-pretrain")[0].features.feature
+    folder = ingest(tmp_path, lists)
+    features = [sorted(read(folder / f"Split-{split}")[0].features.feature) for split in lists]
+    assert features[0] == features[1] == features[2]
 
 
 def test_a_single_list_is_split_the_same_way_every_time(tmp_path, image_list):
@@ -120,6 +122,13 @@ def test_the_driver_fingerprints_the_rows_even_of_a_list_with_glob_characters_in
 def test_the_common_folder_is_the_deepest_one_that_holds_all_lists():
     assert common_folder(["/a/b/c.csv", "/a/b/d/e.csv"]) == "/a/b"
     assert common_folder(["gs://bucket/x/c.csv", "gs://bucket/y.csv"]) == "gs://bucket"
+    assert common_folder(["/data/c.csv", "/home/me/d.csv"]) == ""
+
+
+def test_lists_on_two_file_systems_are_refused():
+    for paths in (["gs://one/c.csv", "gs://two/d.csv"], ["/a/c.csv", "gs://two/d.csv"]):
+        with pytest.raises(InputError, match="one file system"):
+            common_folder(paths)
 
 
 def test_an_unknown_policy_for_bad_rows_is_refused():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import local_runner
+from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,6 +97,28 @@ def test_all_bad_rows_are_told_before_anything_starts(tmp_path, image_list):
     assert "list.csv:2: " in result.stderr
     assert "label 5 lies outside [0, 2)" in result.stderr
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "message"),
+    [
+        ("train/0.png,0\ntrain/1.png,1\n", "train/0.png,0\n", "eval.csv:1: "),
+        ("train/0.png,0\n,1\nabsent.png,1\n", "train/5.png,9\n", "4 bad rows:"),
+        ("train/0.png\ntrain/1.png\n", "train/2.png\n", "Without labels: --task=pretrain"),
+    ],
+)
+def test_bad_rows_of_all_kinds_and_lists_are_told_together(train, evaluation, message, tmp_path, image_list):
+    image_list("train", 6)
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "eval.csv").write_text(evaluation)
+    result = run("--train_file_path=train.csv", "--val_file_path=eval.csv", cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_the_gate_asks_for_more_than_the_most_frequent_label():
+    rows = [Row("list", index, "image", label) for index, label in enumerate("aaab")]
+    assert local_runner.with_floor(configure("--train_file_path=a.csv"), rows).gate.min_metric == 0.75
 
 
 def test_a_missing_list_is_named(tmp_path):

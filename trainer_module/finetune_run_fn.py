@@ -49,10 +49,10 @@ def run_fn(fn_args: FnArgs) -> None:
     }
     report = {"metrics": metrics}
     model = finetune(encoder, task, train, finetuning, features[0])
-    report["freeze"] = _freeze_proof(finetuning, before, weights_checksum(encoder))
     names = task.names_by_id(_vocabulary(transform))
     served = ServedModel(model, transform, lambda outputs: task.served(outputs, names))
     save_served_model(served, fn_args.serving_model_dir, encoder, target="label")
+    report["freeze"] = _freeze_proof(finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir)))
     for folder in (Path(fn_args.model_run_dir), Path(fn_args.serving_model_dir, EXTRAS)):  # the pushed model carries its report
         folder.mkdir(parents=True, exist_ok=True)
         (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The Pretrainer's run_fn: transformed examples in, a self-supervised encoder out, as a Keras file and a served model."""
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -8,7 +9,7 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
-from trainer_module.examples import read_split
+from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_served_model
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
@@ -32,9 +33,9 @@ def run_fn(fn_args: FnArgs) -> None:
         Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
         Encoder(**settings["encoder"]),
         Augmentation(**_with_tuples(settings["augmentation"])),
-        Pretraining(**settings["pretraining"]),
+        _that_fits(Pretraining(**settings["pretraining"]), len(examples.images)),
         Places(checkpoint_dir(fn_args), fn_args.model_run_dir),
-        _watched(fn_args, transform, settings),
+        _watched(fn_args, transform, examples),
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
@@ -49,13 +50,20 @@ def checkpoint_dir(fn_args: FnArgs) -> str:
     return str(node_dir / "checkpoints" / hashlib.sha256(key.encode()).hexdigest()[:16])
 
 
-def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, settings: dict) -> Watched | None:
+def _that_fits(settings: Pretraining, images: int) -> Pretraining:
+    """Returns the settings with a batch of at most the images that ingest has left (bad rows skipped, some held out)."""
+    return dataclasses.replace(settings, batch_size=max(2, min(settings.batch_size, images)))
+
+
+def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: Examples) -> Watched | None:
     """Returns the labelled images to watch the learning on, or None where there are none."""
+    settings = fn_args.custom_config
     if not task_from_json(settings["task"]).has_target:
         return None
-    # The labelled images are always in `train`, also where those of another split are pretrained on.
+    # The labels that count are always those of `train`, also where the images of another split are pretrained on.
     labelled = [str(Path(pattern).parents[1] / "Split-train" / "*") for pattern in fn_args.train_files]
-    train, held_out = (read_split(files, transform, settings) for files in (labelled, fn_args.eval_files))
+    train = pretrained_on if "Split-train" in fn_args.train_files[0] else read_split(labelled, transform, settings)
+    held_out = read_split(fn_args.eval_files, transform, settings)
     return Watched(train.images, train.labels, held_out.images, held_out.labels)
 
 

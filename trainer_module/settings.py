@@ -142,9 +142,8 @@ class Finetuning:
     batch_size: int = 256  # images
     head: str = "linear"
     freeze: bool = True
-    learning_rate: float = 1e-2
+    learning_rate: float = 1e-3
     weight_decay: float = 5e-6
-    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
@@ -154,4 +153,3 @@ class Finetuning:
         require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
         require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
         require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
-        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)

@@ -55,13 +55,19 @@ class FileListExampleGen(FileBasedExampleGen):
 
 
 def common_folder(paths: list[str]) -> str:
-    """Returns the deepest folder that holds all paths, local or remote, without a slash at its end."""
+    """Returns the deepest folder that holds all paths, local or remote, without a slash at its end ('' for the root).
+
+    Raises:
+      InputError: if there is none.
+    """
     parts = [path.split("/")[:-1] for path in paths]
     shared = []
     for level in zip(*parts, strict=False):
         if len(set(level)) > 1:
             break
         shared.append(level[0])
+    if not shared or shared[-1].endswith(":"):
+        raise InputError(f"All lists must lie on one file system, in one bucket. Received: {', '.join(paths)}")
     return "/".join(shared)
 
 

@@ -1,6 +1,5 @@
 """Decides whether the images changed: the fingerprint covers every row, so the cache sees an image edited in place."""
 
-import os
 from collections.abc import Sequence
 
 from tfx.components.example_gen.driver import FileBasedDriver
@@ -37,4 +36,4 @@ class ListDriver(FileBasedDriver):
 
     def get_input_processor(self, splits: Sequence, range_config=None, input_base_uri: str | None = None) -> ListInputProcessor:
         """Returns the processor of these splits."""
-        return ListInputProcessor(input_base_uri or os.curdir, splits, range_config)
+        return ListInputProcessor(input_base_uri or "", splits, range_config)

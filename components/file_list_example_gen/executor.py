@@ -59,8 +59,8 @@ class ReadImage(beam.DoFn):
             yield beam.pvalue.TaggedOutput(BAD, rows.Problem(row.list_path, row.line, row.path, _reason(error)))
             return
         features = {"image": encoded, "image_id": row.image_id, "height": height, "width": width}
-        if self._labelled:
-            features |= self._task.features(row.target)
+        if self._task.has_target:
+            features |= self._task.features(row.target if self._labelled else self._task.placeholder)
         yield tf.train.Example(features=tf.train.Features(feature={key: _feature(value) for key, value in features.items()}))
 
 

@@ -82,29 +82,39 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_rows(list_path: str) -> list[Row]:
-    """Parses a list file; a row with too many columns or an empty path is an error of its own.
+    """Returns the rows of a list file.
 
     Raises:
-      InputError: naming the list and every malformed row (the first 20 and a count), or that the list is missing or empty.
+      InputError: naming every malformed row (the first 20 and a count), or that the list is missing or empty.
+    """
+    rows, problems = parse_rows(list_path)
+    refuse(problems)
+    return rows
+
+
+def parse_rows(list_path: str) -> tuple[list[Row], list[Problem]]:
+    """Returns the rows of a list file and its malformed rows; a row is one line of CSV.
+
+    Raises:
+      InputError: if the list is missing, empty or no text.
     """
     rows, problems = [], []
-    reader = csv.reader(_list_text(list_path).splitlines(), skipinitialspace=True, strict=True)
-    try:
-        for columns in reader:
-            cells = [cell.strip() for cell in columns]
-            if not any(cells):
-                continue
-            if len(cells) > 2 or not cells[0]:
-                reason = f"malformed row: expected `path` or `path,target`, received {len(cells)} columns {cells}"
-                problems.append(Problem(list_path, reader.line_num, cells[0], reason))
-                continue
-            rows.append(Row(list_path, reader.line_num, cells[0], cells[1] if len(cells) == 2 else ""))
-    except csv.Error as error:
-        problems.append(Problem(list_path, reader.line_num, "", f"malformed row: {error}"))
-    refuse(problems)
-    if not rows:
+    for line, text in enumerate(_list_text(list_path).replace("\r\n", "\n").split("\n"), start=1):
+        try:
+            cells = [cell.strip() for columns in csv.reader([text], skipinitialspace=True, strict=True) for cell in columns]
+        except csv.Error as error:
+            problems.append(Problem(list_path, line, text, f"malformed row: {error}"))
+            continue
+        if not any(cells):
+            continue
+        if len(cells) > 2 or not cells[0]:
+            reason = f"malformed row: expected `path` or `path,target`, received {len(cells)} columns {cells}"
+            problems.append(Problem(list_path, line, cells[0], reason))
+        else:
+            rows.append(Row(list_path, line, cells[0], cells[1] if len(cells) == 2 else ""))
+    if not rows and not problems:
         raise InputError(f"{list_path}: the list is empty; it needs one `path` or `path,target` a line")
-    return rows
+    return rows, problems
 
 
 def _list_text(list_path: str) -> str:

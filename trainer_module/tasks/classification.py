@@ -12,6 +12,8 @@ from trainer_module.errors import InputError
 
 NAME = "classification"
 SHOWN_NAMES = 5
+MOST_CLASSES = 100_000
+LEAST_ID_SHARE = 0.9  # of the labels must be integers for them to be class ids; the others are then typing errors
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,16 @@ class Classification:
         Raises:
           InputError: if the list names more classes than `num_classes`, or only one.
         """
-        labels = set(targets)
-        named = not all(_is_integer(label) for label in labels)
+        given = [label for label in targets if label]  # rows without a label are told with all other bad rows
+        ids = [label for label in given if _is_integer(label)]
+        named = len(ids) < LEAST_ID_SHARE * len(given)
+        labels = set(given if named else ids)
         counted = len(labels) if named else max((int(label) for label in labels), default=0) + 1
         classes = num_classes or counted
-        if classes < 2:
-            raise InputError(f"`num_classes` must be at least 2. Received: num_classes={classes}")
+        if not given:
+            raise InputError("The training list has no labels: a row of this task is `path,label`. Without labels: --task=pretrain")
+        if not 2 <= classes <= MOST_CLASSES:
+            raise InputError(f"`num_classes` must be from 2 to {MOST_CLASSES}. Received: num_classes={classes}")
         names = tuple(sorted(labels)) if named else ()
         if len(names) > classes:
             shown = ", ".join(names[:SHOWN_NAMES])
@@ -68,6 +74,11 @@ class Classification:
     def features(self, target: str) -> dict[str, int | bytes]:
         """Returns what a row's label becomes in its tf.Example: an int64 class id or the bytes of a class name."""
         return {"label": target.encode() if self.class_names else int(target)}
+
+    @property
+    def placeholder(self) -> str:
+        """A label for images that have none, so that all splits have the same features; nobody reads it."""
+        return self.class_names[0] if self.class_names else "0"
 
     def transform(self, inputs: dict) -> dict:
         """Turns the raw label into a class id inside TFT's preprocessing_fn.
@@ -161,4 +172,4 @@ class Classification:
 
 
 def _is_integer(text: str) -> bool:
-    return text.lstrip("-").isdigit() and text.isascii()
+    return text.removeprefix("-").isdigit() and text.isascii()
