@@ -66,7 +66,7 @@ def common_folder(paths: list[str]) -> str:
         if len(set(level)) > 1:
             break
         shared.append(level[0])
-    if not shared or shared[-1].endswith(":"):
+    if not shared or (shared[0].endswith(":") and len(shared) < 3):  # "gs:", "", bucket
         raise InputError(f"All lists must lie on one file system, in one bucket. Received: {', '.join(paths)}")
     return "/".join(shared)
 
