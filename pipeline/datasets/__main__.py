@@ -133,15 +133,13 @@ def summary(lists: dict[str, Path], label_map_classes: int) -> str:
         classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
         lines.append(f"  {path.name:<24} {len(rows):>7,} images  {classes or 'with label maps'}")
     if labels:
-        lines.append("Next: " + _command(lists["train"], lists["eval"], "classification", len(labels)))
+        chosen = " ".join(f"--{flag}_file_path={shlex.quote(str(lists[name]))}" for flag, name in (("train", "train"), ("val", "eval")))
+        lines.append(f"Next: python local_runner.py {chosen} --task=classification --num_classes={len(labels)}")
     if label_map_classes:
-        lines.append("Next: " + _command(lists["train_segmentation"], lists["eval_segmentation"], "segmentation", label_map_classes))
+        lines.append(
+            f"The label maps have {label_map_classes} classes; local_runner.py has no task for them, pretraining takes their images"
+        )
     return "\n".join(lines)
-
-
-def _command(train: Path, evaluation: Path, task: str, num_classes: int) -> str:
-    lists = f"--train_file_path={shlex.quote(str(train))} --val_file_path={shlex.quote(str(evaluation))}"
-    return f"python local_runner.py {lists} --task={task} --num_classes={num_classes}"
 
 
 if __name__ == "__main__":
