@@ -143,13 +143,14 @@ def ingest(configuration: Configuration, task) -> Data:
 def pretrain(configuration: Configuration, task, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
-    return _trainer("Pretrainer", PRETRAIN_FN, data, split, _science(configuration, task))
+    return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), _science(configuration, task))
 
 
 def finetune(configuration: Configuration, task, data: Data, pretrainer: Trainer) -> Trainer:
     """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen."""
     settings = _science(configuration, task) | {"finetuning": dataclasses.asdict(configuration.finetuning)}
-    return _trainer("Finetuner", FINETUNE_FN, data, "train", settings, base_model=pretrainer.outputs["model"])
+    splits = ("train", _held_out(configuration, task))
+    return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, base_model=pretrainer.outputs["model"])
 
 
 def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
@@ -162,13 +163,13 @@ def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck
     ).with_id("ModelCheck")
 
 
-def _trainer(name: str, run_fn: str, data: Data, split: str, settings: dict, **channels) -> Trainer:
+def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels) -> Trainer:
     return Trainer(
         run_fn=run_fn,
         examples=data.transform.outputs["transformed_examples"],
         transform_graph=data.transform.outputs["transform_graph"],
-        train_args=trainer_pb2.TrainArgs(splits=[split]),
-        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        train_args=trainer_pb2.TrainArgs(splits=[splits[0]]),
+        eval_args=trainer_pb2.EvalArgs(splits=[splits[1]]),
         custom_config=settings | {"fingerprint": code_fingerprint(run_fn.rpartition(".")[0])},
         **channels,
     ).with_id(name)
@@ -184,6 +185,11 @@ def _science(configuration: Configuration, task) -> dict:
         "augmentation": dataclasses.asdict(configuration.augmentation),
         "pretraining": dataclasses.asdict(configuration.pretraining),
     }
+
+
+def _held_out(configuration: Configuration, task) -> str:
+    """Returns the split to evaluate on; where nothing is held out TFX wants the name of a split all the same."""
+    return "eval" if "eval" in _splits(configuration.lists.given(), task) else "train"
 
 
 def _splits(lists: dict, task) -> list[str]:
