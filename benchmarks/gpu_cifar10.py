@@ -40,7 +40,7 @@ def main() -> None:
     done, started = epochs_done(options.folder), time.monotonic()
     try:
         signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes)
+        signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes, 1.0)  # again and again: raised inside a destructor, it is lost
         encoder, report = pretrain(
             Images(watched.train_images, mean, std, watched.train_images.shape[1:3]),
             Encoder(options.depth, options.width),
@@ -53,6 +53,7 @@ def main() -> None:
         result = {"finished": True, "precision": report["precision"], "loss": report["history"]["loss"][-1]}
         result |= accuracies(encoder, watched, mean, std, options.copies)
     except TimeIsUpError:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         result = {"finished": False}
     seconds, epochs = time.monotonic() - started, epochs_done(options.folder) - done
     # From the start of the call to the last epoch and its measurements, compiling included.
