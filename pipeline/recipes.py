@@ -17,6 +17,8 @@ def demo() -> Configuration:
     """Generated patterns (8 classes), so that anyone can watch features being learned in minutes, without a download.
 
     python local_runner.py
+
+    2 CPU cores: 3.5 to 4 minutes; frozen linear accuracy 82 to 90 % (three runs), 18.3 % untrained. See docs/results/demo_cpu.json.
     """
     return Configuration(
         name="demo",
@@ -33,12 +35,14 @@ def cifar10_small() -> Configuration:
     """10,000 training and 2,000 test images of CIFAR-10, quarter-width ResNet-18: real images on a laptop.
 
     python local_runner.py --recipe cifar10_small --source PATH_OF_CIFAR10
+
+    2 CPU cores: 14 minutes; frozen linear accuracy 55.1 % (one run), 32.9 % untrained. See docs/results/cifar10_small_cpu.json.
     """
     return Configuration(
         name="cifar10_small",
         dataset=Dataset("cifar10", {"train_images": 10_000, "eval_images": 2_000}),
         encoder=Encoder(width=0.25),
-        view_size=(24, 24),  # half the work of 32 x 32 a step, and features that are as good an epoch
+        view_size=(24, 24),  # 0.56 of the work of 32 x 32 a step, so more epochs in the same minutes
         pretraining=replace(FEW_IMAGES, epochs=18),
         gate=Gate(min_metric=0.4),
     )
@@ -48,6 +52,8 @@ def cifar10() -> Configuration:
     """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear at 1000 epochs on an A100).
 
     python local_runner.py --recipe cifar10 --source PATH_OF_CIFAR10
+
+    Not run yet: it wants a GPU, and the accuracy named above is the publication's.
     """
     return Configuration(
         name="cifar10",
