@@ -53,11 +53,18 @@ def _camvid_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, help="tar archive or folder with train.txt, val.txt and test.txt")
 
 
+def _utkface_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, help="folder of images named AGE_GENDER_RACE_DATE.jpg")
+    parser.add_argument("--target", default="gender", choices=("gender", "race", "age_group", "age"), help="default: %(default)s")
+    parser.add_argument("--on_bad_row", default="fail", choices=("fail", "skip"), help="skip files whose name lacks a field")
+
+
 DATASETS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "shapes": (_shapes_flags, "drawn here: the pattern in a region is the class; with label maps"),
     "cifar10": (_cifar10_flags, "CIFAR-10 from an archive, a folder or the network"),
     "elpv": (_elpv_flags, "functional and defective solar cells, from the package elpv-dataset"),
     "folder": (_folder_flags, "images of your own in one folder a class; writes lists alone"),
+    "utkface": (_utkface_flags, "faces whose file names say gender, race and age; writes lists alone"),
     "camvid": (_camvid_flags, "street scenes with label maps, from an archive or a folder"),
 }
 
@@ -75,7 +82,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")
-    print(summary(lists, getattr(module, "LABEL_MAP_CLASSES", 0)))
+    print(summary(lists, getattr(module, "LABEL_MAP_CLASSES", 0), flags.get("target") in getattr(module, "NUMBERS", ())))
     return 0
 
 
@@ -118,28 +125,36 @@ def _require_writable(output_dir: Path) -> None:
         raise InputError(f"`output_dir` must be a folder that can be written to. Received: '{output_dir}' ({error.strerror})") from error
 
 
-def summary(lists: dict[str, Path], label_map_classes: int) -> str:
+def summary(lists: dict[str, Path], label_map_classes: int, numbers: bool = False) -> str:
     """Says what each list holds and which command comes next.
 
     Args:
         lists: names and paths of list files; those whose name ends in `_segmentation` hold label maps.
         label_map_classes: how many classes label maps have, the ignored one left out.
+        numbers: whether the targets are numbers, for regression, and not classes.
     """
     lines, labels = [], set()
     for name, path in lists.items():
         rows = files.read_list(path)
         counts = {} if name.endswith("_segmentation") else Counter(label for _, label in rows)
         labels.update(counts)
-        classes = ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
+        classes = _span(counts) if numbers else ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
         lines.append(f"  {path.name:<24} {len(rows):>7,} images  {classes or 'with label maps'}")
     if labels:
         chosen = " ".join(f"--{flag}_file_path={shlex.quote(str(lists[name]))}" for flag, name in (("train", "train"), ("val", "eval")))
-        lines.append(f"Next: python local_runner.py {chosen} --task=classification --num_classes={len(labels)}")
+        task = "--task=regression" if numbers else f"--task=classification --num_classes={len(labels)}"
+        lines.append(f"Next: python local_runner.py {chosen} {task}")
     if label_map_classes:
         lines.append(
             f"The label maps have {label_map_classes} classes; local_runner.py has no task for them, pretraining takes their images"
         )
     return "\n".join(lines)
+
+
+def _span(counts: Counter) -> str:
+    """Says where numbers lie; '' where there are none."""
+    values = [float(label) for label in counts]
+    return f"{min(values):g} to {max(values):g}" if values else ""
 
 
 if __name__ == "__main__":

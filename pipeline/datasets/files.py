@@ -143,3 +143,19 @@ def is_image(name: str) -> bool:
     """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
     path = PurePosixPath(name)
     return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def require_listable(name: str) -> None:
+    """Raises an InputError where no list can hold an image's name."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"The name of the image {name!r} is not valid UTF-8: rename it") from error
+    if "\n" in name or "\r" in name:
+        raise InputError(f"The name of the image {name!r} has a line break, which no list can hold: rename it")
+
+
+def listed_path(image: Path, folder: Path) -> str:
+    """Returns an image's path as a list in `folder` names it: relative where it lies below that folder, absolute elsewhere."""
+    image, folder = Path(os.path.abspath(image)), Path(os.path.abspath(folder))
+    return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()

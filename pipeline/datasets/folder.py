@@ -1,6 +1,5 @@
 """Images of one's own in one folder a class, SOURCE/CLASS/NAME.png: lists alone, which point to the images where they are."""
 
-import os
 from pathlib import Path
 
 from pipeline.datasets import files
@@ -30,7 +29,7 @@ def write(output_dir: str | Path, source: str | Path, eval_fraction: float = 0.2
     labels = _labels(sorted({Path(name).parts[0] for name in images}))
     for name in images:
         split = "eval" if files.stable_fraction(name) < eval_fraction else "train"
-        rows[split].append((_listed_path(Path(source) / name, folder), labels[Path(name).parts[0]]))
+        rows[split].append((files.listed_path(Path(source) / name, folder), labels[Path(name).parts[0]]))
     for split in rows:
         if not rows[split]:
             raise InputError(f"None of the {len(images)} images fell into the {split} split: add images or change `--eval_fraction`")
@@ -52,17 +51,8 @@ def _images(source: Path) -> list[str]:
             f"{len(names):,} images in all and {len(classes)} such folders. Images are files that end in {', '.join(files.IMAGE_SUFFIXES)}"
         )
     for name in images:
-        _require_listable(name)
+        files.require_listable(name)
     return images
-
-
-def _require_listable(name: str) -> None:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(f"The name of the image {name!r} is not valid UTF-8: rename it") from error
-    if "\n" in name or "\r" in name:
-        raise InputError(f"The name of the image {name!r} has a line break, which no list can hold: rename it")
 
 
 def _labels(classes: list[str]) -> dict[str, str]:
@@ -70,8 +60,3 @@ def _labels(classes: list[str]) -> dict[str, str]:
     numbers = all(name.isdecimal() for name in classes)
     ids = {str(number) for number in range(len(classes))}
     return {name: f"class_{name}" if numbers and set(classes) != ids else name for name in classes}
-
-
-def _listed_path(image: Path, folder: Path) -> str:
-    image, folder = Path(os.path.abspath(image)), Path(os.path.abspath(folder))
-    return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
