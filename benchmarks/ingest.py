@@ -27,8 +27,8 @@ def measure(train: str, evaluation: str) -> dict:
 
     import local_runner
     from components.file_list_example_gen.rows import read_rows
+    from components.store import node_runs, open_store, run_ids
     from pipeline.pipeline import BEAM_ARGS, ingest
-    from pipeline.store import node_runs, open_store, run_ids
 
     flags = local_runner.build_parser().parse_args([f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"])
     configuration = local_runner.configure(flags)

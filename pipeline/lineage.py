@@ -13,7 +13,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.store import NodeRun, input_artifacts, node_name, node_runs, open_store, properties, run_ids
+from components.store import NodeRun, input_artifacts, node_name, node_runs, open_store, properties, run_ids
 
 PUSHED_MODEL = "PushedModel"
 HIDDEN = ("tfx_version", "name", "state", "producer_component", "pipeline_name", "component_id", "is_external", "checksum_md5")

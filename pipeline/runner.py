@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from components.store import node_runs, open_store, sweep_interrupted
 from pipeline import summary
 from pipeline.config import Configuration
-from pipeline.store import node_runs, open_store, sweep_interrupted
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 

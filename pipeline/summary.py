@@ -1,20 +1,16 @@
 """What a run amounted to: `summary.json` for programs, a table for people. Read from ML Metadata and the artifacts."""
 
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 
+from components.environment import git_commit, hardware, versions
+from components.store import NodeRun, node_runs, open_store
+from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from pipeline.config import Configuration, to_dict
 from pipeline.fingerprint import code_fingerprint
-from pipeline.store import NodeRun, node_runs, open_store
 
 FILE = "summary.json"
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
-LIBRARIES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-transform", "tensorflow-model-analysis", "ml-metadata")
 
 CODE = {
     "FileListExampleGen": "components.file_list_example_gen.executor",
@@ -56,7 +52,7 @@ def unfinished(root: Path, configuration: Configuration, run_id: str, state: str
             {"id": node.node, "state": node.state, "seconds": round(node.seconds, 1), "cached": node.state == "cached"} for node in nodes
         ],
         "configuration": to_dict(configuration),
-        "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
+        "versions": versions(),
         "code_fingerprints": {node: code_fingerprint(module) for node, module in CODE.items()},
         "git_commit": git_commit(),
         "hardware": hardware(),
@@ -80,34 +76,6 @@ def table(summary: dict) -> str:
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows)])
-
-
-def hardware() -> str:
-    """Returns the processor's name, the number of cores, and the names of the GPUs that TensorFlow has seen."""
-    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    gpus = []
-    if "tensorflow" in sys.modules:
-        config = sys.modules["tensorflow"].config
-        gpus = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in config.list_physical_devices("GPU")]
-    return ", ".join([f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores", *gpus])
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text(encoding="utf-8").splitlines() if Path(path).exists() else []
-
-
-def git_commit() -> str:
-    """Returns the commit of the project's working tree, with `+` if it has changes, or '' outside a repository."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        try:
-            return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
 
 
 def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:
@@ -137,11 +105,7 @@ def _pushed(nodes: dict[str, NodeRun]) -> str:
 def _metrics(nodes: dict[str, NodeRun]) -> dict:
     metrics = {}
     if uri := _uri(nodes, "Evaluator", "evaluation"):
-        import tensorflow_model_analysis as tfma
-
-        overall = dict(tfma.load_eval_result(uri).slicing_metrics)[()]
-        values = {name: value["doubleValue"] for name, value in overall[""][""].items() if "doubleValue" in value}
-        metrics = {name: values[name] for name in ("accuracy", "mean_iou", "mean_absolute_error") if name in values}
+        metrics = evaluated_metrics(uri)
     for node in ("Pretrainer", "Finetuner"):
         file = Path(_uri(nodes, node, "model_run") or "/nonexistent", EVALUATION_FILE)
         if file.exists():
@@ -152,21 +116,7 @@ def _metrics(nodes: dict[str, NodeRun]) -> dict:
 def _refusals(nodes: dict[str, NodeRun]) -> list[str]:
     reasons = []
     if _flag(nodes, "Evaluator", "blessing", "blessed") == 0:
-        import tensorflow_model_analysis as tfma
-
-        result = tfma.load_validation_result(_uri(nodes, "Evaluator", "evaluation"))
-        for item in result.metric_validations_per_slice:
-            reasons += [_refusal(failure) for failure in item.failures]
+        reasons += evaluator_refusals(_uri(nodes, "Evaluator", "evaluation"))
     if _flag(nodes, "ModelCheck", "blessing", "blessed") == 0:
-        report = json.loads(Path(_uri(nodes, "ModelCheck", "blessing"), "report.json").read_text(encoding="utf-8"))
-        reasons.append("the served model fails: " + (report["error"].strip().splitlines() or ["the process died without a word"])[-1])
+        reasons.append(model_check_refusal(_uri(nodes, "ModelCheck", "blessing")))
     return reasons
-
-
-def _refusal(failure) -> str:
-    threshold = failure.metric_threshold
-    name, value = failure.metric_key.name, failure.metric_value.double_value.value
-    if threshold.HasField("value_threshold"):
-        return f"{name} {value:.4f} is below the least accepted, {threshold.value_threshold.lower_bound.value:.4f}"
-    least = threshold.change_threshold.absolute.value
-    return f"{name} changed by {value:+.4f} against the latest blessed model; the least accepted is {least:+.4f}"
