@@ -15,7 +15,7 @@ STANDARD_LIBRARY_ONLY = (
     "components.file_list_example_gen.rows",
     "trainer_module.settings",
 )
-LEAVES = ("augment", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")
+LEAVES = ("augment", "decoder", "paired", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")
 SOURCES = [path for folder in ("trainer_module", "components", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES.append(ROOT / "local_runner.py")
 

@@ -8,6 +8,7 @@ B images of H x W pixels -> B views of h x w pixels, values in [0, 1].
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from keras import ops, random
@@ -44,7 +45,7 @@ def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
         views = _quarter_turn(views, settings.quarter_turn_probability, seed)
     if settings.rotation_probability > 0:
         views = _rotate(views, settings, seed)
-    views = _recolour(views, settings, seed)
+    views = jitter(views, settings, seed)
     if settings.noise_probability > 0:
         views = _add_noise(views, settings, seed)
     if settings.cutout_probability > 0:
@@ -120,14 +121,35 @@ def _rows_of_sum_one(weights):
     return weights / ops.sum(weights, axis=-1, keepdims=True)
 
 
-def _reading_matrices(settings, image_shape, view_size, seed):
-    """Returns rows [B, h, H] and columns [B, w, W] of random crops, flips and blurs."""
+@dataclass(frozen=True)
+class Box:
+    """Which pixels a view reads: for rows and for columns the first pixel, the number of pixels and whether backwards, [B] each."""
+
+    rows: tuple
+    columns: tuple
+
+
+def random_box(settings: Augmentation, image_shape, seed) -> Box:
+    """Draws a crop and flips.
+
+    Args:
+        settings: crop and flips; the rest is left alone.
+        image_shape: (B, H, W, ...); H and W in pixels.
+        seed: keras.random.SeedGenerator.
+    """
     count, (height, width) = image_shape[0], image_shape[1:3]
     top, crop_height, left, crop_width = _crop(settings, count, (height, width), seed)
     upside_down = _happens(settings.vertical_flip_probability, count, seed)
     mirrored = _happens(settings.horizontal_flip_probability, count, seed)
-    rows = resize_matrix(top, crop_height, upside_down, height, view_size[0])
-    columns = resize_matrix(left, crop_width, mirrored, width, view_size[1])
+    return Box((top, crop_height, upside_down), (left, crop_width, mirrored))
+
+
+def _reading_matrices(settings, image_shape, view_size, seed):
+    """Returns rows [B, h, H] and columns [B, w, W] of random crops, flips and blurs."""
+    count, (height, width) = image_shape[0], image_shape[1:3]
+    box = random_box(settings, image_shape, seed)
+    rows = resize_matrix(*box.rows, height, view_size[0])
+    columns = resize_matrix(*box.columns, width, view_size[1])
     if settings.blur_probability > 0:
         sigma = view_size[0] * _uniform(settings.blur_sigma, count, seed)
         sigma = ops.where(_happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3)  # so narrow that it changes nothing
@@ -212,8 +234,17 @@ def rotation_transform(angle, view_size: tuple[int, int]):
 # Which colour the pixels have.
 
 
-def _recolour(views, settings, seed):
-    """Jitters the colours of some views and takes them from others."""
+def jitter(views, settings: Augmentation, seed):
+    """Jitters the colours of some views and takes them from others.
+
+    Args:
+        views: float [B, h, w, 3].
+        settings: jitter and colour drop; the rest is left alone.
+        seed: keras.random.SeedGenerator.
+
+    Returns:
+        float [B, h, w, 3], not clipped.
+    """
     if settings.jitter_probability == 0 and settings.colour_drop_probability == 0:
         return views
     count = ops.shape(views)[0]
