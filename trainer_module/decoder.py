@@ -2,8 +2,8 @@
 
 A light feature pyramid (Lin et al. 2017, arXiv:1612.03144; for segmentation Kirillov et al. 2019, arXiv:1901.02446) and not DeepLab-v3+:
 atrous convolutions would change the strides at which the encoder was pretrained and cost 4 to 16 times the work in its dearest
-stages. A pyramid takes the encoder as it is, at any stride. What it lacks, sight of the whole picture, comes from the mean of the last stage
-(the image pooling of DeepLab-v3, arXiv:1706.05587).
+stages. A pyramid takes the encoder as it is, at any stride. What it lacks, sight of the whole picture, comes from the mean of the last
+stage (the image pooling of DeepLab-v3, arXiv:1706.05587).
 
 B images of H x W pixels, C classes, D channels of the decoder; a stage s has C_s channels at H_s x W_s positions.
 """

@@ -1,7 +1,7 @@
 """Random views of images together with their label maps: one crop and one flip for both, colours for the image alone.
 
-The image is read bilinearly, its label map at the nearest pixel: a class id is no number to average. Crops lie inside the image, so there is
-nothing to fill. Inside the compiled step, like `augment`, whose matrices these are.
+The image is read bilinearly, its label map at the nearest pixel: a class id is no number to average. Crops lie inside the image, so there
+is nothing to fill. Inside the compiled step, like `augment`, whose matrices these are.
 
 B images of H x W pixels -> B views of h x w pixels.
 """
