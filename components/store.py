@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-RUN_CONTEXT, NODE_CONTEXT = "pipeline_run", "node"
+PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
+INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
+OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 STATES = {
     mlmd.Execution.NEW: "new",
     mlmd.Execution.RUNNING: "running",
@@ -45,49 +47,42 @@ def node_runs(store: MetadataStore, run_id: str) -> list[NodeRun]:
     if context is None:
         return []
     executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
-    return [_node_run(store, execution) for execution in executions]
+    outputs = _outputs(store, [execution.id for execution in executions])
+    return [_node_run(store, execution, outputs.get(execution.id, {})) for execution in executions]
 
 
-def node_name(store: MetadataStore, execution: mlmd.Execution) -> str:
-    """Returns the id of the node that an execution belongs to."""
+def _node_run(store: MetadataStore, execution: mlmd.Execution, outputs: dict[str, list[mlmd.Artifact]]) -> NodeRun:
+    milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    state = STATES.get(execution.last_known_state, "unknown")
     nodes = [context.name for context in store.get_contexts_by_execution(execution.id) if context.type == NODE_CONTEXT]
-    return nodes[0].rpartition(".")[2] if nodes else execution.type
+    name = nodes[0].rpartition(".")[2] if nodes else execution.type
+    return NodeRun(name, state, milliseconds / 1e3, execution.id, outputs)
 
 
-def properties(item: mlmd.Artifact | mlmd.Execution) -> dict[str, int | float | str]:
-    """Returns the properties of an artifact or execution, both kinds, as plain values."""
+def _outputs(store: MetadataStore, execution_ids: list[int]) -> dict[int, dict[str, list[mlmd.Artifact]]]:
+    """Returns execution id -> outputs by key, in two calls."""
+    events = [event for event in store.get_events_by_execution_ids(execution_ids) if event.type in OUTPUTS] if execution_ids else []
+    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])} if events else {}
+    found: dict[int, dict[str, list[mlmd.Artifact]]] = {}
+    for event in events:
+        found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(artifacts[event.artifact_id])
+    return found
+
+
+def event_key(event: mlmd.Event) -> str:
+    """Returns under which name a node read or wrote an artifact."""
+    keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
+    return keys[0] if keys else ""
+
+
+def properties(item: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> dict[str, int | float | str]:
+    """Returns the properties of an artifact, execution or context, both kinds, as plain values."""
     found = {}
     for values in (item.properties, item.custom_properties):
         for name, value in values.items():
             kind = value.WhichOneof("value")
             if kind in ("int_value", "double_value", "string_value", "bool_value"):
                 found[name] = getattr(value, kind)
-    return found
-
-
-def _node_run(store: MetadataStore, execution: mlmd.Execution) -> NodeRun:
-    milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
-    state = STATES.get(execution.last_known_state, "unknown")
-    return NodeRun(node_name(store, execution), state, milliseconds / 1e3, execution.id, output_artifacts(store, execution.id))
-
-
-def output_artifacts(store: MetadataStore, execution_id: int) -> dict[str, list[mlmd.Artifact]]:
-    """Returns an execution's outputs by key, from its events."""
-    return _artifacts(store, execution_id, (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT))
-
-
-def input_artifacts(store: MetadataStore, execution_id: int) -> dict[str, list[mlmd.Artifact]]:
-    """Returns an execution's inputs by key, from its events."""
-    return _artifacts(store, execution_id, (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT))
-
-
-def _artifacts(store: MetadataStore, execution_id: int, kinds: tuple) -> dict[str, list[mlmd.Artifact]]:
-    events = [event for event in store.get_events_by_execution_ids([execution_id]) if event.type in kinds]
-    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])}
-    found: dict[str, list[mlmd.Artifact]] = {}
-    for event in events:
-        keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
-        found.setdefault(keys[0] if keys else "", []).append(artifacts[event.artifact_id])
     return found
 
 

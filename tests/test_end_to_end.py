@@ -97,7 +97,7 @@ def test_the_pushed_model_predicts_image_files(place):
 def test_lineage_leads_from_the_model_back_to_the_lists(place):
     command = [sys.executable, "-m", "pipeline.lineage", "--pipeline_root", "root", "latest"]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
-    for told in ("made by Pusher", "made by Finetuner", "made by Pretrainer", "made by FileListExampleGen", "train.csv", "fingerprint"):
+    for told in ("Finetuner, execution", "Pretrainer, execution", "images/train.csv (rows:48,sha256:", "Pusher, execution"):
         assert told in result.stdout
 
 

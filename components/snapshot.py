@@ -1,0 +1,206 @@
+"""The whole of a metadata store as plain values, read once: runs, executions of nodes, artifacts and who made and used them.
+
+Every question is then a walk over this snapshot. It takes a few calls however many executions there are, and one a run:
+0.4 s for 200 runs.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.store import INPUTS, NODE_CONTEXT, OUTPUTS, PIPELINE_CONTEXT, RUN_CONTEXT, STATES, event_key, properties
+
+METRIC = "metric."  # an execution's properties that are results, not parameters, begin with it
+WRAPPERS = ("custom_config", "value")  # they hold parameters and say nothing themselves
+UNSAID = ("null", "{}", "[]", "")  # TFX's ways to say that a parameter is not given
+BASELINE = "baseline_model"  # the input of an older model that a new one is held against: no part of the new one
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a node put out. `maker` is the execution that did the work; cached ones only point at it again."""
+
+    id: int
+    type: str
+    uri: str
+    properties: dict
+    maker: int | None = None
+    users: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One node in one run; inputs and outputs are artifact ids by key, parameters are flat: `pretraining.temperature`."""
+
+    id: int
+    node: str
+    run_id: str
+    state: str
+    started: float  # seconds since 1970
+    seconds: float
+    parameters: dict = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    inputs: dict[str, list[int]] = field(default_factory=dict)
+    outputs: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its pipeline, what was recorded of it (git commit, versions, ...), its executions in order."""
+
+    id: str
+    pipeline: str
+    facts: dict
+    executions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A store at one moment, all by id."""
+
+    runs: dict[str, Run]
+    executions: dict[int, Execution]
+    artifacts: dict[int, Artifact]
+
+    def makers(self, execution: Execution) -> list[Execution]:
+        """Returns the executions that made what `execution` read, without those behind a mere baseline."""
+        found = {self.artifacts[item].maker for key, items in execution.inputs.items() if key != BASELINE for item in items}
+        return [self.executions[maker] for maker in sorted(found - {None})]
+
+    def users(self, execution: Execution) -> list[Execution]:
+        """Returns the executions that read what `execution` made and did work of their own, not those that only compared with it."""
+        made = {item for items in execution.outputs.values() for item in items}
+        found = {user for item in made for user in self.artifacts[item].users}
+        users = [self.executions[user] for user in sorted(found)]
+        return [user for user in users if user.state != "cached" and self._reads(user, made)]
+
+    def _reads(self, user: Execution, made: set[int]) -> bool:
+        return any(item in made for key, items in user.inputs.items() if key != BASELINE for item in items)
+
+    def ancestors(self, execution: Execution) -> dict[int, Execution]:
+        """Returns `execution` and everything it was made from, by id."""
+        return _closure(execution, self.makers)
+
+    def descendants(self, execution: Execution) -> dict[int, Execution]:
+        """Returns `execution` and everything that was made from it, by id."""
+        return _closure(execution, self.users)
+
+
+def _closure(start: Execution, neighbours) -> dict[int, Execution]:
+    seen, waiting = {start.id: start}, [start]
+    while waiting:
+        for neighbour in neighbours(waiting.pop()):
+            if neighbour.id not in seen:
+                seen[neighbour.id] = neighbour
+                waiting.append(neighbour)
+    return dict(sorted(seen.items()))
+
+
+def read(store: MetadataStore, run_id: str = "") -> Snapshot:
+    """Reads a store, or the executions of one of its runs and the artifacts that they touched.
+
+    Args:
+      store: may be written meanwhile: executions are read first, then what they point at.
+      run_id: of the only run to read; '' for all. Makers outside that run are not in the snapshot.
+    """
+    contexts = store.get_contexts_by_type(RUN_CONTEXT)
+    members, runs = {}, {}
+    for context in sorted(contexts, key=lambda context: (context.create_time_since_epoch, context.id)):
+        if run_id in ("", context.name):
+            found = {execution.id: execution for execution in store.get_executions_by_context(context.id)}
+            members |= found
+            parents = [parent.name for parent in store.get_parent_contexts_by_context(context.id) if parent.type == PIPELINE_CONTEXT]
+            runs[context.name] = Run(context.name, "".join(parents), properties(context), tuple(sorted(found)))
+    events = store.get_events_by_execution_ids(list(members)) if members else []
+    nodes = _node_names(store)
+    run_of = {execution: run.id for run in runs.values() for execution in run.executions}
+    inputs, outputs = _by_execution(events, INPUTS), _by_execution(events, OUTPUTS)
+    executions = {
+        number: _execution(members[number], nodes.get(number, ""), run_of[number], inputs.get(number, {}), outputs.get(number, {}))
+        for number in sorted(members)
+    }
+    return Snapshot(runs, executions, _artifacts(store, events))
+
+
+def _node_names(store: MetadataStore) -> dict[int, str]:
+    """Returns execution id -> node, by one call a node."""
+    found = {}
+    for context in store.get_contexts_by_type(NODE_CONTEXT):
+        name = context.name.rpartition(".")[2]
+        found |= {execution.id: name for execution in store.get_executions_by_context(context.id)}
+    return found
+
+
+def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[str, list[int]]]:
+    found: dict[int, dict[str, list[int]]] = {}
+    for event in events:
+        if event.type in kinds:
+            found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(event.artifact_id)
+    return found
+
+
+def _execution(execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict) -> Execution:
+    recorded = properties(execution)
+    metrics = {name.removeprefix(METRIC): value for name, value in recorded.items() if name.startswith(METRIC)}
+    parameters = {name: value for name, value in recorded.items() if not name.startswith(METRIC)}
+    started = execution.create_time_since_epoch / 1e3
+    return Execution(
+        id=execution.id,
+        node=node or execution.type,
+        run_id=run_id,
+        state=STATES.get(execution.last_known_state, "unknown"),
+        started=started,
+        seconds=execution.last_update_time_since_epoch / 1e3 - started,
+        parameters=flatten(parameters),
+        metrics=metrics,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _artifacts(store: MetadataStore, events: list[mlmd.Event]) -> dict[int, Artifact]:
+    makers, users = {}, {}
+    for event in events:
+        if event.type in OUTPUTS:  # the earliest made it
+            makers[event.artifact_id] = min(event.execution_id, makers.get(event.artifact_id, event.execution_id))
+        elif event.type in INPUTS:
+            users.setdefault(event.artifact_id, set()).add(event.execution_id)
+    numbers = sorted({event.artifact_id for event in events})
+    stored = store.get_artifacts_by_id(numbers) if numbers else []
+    return {
+        item.id: Artifact(item.id, item.type, item.uri, properties(item), makers.get(item.id), tuple(sorted(users.get(item.id, ()))))
+        for item in sorted(stored, key=lambda item: item.id)
+    }
+
+
+def flatten(values: dict, prefix: str = "") -> dict:
+    """Returns nested values under dotted names; text that is JSON is opened, what is not given is left out.
+
+    `{"custom_config": '{"pretraining": {"epochs": 5}}'}` becomes `{"pretraining.epochs": 5}`.
+    """
+    flat = {}
+    for name, value in values.items():
+        opened = _opened(value)
+        if opened in UNSAID or str(name).startswith("@"):
+            continue
+        path = prefix if name in WRAPPERS else f"{prefix}{name}."
+        if isinstance(opened, list) and opened and isinstance(opened[0], dict):
+            opened = {item.get("name", index): {key: item[key] for key in item if key != "name"} for index, item in enumerate(opened)}
+        if isinstance(opened, dict):
+            flat |= flatten(opened, path)
+        else:
+            flat[path.removesuffix(".") or name] = opened
+    return flat
+
+
+def _opened(value):
+    """Returns what a JSON text holds if that is an object or a list, else the value itself."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value) or ""
+        except json.JSONDecodeError:
+            return value
+    return value
