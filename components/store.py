@@ -47,7 +47,7 @@ def node_runs(store: MetadataStore, run_id: str) -> list[NodeRun]:
     if context is None:
         return []
     executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
-    outputs = _outputs(store, [execution.id for execution in executions])
+    outputs = _artifacts(store, [execution.id for execution in executions], OUTPUTS)
     return [_node_run(store, execution, outputs.get(execution.id, {})) for execution in executions]
 
 
@@ -59,9 +59,14 @@ def _node_run(store: MetadataStore, execution: mlmd.Execution, outputs: dict[str
     return NodeRun(name, state, milliseconds / 1e3, execution.id, outputs)
 
 
-def _outputs(store: MetadataStore, execution_ids: list[int]) -> dict[int, dict[str, list[mlmd.Artifact]]]:
-    """Returns execution id -> outputs by key, in two calls."""
-    events = [event for event in store.get_events_by_execution_ids(execution_ids) if event.type in OUTPUTS] if execution_ids else []
+def input_artifacts(store: MetadataStore, execution_id: int) -> dict[str, list[mlmd.Artifact]]:
+    """Returns an execution's inputs by key, from its events."""
+    return _artifacts(store, [execution_id], INPUTS).get(execution_id, {})
+
+
+def _artifacts(store: MetadataStore, execution_ids: list[int], kinds: tuple) -> dict[int, dict[str, list[mlmd.Artifact]]]:
+    """Returns execution id -> inputs or outputs by key, in two calls."""
+    events = [event for event in store.get_events_by_execution_ids(execution_ids) if event.type in kinds] if execution_ids else []
     artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])} if events else {}
     found: dict[int, dict[str, list[mlmd.Artifact]]] = {}
     for event in events:
