@@ -52,6 +52,25 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class SavePaths:
+    """Folders of the user's, outside the pipeline root: where a run leaves what it made; '' where not asked for."""
+
+    pretrain: str = ""  # the encoder, and where an encoder is looked for before one is pretrained
+    finetune: str = ""  # the final model
+
+
+@dataclass(frozen=True)
+class SavedEncoder:
+    """An encoder of an earlier run that is taken instead of pretraining one; `path` '' for none."""
+
+    path: str = ""
+    fingerprint: str = ""  # of its content
+    channel_mean: tuple[float, ...] = ()  # [3], in units of [0, 1] pixels: its images are normalized with these
+    channel_std: tuple[float, ...] = ()  # [3], likewise
+    milestones: tuple[int, ...] = ()  # epochs whose encoders came with it
+
+
+@dataclass(frozen=True)
 class Configuration:
     """Everything a run depends on."""
 
@@ -69,6 +88,9 @@ class Configuration:
     pretraining: Pretraining = Pretraining()
     finetuning: Finetuning = Finetuning()
     gate: Gate = Gate()
+    eval_epochs: tuple[int, ...] = ()  # after which of them, counted from 1, the frozen features are evaluated
+    save_paths: SavePaths = SavePaths()
+    saved_encoder: SavedEncoder = SavedEncoder()
 
     def __post_init__(self):
         """Checks every rule."""
@@ -81,6 +103,8 @@ class Configuration:
         require(square or not turning, "`view_size` must be square for quarter turns", view_size=self.view_size)
         require(self.task in TASKS, f"`task` must be one of {TASKS}", task=self.task)
         require(self.num_classes >= 0, "`num_classes` must be at least 2", num_classes=self.num_classes)
+        rising = all(first < second for first, second in zip((0, *self.eval_epochs), self.eval_epochs, strict=False))
+        require(rising, "`eval_epochs` must be at least 1 and rise, as in 200,400,600", eval_epochs=self.eval_epochs)
         require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
 
 

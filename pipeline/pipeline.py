@@ -143,7 +143,8 @@ def ingest(configuration: Configuration, task) -> Data:
 def pretrain(configuration: Configuration, task, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
-    return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), _science(configuration, task))
+    settings = _science(configuration, task) | {"eval_epochs": list(configuration.eval_epochs)}
+    return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings)
 
 
 def finetune(configuration: Configuration, task, data: Data, pretrainer: Trainer) -> Trainer:

@@ -12,7 +12,10 @@ STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.config",
     "pipeline.recipes",
+    "pipeline.save_paths",
+    "components.epoch_evaluation.show",
     "components.file_list_example_gen.rows",
+    "trainer_module.saved_encoder",
     "trainer_module.settings",
 )
 LEAVES = ("augment", "decoder", "paired", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")

@@ -12,9 +12,7 @@ import tensorflow_transform as tft
 
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
-
-ENCODER_FILE = "encoder.keras"
-EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS
 
 
 class ServedModel(tf.Module):

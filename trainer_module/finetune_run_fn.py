@@ -13,12 +13,13 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
-from trainer_module.export import EXTRAS, ServedModel, load_encoder, save_served_model
+from trainer_module.export import ServedModel, load_encoder, save_served_model
 from trainer_module.finetune import Labelled, finetune
 from trainer_module.linear_eval import fit_linear, linear_accuracy, weights_checksum
 from trainer_module.monitor import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.resnet import stem_for
+from trainer_module.saved_encoder import EXTRAS
 from trainer_module.settings import Encoder, Finetuning
 from trainer_module.tasks.registry import task_from_json
 

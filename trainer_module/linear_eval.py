@@ -6,6 +6,7 @@ N images, R augmented copies of them, D feature dims, C classes.
 import hashlib
 from functools import partial
 
+import keras
 import numpy as np
 from scipy.optimize import minimize
 
@@ -13,6 +14,8 @@ from trainer_module.settings import require
 
 WEIGHT_DECAY = 1e-3  # of weights on standardised features
 MAX_ITERATIONS = 300
+HEAD_LEARNING_RATE = 1e-3  # of a head that is fitted epoch by epoch, Keras' default for Adam
+HEAD_BATCH = 256  # images
 EPSILON = 1e-6  # keeps a feature that never varies finite
 
 
@@ -53,6 +56,27 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
     kernel, bias = _split(weights, features.shape[1])
     kernel = kernel / std[:, None]
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
+
+
+def fit_linear_in_epochs(features, labels, num_classes: int, epochs: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Fits logits = features @ kernel + bias by Adam in a few epochs, as linear evaluation is often reported; it need not have converged.
+
+    Args:
+        features: float [N, D], taken as they are.
+        labels: integers [N] in [0, num_classes).
+        num_classes: C.
+        epochs: how many.
+        seed: of the order of the images; also sets Keras' global one.
+
+    Returns:
+        kernel float32 [D, C] and bias float32 [C].
+    """
+    keras.utils.set_random_seed(seed)
+    layer = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32")
+    head = keras.Sequential([layer])
+    head.compile(keras.optimizers.Adam(HEAD_LEARNING_RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    head.fit(np.asarray(features, np.float32), np.asarray(labels).ravel(), batch_size=HEAD_BATCH, epochs=epochs, verbose=0)
+    return tuple(np.asarray(weight) for weight in layer.get_weights())
 
 
 def cross_entropy_and_gradient(weights, features, labels, weight_decay: float) -> tuple[float, np.ndarray]:

@@ -19,6 +19,7 @@ from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views, contrastive_loss
+from trainer_module.milestones import Milestones
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer, cosine_schedule, scaled_learning_rate
 from trainer_module.precision import compiles_with_xla, dtype_policy
@@ -46,6 +47,7 @@ class Places:
 
     checkpoints: str  # found again by a run that continues this one
     logs: str  # for TensorBoard
+    milestones: tuple[int, ...] = ()  # epochs, counted from 1, whose encoders are kept beside the checkpoint (trainer_module/milestones.py)
 
 
 def pretrain(
@@ -90,6 +92,7 @@ def pretrain(
     callbacks = [
         Monitor(trained, data.images, settings.monitor_every_epochs, watched),
         *_event_log(places.logs),
+        Milestones(places.checkpoints, places.milestones),
         checkpoint.Checkpoint(path, identity, progress, rhythm),
     ]
     _fit(learner, EpochBatches(data.images, settings.batch_size, settings.seed, progress.step), settings, callbacks)

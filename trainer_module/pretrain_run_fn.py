@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -11,8 +12,11 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_served_model
+from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
+from trainer_module.resnet import stem_for
+from trainer_module.saved_encoder import EXTRAS, EncoderRecord, write_record
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.tasks.registry import task_from_json
 
@@ -29,18 +33,33 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = fn_args.custom_config
     transform = tft.TFTransformOutput(fn_args.transform_output)
     examples = read_split(fn_args.train_files, transform, settings)
+    checkpoints, milestones = checkpoint_dir(fn_args), tuple(settings["eval_epochs"])
     encoder, report = pretrain(
         Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
         Encoder(**settings["encoder"]),
         Augmentation(**_with_tuples(settings["augmentation"])),
         _that_fits(Pretraining(**settings["pretraining"]), len(examples.images)),
-        Places(checkpoint_dir(fn_args), fn_args.model_run_dir),
+        Places(checkpoints, fn_args.model_run_dir, milestones),
         _watched(fn_args, transform, examples),
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
     served = ServedModel(encoder, transform, lambda features: {"features": features})
     save_served_model(served, fn_args.serving_model_dir, encoder)
+    for epoch in milestones:
+        kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
+        kept.parent.mkdir(exist_ok=True)
+        shutil.copy(milestone_file(checkpoints, epoch), kept)
+    write_record(fn_args.serving_model_dir, _record(settings, examples))
+
+
+def _record(settings: dict, examples: Examples) -> EncoderRecord:
+    encoder = Encoder(**settings["encoder"])
+    statistics = (tuple(float(value) for value in values) for values in (examples.channel_mean, examples.channel_std))
+    stem = stem_for(encoder, tuple(settings["view_size"]))
+    return EncoderRecord(
+        encoder.depth, encoder.width, stem, tuple(settings["image_size"]), *statistics, milestones=tuple(settings["eval_epochs"])
+    )
 
 
 def checkpoint_dir(fn_args: FnArgs) -> str:

@@ -1,0 +1,72 @@
+"""EpochEvaluation: accuracy of the frozen features against epochs of pretraining, as one table and one chart.
+
+The artifact holds `accuracy_by_epoch.json` (`rows`, each with the columns of trainer_module/epoch_evaluation.py, accuracies in [0, 1]; the
+row of epoch 0 is the encoder before pretraining), the same as `.md` table and as `.svg` chart.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import tensorflow_transform as tft
+from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
+from tfx.dsl.component.experimental.decorators import component
+from tfx.types.artifact_utils import get_split_uris
+from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation, TransformGraph
+from tfx.utils import path_utils
+
+from components.epoch_evaluation.show import chart, table
+from trainer_module.epoch_evaluation import Split, evaluate_epochs
+from trainer_module.examples import read_split
+from trainer_module.milestones import milestone_file
+from trainer_module.pretrain import untrained_encoder
+from trainer_module.saved_encoder import EXTRAS, read_record
+from trainer_module.settings import Encoder
+from trainer_module.tasks.registry import task_from_json
+
+FILE = "accuracy_by_epoch.json"
+
+
+@component
+def EpochEvaluation(  # noqa: N802 (a TFX component)
+    examples: InputArtifact[Examples],
+    transform_graph: InputArtifact[TransformGraph],
+    model: InputArtifact[Model],
+    evaluation: OutputArtifact[ModelEvaluation],
+    settings: Parameter[str],
+    fingerprint: Parameter[str] = "",
+) -> None:
+    """Evaluates the encoders that pretraining kept along the way.
+
+    Args:
+      examples: transformed examples with the splits `train` and `eval`.
+      transform_graph: what Transform learned.
+      model: the pretrained model; its encoders of earlier epochs lie in `assets.extra`.
+      evaluation: table and chart, see the top of this file.
+      settings: JSON with `task`, `image_size` [H, W] in pixels, `eval_epochs` and `seed`, of the encoder before pretraining.
+      fingerprint: digest of the code.
+    """
+    del fingerprint
+    keras.utils.clear_session()
+    options, serving = json.loads(settings), path_utils.serving_model_path(model.uri)
+    transform = tft.TFTransformOutput(transform_graph.uri)
+    train, held_out = (_split(examples, name, transform, options) for name in ("train", "eval"))
+    record = read_record(serving)
+    encoder = untrained_encoder(Encoder(record.depth, record.width, record.stem), tuple(options["image_size"]), options["seed"])
+    milestones = {epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options["eval_epochs"]}
+    rows = evaluate_epochs(encoder, milestones, train, held_out, task_from_json(options["task"]).num_classes)
+    write(Path(evaluation.uri), rows, len(train.images), len(held_out.images))
+
+
+def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -> None:
+    """Writes what the artifact holds."""
+    result = {"train_images": train_images, "eval_images": eval_images, "rows": rows}
+    files = {FILE: json.dumps(result, indent=1), "accuracy_by_epoch.md": table(rows), "accuracy_by_epoch.svg": chart(rows)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def _split(examples: Examples, name: str, transform: tft.TFTransformOutput, options: dict) -> Split:
+    read = read_split([str(Path(get_split_uris([examples], name)[0], "*"))], transform, options)
+    return Split(read.images, read.labels, read.channel_mean, read.channel_std)

@@ -1,0 +1,102 @@
+"""Save paths: an encoder is left, found, checked against what was asked for, and brought in under its fingerprint."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline import save_paths
+from pipeline.config import Configuration, SavePaths
+from trainer_module.errors import InputError
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, encoder_fingerprint, read_record, write_record
+
+RECORD = EncoderRecord(18, 0.5, "small", (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20))
+
+
+def write_model(folder, weights=b"weights"):
+    """A model's folder as far as save paths look at it."""
+    write_record(str(folder), RECORD)
+    (Path(folder) / EXTRAS / ENCODER_FILE).write_bytes(weights)
+    (Path(folder) / "saved_model.pb").write_bytes(b"graph")
+    return str(folder)
+
+
+def configuration(**paths):
+    return Configuration(name="own", save_paths=SavePaths(**{name: str(path) for name, path in paths.items()}))
+
+
+def test_a_record_comes_back_as_it_was(tmp_path):
+    assert read_record(write_model(tmp_path)) == RECORD
+
+
+def test_an_encoder_that_is_there_is_taken_with_its_architecture_and_normalization(tmp_path):
+    taken = save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path)), {"depth": 18})
+    assert (taken.encoder.depth, taken.encoder.width, taken.encoder.stem) == (18, 0.5, "small")
+    assert taken.saved_encoder.path == str(tmp_path)
+    assert (taken.saved_encoder.channel_mean, taken.saved_encoder.milestones) == (RECORD.channel_mean, (10, 20))
+
+
+@pytest.mark.parametrize("task", ["pretrain", "classification"])
+def test_where_there_is_none_one_is_pretrained(tmp_path, task):
+    asked = replace(configuration(pretrain=tmp_path / "new"), task=task)
+    assert save_paths.with_saved_encoder(asked, {}) == asked
+
+
+def test_pretraining_does_not_take_the_encoder_it_will_replace(tmp_path):
+    asked = replace(configuration(pretrain=write_model(tmp_path)), task="pretrain")
+    assert save_paths.with_saved_encoder(asked, {"depth": 34}) == asked
+
+
+def test_another_depth_or_width_than_asked_for_names_both(tmp_path):
+    with pytest.raises(InputError, match=r"depth=34, width=2.0 asked for, depth=18, width=0.5 in .* Fix: leave out"):
+        save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path)), {"depth": 34, "width": 2.0, "stem": "small"})
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path, name):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=f"--{name}_save_path. must be a new or empty folder.*thesis.txt"):
+        save_paths.check_save_paths(configuration(**{name: tmp_path}))
+
+
+def test_new_and_empty_folders_and_models_of_ours_are_fine(tmp_path):
+    (tmp_path / "empty").mkdir()
+    save_paths.check_save_paths(configuration(pretrain=tmp_path / "empty", finetune=write_model(tmp_path / "ours")))
+    save_paths.check_save_paths(configuration(pretrain=tmp_path / "new"))
+
+
+def test_one_folder_cannot_hold_both(tmp_path):
+    with pytest.raises(InputError, match="two folders"):
+        save_paths.check_save_paths(configuration(pretrain=tmp_path, finetune=tmp_path))
+
+
+def test_a_damaged_record_is_named(tmp_path):
+    write_model(tmp_path)
+    (tmp_path / EXTRAS / "encoder.json").write_text('{"depth": 18}')
+    with pytest.raises(InputError, match=r"encoder.json. must be the record of an encoder"):
+        save_paths.with_saved_encoder(configuration(pretrain=tmp_path), {})
+
+
+def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
+    saved = save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path / "saved")), {}).saved_encoder
+    before = save_paths.bring_in(saved, tmp_path)
+    write_model(tmp_path / "saved", b"other weights")
+    changed = save_paths.with_saved_encoder(configuration(pretrain=tmp_path / "saved"), {}).saved_encoder
+    after = save_paths.bring_in(changed, tmp_path)
+    contents = [Path(uri, "Format-Serving", EXTRAS, ENCODER_FILE).read_bytes() for uri in (before, after)]
+    assert contents == [b"weights", b"other weights"]
+    assert save_paths.bring_in(changed, tmp_path) == after
+
+
+def test_a_model_is_left_whole_in_place_of_the_one_before(tmp_path):
+    write_model(tmp_path / "made" / "Format-Serving", b"new")
+    write_model(tmp_path / "there", b"old")
+    (tmp_path / "there" / EXTRAS / "milestones").mkdir()
+    assert save_paths.leave(str(tmp_path / "made"), str(tmp_path / "there")) == str(tmp_path / "there")
+    assert encoder_fingerprint(tmp_path / "there") == encoder_fingerprint(tmp_path / "made" / "Format-Serving")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "there"]
+
+
+def test_nothing_is_left_without_a_model_or_a_path(tmp_path):
+    assert save_paths.leave("", str(tmp_path / "there")) == save_paths.leave(str(tmp_path), "") == ""
+    assert list(tmp_path.iterdir()) == []

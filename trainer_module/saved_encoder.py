@@ -1,0 +1,66 @@
+"""What travels with an encoder: its Keras file, and beside it a small record of what it is and how its images were normalized.
+
+Every model that this project writes carries both in `assets.extra`. Standard library alone: a command line is checked against the record
+before TensorFlow is imported.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_module.errors import InputError
+
+EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
+ENCODER_FILE, RECORD_FILE = "encoder.keras", "encoder.json"
+CHANNELS = 3  # of every image that is read
+
+
+@dataclass(frozen=True)
+class EncoderRecord:
+    """What one must know to use an encoder."""
+
+    depth: int
+    width: float
+    stem: str  # 'small' or 'imagenet'
+    image_size: tuple[int, int]  # (H, W) in pixels of the images it was made for
+    channel_mean: tuple[float, ...]  # [3], in units of [0, 1] pixels: what its images are normalized with
+    channel_std: tuple[float, ...]  # [3], likewise
+    input_channels: int = CHANNELS
+    milestones: tuple[int, ...] = ()  # epochs of pretraining whose encoders lie beside it
+
+
+def write_record(model_dir: str, record: EncoderRecord) -> None:
+    """Writes the record into a model's folder."""
+    extras = Path(model_dir, EXTRAS)
+    extras.mkdir(parents=True, exist_ok=True)
+    (extras / RECORD_FILE).write_text(json.dumps(dataclasses.asdict(record), indent=1), encoding="utf-8")
+
+
+def holds_encoder(model_dir: str | Path) -> bool:
+    """Tells whether a folder is a model of ours, with an encoder in it."""
+    return all(Path(model_dir, EXTRAS, name).is_file() for name in (ENCODER_FILE, RECORD_FILE))
+
+
+def read_record(model_dir: str | Path) -> EncoderRecord:
+    """Reads the record of a model's encoder.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    path = Path(model_dir, EXTRAS, RECORD_FILE)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return EncoderRecord(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into another folder") from error
+
+
+def encoder_fingerprint(model_dir: str | Path) -> str:
+    """Returns a digest of everything that travels with an encoder, milestones included."""
+    extras, digest = Path(model_dir, EXTRAS), hashlib.sha256()
+    for path in sorted(path for path in extras.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(extras)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
