@@ -59,12 +59,17 @@ class LARS(SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable, with a step as long as a fixed share of its kernel."""
         if decays(variable):
-            weight_norm = ops.norm(variable)
-            gradient_norm = ops.norm(gradient + self.l2 * variable)
+            weight_norm = _norm(variable)
+            gradient_norm = _norm(gradient + self.l2 * variable)
             trust = TRUST_COEFFICIENT * weight_norm / ops.maximum(gradient_norm, 1e-12)
             usable = ops.logical_and(weight_norm > 0, gradient_norm > 0)
             learning_rate = learning_rate * ops.where(usable, trust, 1.0)
         super().update_step(gradient, variable, learning_rate)
+
+
+def _norm(kernel):
+    """Returns the square root of the sum of squares; `ops.norm` knows no kernels of convolutions, [h, w, C, C']."""
+    return ops.sqrt(ops.sum(ops.square(kernel)))
 
 
 def build_optimizer(name: str, learning_rate, weight_decay: float) -> keras.optimizers.Optimizer:
