@@ -10,7 +10,7 @@ from trainer_module.optimizer import build_optimizer, cosine_schedule
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder
 
-LOSSES = (2.670712, 2.546868, 2.651576, 2.512264)  # of four steps in float32, TensorFlow 2.21 on CPU
+LOSSES = (2.670711, 2.586537, 2.637889, 2.608243)  # of four steps in float32, TensorFlow 2.21 on CPU
 
 
 class GivenViews(SimCLR):
@@ -49,7 +49,8 @@ def golden_learner(optimizer):
 
 
 def test_losses_from_the_same_weights_and_views_are_those_of_tensorflow():
-    learner = golden_learner(build_optimizer("sgd", cosine_schedule(0.03, 4), 5e-4))
+    # A higher rate would blow the last bit of one kernel up to 1e-3 within four steps.
+    learner = golden_learner(build_optimizer("sgd", cosine_schedule(0.01, 4), 5e-4))
     losses = []
     for pairs in pairs_of_views():
         learner.reset_metrics()

@@ -9,6 +9,7 @@ from functools import partial
 import keras
 
 from trainer_module.batch_norm import BatchNormalization
+from trainer_module.convolution import Conv2D
 from trainer_module.replicas import replica_count
 from trainer_module.settings import Encoder, require
 
@@ -84,7 +85,7 @@ class _Layers:
         """A convolution without bias, initialised as in He et al. 2015 with the fan of the output."""
         self.made += 1
         initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=1000 * self.seed + self.made)
-        layer = partial(keras.layers.Conv2D, padding="same", use_bias=False, dtype=self.dtype)
+        layer = partial(Conv2D, padding="same", use_bias=False, dtype=self.dtype)
         return layer(channels, size, strides=stride, kernel_initializer=initializer, name=f"{name}_conv")(tensor)
 
     def norm(self, tensor, name: str):
