@@ -6,6 +6,8 @@ same network with Keras' own batch normalization, float32, no XLA, and no augmen
 TensorFlow reads its environment once; they step in turns, so that a busy machine slows both alike. The last line is JSON.
 
     python benchmarks/train_step.py --depth 18 --image_size 32 --batch_size 128 --steps 10
+
+`--against torch --torch_python PYTHON` adds a PyTorch step (benchmarks/torch_step.py: bfloat16, channels last, no augmentation).
 """
 
 import argparse
@@ -37,7 +39,9 @@ from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WARM_UPS = 2  # the first step compiles, the second settles memory
-RIVALS = {"stock": {}, "stock-onednn": {"TF_ENABLE_ONEDNN_OPTS": "1"}, "none": None}  # what each adds to the environment
+KERAS_RIVALS = {"stock": {}, "stock-onednn": {"TF_ENABLE_ONEDNN_OPTS": "1"}}  # what each adds to the environment
+HIDDEN = ("learner", "torch_python", "against")  # options that the answer does not repeat
+OURSELVES = (sys.executable, __file__, *sys.argv[1:])
 
 
 def main() -> None:
@@ -58,7 +62,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--batch_size", type=int, default=128, help="images; the encoder sees 2 views of each")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--against", choices=RIVALS, default="stock")
+    parser.add_argument("--against", nargs="*", choices=(*KERAS_RIVALS, "torch"), default=["stock"], help="none, one or several")
+    parser.add_argument("--torch_python", default=sys.executable, help="a Python that has PyTorch")
     parser.add_argument("--learner", choices=("ours", "stock"), help=argparse.SUPPRESS)  # of a child process
     return parser.parse_args(arguments)
 
@@ -67,10 +72,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def compare(options: argparse.Namespace) -> dict:
-    """Returns what is printed: median seconds of both learners, which step in turns."""
-    learners = {"ours": Learner("ours", ENVIRONMENT)}
-    if RIVALS[options.against] is not None:
-        learners["stock"] = Learner("stock", RIVALS[options.against])
+    """Returns what is printed: median seconds of all learners, which step in turns."""
+    learners = start_learners(options)
     for learner in learners.values():
         for _ in range(WARM_UPS):
             learner.ask("step")
@@ -82,25 +85,47 @@ def compare(options: argparse.Namespace) -> dict:
             seconds[name].append(learner.ask("step"))
         augmenting.append(learners["ours"].ask("augment"))
     rates = {name: options.batch_size / statistics.median(values) for name, values in seconds.items()}
-    measured = {name: value for name, value in vars(options).items() if name != "learner"} | learners["ours"].ask("about")
-    measured["images_per_second"] = round(rates["ours"], 2)
-    measured["augmentation_share"] = round(statistics.median(augmenting) / statistics.median(seconds["ours"]), 4)
-    measured["peak_memory_mib"] = learners["ours"].ask("memory")
-    measured["seconds"] = [round(value, 4) for value in seconds["ours"]]
-    if "stock" in learners:
-        measured["stock_keras_images_per_second"] = round(rates["stock"], 2)
-        measured["ratio"] = round(rates["ours"] / rates["stock"], 3)
-        measured["stock_peak_memory_mib"] = learners["stock"].ask("memory")
-        measured["stock_seconds"] = [round(value, 4) for value in seconds["stock"]]
-    return measured
+    return {
+        **{name: value for name, value in vars(options).items() if name not in HIDDEN},
+        **learners["ours"].ask("about"),
+        "images_per_second": round(rates["ours"], 2),
+        "augmentation_share": round(statistics.median(augmenting) / statistics.median(seconds["ours"]), 4),
+        "peak_memory_mib": learners["ours"].ask("memory"),
+        "seconds": rounded(seconds["ours"]),
+        "rivals": {
+            name: {
+                "images_per_second": round(rates[name], 2),
+                "ratio": round(rates["ours"] / rates[name], 3),
+                "peak_memory_mib": learners[name].ask("memory"),
+                "seconds": rounded(seconds[name]),
+            }
+            for name in learners
+            if name != "ours"
+        },
+    }
+
+
+def rounded(seconds: list[float]) -> list[float]:
+    """Returns seconds to a tenth of a millisecond."""
+    return [round(value, 4) for value in seconds]
+
+
+def start_learners(options: argparse.Namespace) -> dict:
+    """Returns our learner and its rivals, each a process of its own."""
+    learners = {"ours": Learner([*OURSELVES, "--learner", "ours"], ENVIRONMENT)}
+    for rival in options.against:
+        if rival == "torch":
+            learners[rival] = torch_learner(options)
+        else:
+            learners[rival] = Learner([*OURSELVES, "--learner", "stock"], KERAS_RIVALS[rival])
+    return learners
 
 
 class Learner:
     """A child process that holds one learner and steps when asked."""
 
-    def __init__(self, name: str, environment: dict[str, str]):
+    def __init__(self, command: list[str], environment: dict[str, str]):
         """Starts the process, with `environment` added to this one's."""
-        command = [sys.executable, __file__, *sys.argv[1:], "--learner", name]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, env={**os.environ, **environment, "TF_CPP_MIN_LOG_LEVEL": "3"}, **pipes)
 
@@ -109,6 +134,12 @@ class Learner:
         self._process.stdin.write(command + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
+
+
+def torch_learner(options: argparse.Namespace) -> Learner:
+    """Returns the PyTorch step of the same size."""
+    sizes = [f"--{name}={getattr(options, name)}" for name in ("depth", "width", "image_size", "batch_size")]
+    return Learner([options.torch_python, str(Path(__file__).with_name("torch_step.py")), "--obey", *sizes], {})
 
 
 # The child: one learner.
