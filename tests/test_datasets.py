@@ -103,6 +103,31 @@ def test_regions_cover_a_good_share_of_the_image():
     assert np.percentile(shares, 1) > 0.35 and np.percentile(shares, 99) < 0.95
 
 
+def test_with_several_regions_each_has_a_class_of_its_own_and_edges_are_ignored():
+    images, label_maps = shapes.draw_scenes(np.random.default_rng(0), 60, 48, regions=3)
+    assert images.shape == (60, 48, 48, 3) and label_maps.shape == (60, 48, 48) and label_maps.dtype == np.uint8
+    found = [set(np.unique(label_map)) - {shapes.BACKGROUND, shapes.IGNORED} for label_map in label_maps]
+    assert {len(ids) for ids in found} <= {1, 2, 3} and np.mean([len(ids) for ids in found]) > 2.3
+    assert set().union(*found) == set(range(len(shapes.CLASSES)))
+    assert 0.01 < np.mean(label_maps == shapes.IGNORED) < 0.1
+    assert not np.array_equal(images[0], images[1])
+
+
+def test_a_region_is_ignored_where_it_meets_another_class():
+    _, label_maps = shapes.draw_scenes(np.random.default_rng(0), 60, 48, regions=3)
+    left, right = label_maps[:, :, :-1], label_maps[:, :, 1:]
+    met = (left != right) & (left != shapes.IGNORED) & (right != shapes.IGNORED)
+    assert met.mean() < 0.005  # an edge that falls exactly between two pixels
+
+
+def test_with_several_regions_there_are_lists_of_label_maps_alone(tmp_path):
+    lists = shapes.write(tmp_path, train_images=6, eval_images=4, regions=3)
+    assert set(lists) == {"train_segmentation", "eval_segmentation"}
+    image, label_map = files.read_list(lists["eval_segmentation"])[3]
+    assert np.asarray(Image.open(tmp_path / image)).shape == (32, 32, 3)
+    assert np.asarray(Image.open(tmp_path / label_map)).shape == (32, 32)
+
+
 @pytest.fixture(scope="module")
 def raw_pixels():
     train, _ = shapes.draw(np.random.default_rng(0), np.arange(2000) % 8, 32)

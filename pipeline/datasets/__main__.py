@@ -30,6 +30,9 @@ def _shapes_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval_images", type=int, default=1000, help="default: %(default)s")
     parser.add_argument("--image_size", type=int, default=32, help="pixels, default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same files, default: %(default)s")
+    parser.add_argument(
+        "--regions", type=int, default=1, help="in each image; with several there are label maps alone, default: %(default)s"
+    )
 
 
 def _cifar10_flags(parser: argparse.ArgumentParser) -> None:
