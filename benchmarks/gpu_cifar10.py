@@ -41,7 +41,7 @@ def main() -> None:
     try:
         signal.signal(signal.SIGALRM, stop)
         signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes, 1.0)  # again and again: raised inside a destructor, it is lost
-        encoder, report = pretrain(
+        encoder, _, report = pretrain(
             Images(watched.train_images, mean, std, watched.train_images.shape[1:3]),
             Encoder(options.depth, options.width),
             Augmentation(),

@@ -65,17 +65,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(folder):
-    """Returns the encoder and the report of one run; its checkpoint and logs lie in `folder`."""
+    """Returns encoder, projection head and report of one run; its checkpoint and logs lie in `folder`."""
     return run(folder)
 
 
 def test_the_loss_falls_on_images_with_structure(unbroken):
-    losses = unbroken[1]["history"]["loss"]
+    losses = unbroken[2]["history"]["loss"]
     assert losses[-1] < losses[0] - 0.05
 
 
 def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_and_after_the_last(unbroken):
-    history = unbroken[1]["history"]
+    history = unbroken[2]["history"]
     assert [value is not None for value in history["alignment"]] == [False, False, True, False, False, True, False, True]
     assert 0 <= history["alignment"][-1] <= 4
     assert -8 <= history["uniformity"][-1] <= 0
@@ -92,7 +92,7 @@ def test_logs_for_tensorboard_are_written(folder, unbroken):
 
 def test_the_same_seed_gives_the_same_encoder_and_measuring_accuracy_changes_nothing(tmp_path, unbroken):
     images, labels = striped_images()
-    encoder, report = run(tmp_path, Watched(images[:64], labels[:64], images[64:], labels[64:]))
+    encoder, _, report = run(tmp_path, Watched(images[:64], labels[:64], images[64:], labels[64:]))
     assert report["history"]["knn_accuracy"][-1] is not None
     for one, other in zip(encoder.get_weights(), unbroken[0].get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
@@ -139,8 +139,8 @@ def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(tmp_pat
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     interrupted_at = int(json.loads(str(np.load(tmp_path / FILE)["record"]))["step"])
-    encoder, report = run(tmp_path)
-    assert 0 < interrupted_at < report["steps"] == unbroken[1]["steps"]
-    np.testing.assert_allclose(report["history"]["loss"], unbroken[1]["history"]["loss"], rtol=1e-5)
+    encoder, _, report = run(tmp_path)
+    assert 0 < interrupted_at < report["steps"] == unbroken[2]["steps"]
+    np.testing.assert_allclose(report["history"]["loss"], unbroken[2]["history"]["loss"], rtol=1e-5)
     for one, other in zip(encoder.get_weights(), unbroken[0].get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

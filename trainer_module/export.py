@@ -10,9 +10,12 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
+import trainer_module.batch_norm  # noqa: F401 (registers the layer with Keras, or no encoder could be loaded)
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
 from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS
+
+PROJECTION_HEAD_FILE = "projection_head.keras"
 
 
 class ServedModel(tf.Module):
@@ -91,6 +94,17 @@ def save_served_model(served: ServedModel, directory: str, encoder: keras.Model,
     extras = os.path.join(directory, EXTRAS)
     tf.io.gfile.makedirs(extras)
     encoder.save(os.path.join(extras, ENCODER_FILE))
+
+
+def save_projection_head(head: keras.Model, directory: str) -> None:
+    """Keeps the projection head beside a SavedModel: training is done with it, but the report shows what it had learned."""
+    head.save(os.path.join(directory, EXTRAS, PROJECTION_HEAD_FILE))
+
+
+def load_projection_head(model_uri: str) -> keras.Model | None:
+    """Loads the projection head that pretraining left beside a SavedModel, or None where there is none."""
+    path = os.path.join(model_uri, EXTRAS, PROJECTION_HEAD_FILE)
+    return keras.models.load_model(path, compile=False) if tf.io.gfile.exists(path) else None
 
 
 def load_encoder(model_uri: str) -> keras.Model:

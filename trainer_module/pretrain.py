@@ -57,7 +57,7 @@ def pretrain(
     settings: Pretraining,
     places: Places,
     watched: Watched | None = None,
-) -> tuple[keras.Model, dict]:
+) -> tuple[keras.Model, keras.Model, dict]:
     """Trains an encoder with SimCLR; continues from a checkpoint of the same run if one is there.
 
     Args:
@@ -69,8 +69,9 @@ def pretrain(
         watched: labelled images on which to measure accuracy on the way, or None.
 
     Returns:
-        The encoder, float32, from normalized images [B, H, W, 3] to features [B, D], and a dict for JSON: `history` (quantity ->
-        one value an epoch, None where not measured), `precision`, `seconds` of this call, `steps`.
+        The encoder, float32, from normalized images [B, H, W, 3] to features [B, D]; the projection head, float32, from features to
+        embedding [B, P]; and a dict for JSON: `history` (quantity -> one value an epoch, None where not measured), `precision`, `seconds`
+        of this call, `steps`.
 
     Raises:
         InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
@@ -97,8 +98,10 @@ def pretrain(
     ]
     _fit(learner, EpochBatches(data.images, settings.batch_size, settings.seed, progress.step), settings, callbacks)
     trained.set_weights(learner.encoder.get_weights())
+    head = _head(trained, settings)
+    head.set_weights(learner.head.get_weights())
     seconds = round(time.monotonic() - started, 2)
-    return trained, {"history": progress.history, "precision": learner.dtype_policy.name, "seconds": seconds, "steps": progress.step}
+    return trained, head, {"history": progress.history, "precision": learner.dtype_policy.name, "seconds": seconds, "steps": progress.step}
 
 
 def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int) -> keras.Model:
@@ -116,9 +119,7 @@ def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, se
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
     network = build_encoder(encoder, data.view_size, dtype, settings.seed)
-    head = build_projection_head(
-        network.output_shape[-1], settings.projection_layers, settings.projection_hidden, settings.projection_dim, dtype, settings.seed
-    )
+    head = _head(network, settings, dtype)
     views = Views(tuple(data.view_size), augmentation, tuple(map(float, data.channel_mean)), tuple(map(float, data.channel_std)))
     loss = contrastive_loss(settings.temperature, settings.decoupled)
     learner = SimCLR(network, head, views, loss, settings.seed, dtype=dtype)
@@ -130,6 +131,12 @@ def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, se
     )
     learner.optimizer.build(learner.trainable_variables)
     return learner
+
+
+def _head(encoder: keras.Model, settings: Pretraining, dtype: str = "float32") -> keras.Model:
+    """Returns an untrained projection head for the encoder's features."""
+    shape = settings.projection_layers, settings.projection_hidden, settings.projection_dim
+    return build_projection_head(encoder.output_shape[-1], *shape, dtype, settings.seed)
 
 
 def run_identity(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> dict:

@@ -11,7 +11,7 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
-from trainer_module.export import ServedModel, save_served_model
+from trainer_module.export import ServedModel, save_projection_head, save_served_model
 from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
@@ -34,7 +34,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_output)
     examples = read_split(fn_args.train_files, transform, settings)
     checkpoints, milestones = checkpoint_dir(fn_args), tuple(settings["eval_epochs"])
-    encoder, report = pretrain(
+    encoder, projection_head, report = pretrain(
         Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
         Encoder(**settings["encoder"]),
         Augmentation(**_with_tuples(settings["augmentation"])),
@@ -46,6 +46,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
     served = ServedModel(encoder, transform, lambda features: {"features": features})
     save_served_model(served, fn_args.serving_model_dir, encoder)
+    save_projection_head(projection_head, fn_args.serving_model_dir)
     for epoch in milestones:
         kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
         kept.parent.mkdir(exist_ok=True)
