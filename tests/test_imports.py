@@ -18,7 +18,20 @@ STANDARD_LIBRARY_ONLY = (
     "trainer_module.saved_encoder",
     "trainer_module.settings",
 )
-LEAVES = ("augment", "decoder", "paired", "resnet", "heads", "loss", "optimizer", "learner", "normalize", "features", "linear_eval")
+LEAVES = (
+    "augment",
+    "decoder",
+    "paired",
+    "resnet",
+    "heads",
+    "loss",
+    "optimizer",
+    "learner",
+    "normalize",
+    "features",
+    "linear_eval",
+    "vicreg",
+)
 SOURCES = [path for folder in ("trainer_module", "components", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
 SOURCES.append(ROOT / "local_runner.py")
 
