@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
+from components.metadata_url import FORM, parse_mysql
 from pipeline.config import TASKS, Configuration, Lists, numbers, with_setting
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
@@ -63,6 +64,7 @@ def _run_and_image_flags() -> Parser:
     run.add_argument("--task", choices=TASKS, help="default: classification")
     run.add_argument("--resume", action="store_true", help="continue the interrupted run")
     run.add_argument("--pipeline_root", type=Path, help="folder of artifacts, metadata, pushed models; default: runs/NAME")
+    run.add_argument("--metadata", default="", metavar=FORM, help="keep ML Metadata on a MySQL server, not in the pipeline root")
     data = parser.add_argument_group("images")
     data.add_argument("--train_file_path", help="list file, one `path,label` (or `path`) a line")
     data.add_argument("--val_file_path", help="list file; without it 20 %% of the training list are held out")
@@ -295,10 +297,14 @@ def main(arguments: list[str]) -> int:
         if flags.resume:
             root = interrupted_root(flags.pipeline_root)
             _require_resume_alone(parser, flags)
-            arguments = root.record()["flags"]
-            os.chdir(root.record()["folder"])  # its relative paths start there
+            record = root.record()
+            root = dataclasses.replace(root, server=flags.metadata or record.get("metadata", ""))
+            arguments = record["flags"]
+            os.chdir(record["folder"])  # its relative paths start there
+        if flags.metadata:
+            parse_mysql(flags.metadata)
         configuration, task = prepare(parser.parse_args(arguments))
-        root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve())
+        root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve(), flags.metadata)
         return run(configuration, task, root, arguments, flags.resume)
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
@@ -307,7 +313,9 @@ def main(arguments: list[str]) -> int:
 
 def _require_resume_alone(parser: Parser, flags: argparse.Namespace) -> None:
     defaults = vars(parser.parse_args([]))
-    others = [name for name, value in vars(flags).items() if value != defaults[name] and name not in ("resume", "pipeline_root")]
+    others = [
+        name for name, value in vars(flags).items() if value != defaults[name] and name not in ("resume", "pipeline_root", "metadata")
+    ]
     if others:
         raise ValueError(f"`--resume` takes the flags of the interrupted run; leave out --{', --'.join(others)}")
 

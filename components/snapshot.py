@@ -6,14 +6,14 @@ Every question is then a walk over this snapshot. It takes a few calls however m
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.store import INPUTS, NODE_CONTEXT, OUTPUTS, PIPELINE_CONTEXT, RUN_CONTEXT, STATES, event_key, properties
 
-METRIC = "metric."  # an execution's properties that are results, not parameters, begin with it
+METRIC = "metric"  # a run's facts that are results are named `metric.NODE.NAME`
 WRAPPERS = ("custom_config", "value")  # they hold parameters and say nothing themselves
 UNSAID = ("null", "{}", "[]", "")  # TFX's ways to say that a parameter is not given
 BASELINE = "baseline_model"  # the input of an older model that a new one is held against: no part of the new one
@@ -49,11 +49,12 @@ class Execution:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its pipeline, what was recorded of it (git commit, versions, ...), its executions in order."""
+    """One run: its pipeline, what was recorded of it (git commit, versions, ...), metrics by node, executions in order."""
 
     id: str
     pipeline: str
     facts: dict
+    metrics: dict[str, dict[str, float]]
     executions: tuple[int, ...]
 
 
@@ -112,17 +113,41 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
         if run_id in ("", context.name):
             found = {execution.id: execution for execution in store.get_executions_by_context(context.id)}
             members |= found
-            parents = [parent.name for parent in store.get_parent_contexts_by_context(context.id) if parent.type == PIPELINE_CONTEXT]
-            runs[context.name] = Run(context.name, "".join(parents), properties(context), tuple(sorted(found)))
+            runs[context.name] = _run(store, context, tuple(sorted(found)))
     events = store.get_events_by_execution_ids(list(members)) if members else []
     nodes = _node_names(store)
-    run_of = {execution: run.id for run in runs.values() for execution in run.executions}
     inputs, outputs = _by_execution(events, INPUTS), _by_execution(events, OUTPUTS)
     executions = {
-        number: _execution(members[number], nodes.get(number, ""), run_of[number], inputs.get(number, {}), outputs.get(number, {}))
-        for number in sorted(members)
+        number: _execution(members[number], nodes.get(number, ""), run.id, inputs.get(number, {}), outputs.get(number, {}))
+        for run in runs.values()
+        for number in run.executions
     }
-    return Snapshot(runs, executions, _artifacts(store, events))
+    artifacts = _artifacts(store, events)
+    return Snapshot(runs, _with_metrics(executions, runs, artifacts), artifacts)
+
+
+def _run(store: MetadataStore, context: mlmd.Context, executions: tuple[int, ...]) -> Run:
+    pipelines = [parent.name for parent in store.get_parent_contexts_by_context(context.id) if parent.type == PIPELINE_CONTEXT]
+    facts, metrics = {}, {}
+    for name, value in sorted(properties(context).items()):
+        kind, _, rest = name.partition(".")
+        if kind == METRIC:
+            node, _, metric = rest.partition(".")
+            metrics.setdefault(node, {})[metric] = value
+        else:
+            facts[name] = value
+    return Run(context.name, "".join(pipelines), facts, metrics, executions)
+
+
+def _with_metrics(executions: dict[int, Execution], runs: dict[str, Run], artifacts: dict[int, Artifact]) -> dict[int, Execution]:
+    """Returns the executions by id, with what runs recorded of them; a later run's cached node speaks for the one that worked."""
+    found = {}
+    for execution in executions.values():
+        metrics = runs[execution.run_id].metrics.get(execution.node)
+        makers = {artifacts[item].maker for items in execution.outputs.values() for item in items}
+        for number in (execution.id, *makers) if metrics else ():
+            found.setdefault(number, metrics)
+    return {number: replace(executions[number], metrics=found.get(number, {})) for number in sorted(executions)}
 
 
 def _node_names(store: MetadataStore) -> dict[int, str]:
@@ -143,9 +168,6 @@ def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[
 
 
 def _execution(execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict) -> Execution:
-    recorded = properties(execution)
-    metrics = {name.removeprefix(METRIC): value for name, value in recorded.items() if name.startswith(METRIC)}
-    parameters = {name: value for name, value in recorded.items() if not name.startswith(METRIC)}
     started = execution.create_time_since_epoch / 1e3
     return Execution(
         id=execution.id,
@@ -154,8 +176,7 @@ def _execution(execution: mlmd.Execution, node: str, run_id: str, inputs: dict, 
         state=STATES.get(execution.last_known_state, "unknown"),
         started=started,
         seconds=execution.last_update_time_since_epoch / 1e3 - started,
-        parameters=flatten(parameters),
-        metrics=metrics,
+        parameters=dict(sorted(flatten(properties(execution)).items())),
         inputs=inputs,
         outputs=outputs,
     )

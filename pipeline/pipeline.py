@@ -12,7 +12,6 @@ from google.protobuf import json_format
 from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.placeholder import placeholder as ph
-from tfx.orchestration.metadata import sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2  # noqa: F401 (registers protos)
 from tfx.types.channel import Channel
@@ -41,7 +40,6 @@ class Places:
     """Where a run keeps its things."""
 
     root: str  # artifacts of every node
-    metadata: str  # SQLite file
     serving: str  # pushed models, one numbered folder each
 
 
@@ -51,7 +49,7 @@ def create_pipeline(configuration: Configuration, task, places: Places) -> Pipel
     Args:
       configuration: of the run.
       task: the task object, fixed by the training list.
-      places: where artifacts, metadata and pushed models go.
+      places: where artifacts and pushed models go.
     """
     data = ingest(configuration, task)
     pretrainer = pretrain(configuration, task, data)
@@ -208,6 +206,5 @@ def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipe
         pipeline_root=places.root,
         components=nodes,
         enable_cache=True,
-        metadata_connection_config=sqlite_metadata_connection_config(places.metadata),
         beam_pipeline_args=BEAM_ARGS,
     )

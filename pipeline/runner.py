@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from components.store import node_runs, open_store, sweep_interrupted
+from components.metadata_url import password_of, without_password
+from components.store import connection, node_runs, note_run, open_store, sweep_interrupted, this_process
 from pipeline import summary
 from pipeline.config import Configuration
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
@@ -35,14 +36,23 @@ TRAINERS = ("Pretrainer", "Finetuner")
 
 @dataclass(frozen=True)
 class Root:
-    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the latest run."""
+    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the latest run.
+
+    `server` is a mysql://... URL, or '' for metadata in a SQLite file of the folder.
+    """
 
     path: Path
+    server: str = ""
 
     @property
-    def metadata(self) -> Path:
-        """ML Metadata's SQLite file."""
-        return self.path / "metadata.sqlite"
+    def metadata(self) -> str:
+        """Where ML Metadata's store lies, as `components.store` takes it."""
+        return self.server or str(self.path / "metadata.sqlite")
+
+    @property
+    def has_metadata(self) -> bool:
+        """Tells whether there can be something in the store."""
+        return bool(self.server) or Path(self.metadata).exists()
 
     @property
     def serving(self) -> Path:
@@ -102,11 +112,14 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         with libraries_to_log(str(log_path)), _stoppable():
             code, message = _run_guarded(configuration, task, root, run_id, flags, resume)
+            store = open_store(root.metadata, read_only=False) if root.has_metadata else None
             if code == DONE:
-                result = summary.collect(root.path, configuration, run_id, (datetime.now() - started).total_seconds())
+                result = summary.collect(store, configuration, run_id, (datetime.now() - started).total_seconds())
                 code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result)
             else:
-                result = summary.unfinished(root.path, configuration, run_id, "failed")
+                result = summary.unfinished(store, configuration, run_id, "failed")
+            if store:
+                note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
             summary.write(root.path, result)
             print(message)
         return code
@@ -140,33 +153,66 @@ def _input_error(error: BaseException | None) -> InputError | None:
 
 
 def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> None:
+    graph = _compiled(configuration, task, root)
+    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd(), "graph": graph_digest(graph)}
+    record["metadata"] = without_password(root.server)
+    previous = root.record()
+    if resume and previous["graph"] != record["graph"]:
+        raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
+    if previous and not resume and root.has_metadata:
+        sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
+    root.write_record(**record, finished=False)
+    facts = summary.facts(configuration, record["flags"]) | {"state": "running", "process": this_process()}
+    _launch(graph, root, run_id, facts)
+    _require_all(root, run_id, len(graph.nodes))
+    root.write_record(**record, finished=True)
+
+
+def _compiled(configuration, task, root: Root):
+    """Returns the pipeline as TFX's intermediate representation, without a run id and without its metadata store."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
     sys.argv = sys.argv[:1]
     with _imports_without_collection():
         from tfx.dsl.compiler import compiler
-        from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-        from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
         from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
 
     _use_gpu_sparingly()
     create = create_pipeline if task.has_target else create_pretraining_pipeline
-    places = Places(str(root.path / "artifacts"), str(root.metadata), str(root.serving))
-    graph = compiler.Compiler().compile(create(configuration, task, places))
-    digest = graph_digest(graph)
-    if resume and root.record()["graph"] != digest:
-        raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
-    if not resume and root.metadata.exists():
-        sweep_interrupted(open_store(str(root.metadata), read_only=False))
-    root.write_record(run_id=run_id, flags=flags, folder=os.getcwd(), graph=digest, finished=False)
+    return compiler.Compiler().compile(create(configuration, task, Places(str(root.path / "artifacts"), str(root.serving))))
+
+
+def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
+    """Runs every node of a compiled pipeline under `run_id`; the store knows `facts` of the run before its first node."""
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.metadata import Metadata
+    from tfx.orchestration.portable.mlmd.context_lib import prepare_contexts
+    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
+
     substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
+    use_metadata(graph, root.metadata)
+    with Metadata(connection(root.metadata)) as handle:
+        prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
+        note_run(handle.store, run_id, facts)
     handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
-    with progress(handler):
+    with progress(handler, hidden=password_of(root.metadata)):
         LocalDagRunner().run_with_ir(graph)
-    _require_all(root, run_id, len(graph.nodes))
-    root.write_record(run_id=run_id, flags=flags, folder=os.getcwd(), graph=digest, finished=True)
+
+
+def _without_password(flags: list[str], root: Root) -> list[str]:
+    return [flag.replace(root.server, without_password(root.server)) if root.server else flag for flag in flags]
+
+
+def use_metadata(graph, metadata: str) -> None:
+    """Puts the connection to the store into a compiled pipeline; its digest, made before, knows no password."""
+    from tfx.proto.orchestration.pipeline_pb2 import IntermediateDeploymentConfig
+
+    deployment = IntermediateDeploymentConfig()
+    graph.deployment_config.Unpack(deployment)
+    deployment.metadata_connection_config.Pack(connection(metadata))
+    graph.deployment_config.Pack(deployment)
 
 
 def graph_digest(graph) -> str:
@@ -177,13 +223,13 @@ def graph_digest(graph) -> str:
 
 
 def _state(root: Root, run_id: str, node: str) -> str:
-    states = {item.node: item.state for item in node_runs(open_store(str(root.metadata)), run_id)}
+    states = {item.node: item.state for item in node_runs(open_store(root.metadata), run_id)}
     return states.get(node, "skipped")
 
 
 def _require_all(root: Root, run_id: str, total: int) -> None:
     """Raises unless every node succeeded: the runner passes over a node whose inputs could not be resolved."""
-    states = [item.state for item in node_runs(open_store(str(root.metadata)), run_id)]
+    states = [item.state for item in node_runs(open_store(root.metadata), run_id)]
     good = sum(state in ("done", "cached") for state in states)
     if good < total:
         raise RuntimeError(f"only {good} of {total} components succeeded")

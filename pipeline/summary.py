@@ -1,10 +1,13 @@
 """What a run amounted to: `summary.json` for programs, a table for people. Read from ML Metadata and the artifacts."""
 
 import json
+import shlex
 from pathlib import Path
 
+from ml_metadata.metadata_store import MetadataStore
+
 from components.environment import git_commit, hardware, versions
-from components.store import NodeRun, node_runs, open_store
+from components.store import NodeRun, node_runs
 from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from pipeline.config import Configuration, to_dict
 from pipeline.fingerprint import code_fingerprint
@@ -20,31 +23,45 @@ CODE = {
 }
 
 
-def collect(root: Path, configuration: Configuration, run_id: str, seconds: float) -> dict:
+def collect(store: MetadataStore, configuration: Configuration, run_id: str, seconds: float) -> dict:
     """Returns the summary of a finished run.
 
     Args:
-      root: pipeline root.
+      store: its metadata.
       configuration: of the run.
       run_id: of the run.
       seconds: wall time.
     """
-    nodes = {node.node: node for node in node_runs(open_store(str(root / "metadata.sqlite")), run_id)}
+    nodes = {node.node: node for node in node_runs(store, run_id)}
     blessed = _blessed(nodes)
     return {
-        **unfinished(root, configuration, run_id, "refused" if blessed is False else "done"),
+        **unfinished(store, configuration, run_id, "refused" if blessed is False else "done"),
         "seconds": round(seconds, 1),
-        "metrics": _metrics(nodes),
+        "metrics": {name: value for metrics in _metrics_by_node(nodes).values() for name, value in metrics.items()},
         "blessed": blessed,
         "pushed_model": _pushed(nodes),
         "refused_because": _refusals(nodes),
     }
 
 
-def unfinished(root: Path, configuration: Configuration, run_id: str, state: str) -> dict:
+def facts(configuration: Configuration, flags: list[str]) -> dict[str, str]:
+    """Returns what ML Metadata keeps of a run from its start: what it ran, on what."""
+    libraries = {f"version.{name}": version for name, version in versions().items()}
+    command = shlex.join(["python", "local_runner.py", *flags])
+    return {"git_commit": git_commit(), "recipe": configuration.recipe, "hardware": hardware(), "command": command, **libraries}
+
+
+def outcome(store: MetadataStore, run_id: str, state: str) -> dict[str, str | float]:
+    """Returns what ML Metadata keeps of a run from its end: how it ended, and each node's metrics as `metric.NODE.NAME`."""
+    nodes = {node.node: node for node in node_runs(store, run_id)}
+    measured = _metrics_by_node(nodes) if state in ("done", "refused") else {}
+    metrics = {f"metric.{node}.{name}": float(value) for node, values in measured.items() for name, value in values.items()}
+    return {"state": state, **metrics}
+
+
+def unfinished(store: MetadataStore | None, configuration: Configuration, run_id: str, state: str) -> dict:
     """Returns the part of a summary that every run has, even one that failed."""
-    metadata = root / "metadata.sqlite"
-    nodes = node_runs(open_store(str(metadata)), run_id) if metadata.exists() else []
+    nodes = node_runs(store, run_id) if store else []
     return {
         "run_id": run_id,
         "state": state,
@@ -102,14 +119,14 @@ def _pushed(nodes: dict[str, NodeRun]) -> str:
     return artifacts[0].custom_properties["pushed_destination"].string_value
 
 
-def _metrics(nodes: dict[str, NodeRun]) -> dict:
+def _metrics_by_node(nodes: dict[str, NodeRun]) -> dict[str, dict[str, float]]:
     metrics = {}
     if uri := _uri(nodes, "Evaluator", "evaluation"):
-        metrics = evaluated_metrics(uri)
+        metrics["Evaluator"] = evaluated_metrics(uri)
     for node in ("Pretrainer", "Finetuner"):
         file = Path(_uri(nodes, node, "model_run") or "/nonexistent", EVALUATION_FILE)
         if file.exists():
-            metrics |= json.loads(file.read_text(encoding="utf-8"))["metrics"]
+            metrics[node] = json.loads(file.read_text(encoding="utf-8"))["metrics"]
     return metrics
 
 

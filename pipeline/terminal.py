@@ -3,6 +3,7 @@
 The streams are parted at the level of file descriptors, so that C++ libraries and child processes are caught too.
 """
 
+import json
 import logging
 import os
 import sys
@@ -67,15 +68,38 @@ class ProgressHandler(logging.Handler):
         return f"[{self._count:2d}/{self._total}] {self._node:<{NAME_WIDTH}} {text}"
 
 
+class Hiding(logging.Filter):
+    """Blots a secret out of every record: TFX logs the whole connection to its store."""
+
+    def __init__(self, secret: str):
+        """Takes the secret; messages of protobuf hold it escaped."""
+        super().__init__()
+        escaped = json.dumps(secret)[1:-1]
+        octal = "".join(chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in escaped.encode())
+        self._forms = sorted({secret, escaped, octal} - {""}, key=len, reverse=True)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record pass, without the secret."""
+        message = record.getMessage()
+        if any(form in message for form in self._forms):
+            for form in self._forms:
+                message = message.replace(form, "***")
+            record.msg, record.args = message, ()
+        return True
+
+
 @contextmanager
-def progress(handler: ProgressHandler) -> Iterator[None]:
-    """Attaches the handler to absl's logger, through which TFX speaks."""
+def progress(handler: ProgressHandler, hidden: str = "") -> Iterator[None]:
+    """Attaches the handler to absl's logger, through which TFX speaks, and keeps the secret `hidden` out of what it says."""
     from absl import logging as absl_logging
 
+    logger, hiding = absl_logging.get_absl_logger(), Hiding(hidden)
     absl_logging.set_verbosity(absl_logging.INFO)
-    absl_logging.get_absl_logger().addHandler(handler)
+    logger.addFilter(hiding)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        absl_logging.get_absl_logger().removeHandler(handler)
+        logger.removeHandler(handler)
+        logger.removeFilter(hiding)
         absl_logging.set_verbosity(absl_logging.WARNING)

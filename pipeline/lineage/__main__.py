@@ -7,34 +7,75 @@ and what came of it. Reads ML Metadata alone, so it answers at once and is safe 
 
 import argparse
 import json
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
+from ml_metadata.errors import StatusError
+
+from components.metadata_url import FORM, without_password
 from components.snapshot import Snapshot, read
 from components.store import open_store
 from pipeline.lineage.models import describe, find_model
 from pipeline.lineage.runs import describe_run, run_lines
 from pipeline.lineage.tree import model_lines
+from pipeline.terminal import libraries_to_log
+from trainer_module.errors import InputError
+
+ATTEMPTS, PAUSE = 5, 0.1  # a run writes for milliseconds; seconds, doubled each time
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.lineage", description=__doc__, allow_abbrev=False)
     parser.add_argument("model", nargs="?", help="pushed folder, version, artifact id or `latest`; without it the runs are listed")
-    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"), help="folder of a pipeline; default: runs/demo")
+    parser.add_argument("--metadata", default="", metavar=FORM, help="the metadata store, where it is not in the pipeline root")
+    parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
-    metadata = flags.pipeline_root / "metadata.sqlite"
-    if not metadata.is_file():
-        print(f"pipeline.lineage: {metadata}: no such file; name the run's folder with --pipeline_root", file=sys.stderr)
-        return 2
     try:
-        result, lines = answer(read(open_store(str(metadata))), flags)
+        result, lines = answer(snapshot_of(flags), flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe; MySQL's client has set this otherwise
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
     return 0
+
+
+def snapshot_of(flags: argparse.Namespace) -> Snapshot:
+    """Reads the store that the flags name, again if a run is just writing to it.
+
+    Raises:
+      InputError: if there is none.
+    """
+    metadata = flags.metadata or metadata_of(flags.pipeline_root)
+    for attempt in range(ATTEMPTS):
+        try:
+            with libraries_to_log(os.devnull):  # ML Metadata's C++ part prints what its exceptions say
+                return read(open_store(metadata))
+        except StatusError as error:
+            failure = error
+            time.sleep(PAUSE * 2**attempt)
+    raise InputError(f"{without_password(metadata)}: cannot be read: {failure}") from failure
+
+
+def metadata_of(root: Path) -> str:
+    """Returns where the metadata of a pipeline root lies: on the server that its latest run used, or in the root.
+
+    Raises:
+      InputError: if there is none.
+    """
+    record = root / "run.json"
+    server = json.loads(record.read_text(encoding="utf-8")).get("metadata", "") if record.is_file() else ""
+    file = root / "metadata.sqlite"
+    if server or file.is_file():
+        return server or str(file)
+    others = [str(found.parent) for found in sorted(root.parent.glob("*/metadata.sqlite"))]
+    hint = f"There are {', '.join(others)}" if others else "Name the folder of a run"
+    raise InputError(f"{root}: no pipeline root, it has no metadata.sqlite. {hint}: --pipeline_root")
 
 
 def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, list[str]]:

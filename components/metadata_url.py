@@ -1,0 +1,75 @@
+"""Where metadata lies: a SQLite file, or `mysql://user:password@host:port/database` for MySQL and MariaDB.
+
+A password is better given in the environment, as MYSQL_PWD: command lines are seen by everyone on the machine.
+Standard library alone, so that a wrong URL is told at once.
+"""
+
+import os
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from trainer_module.errors import InputError
+
+PREFIX = "mysql://"
+FORM = "mysql://user:password@host:port/database"
+PORT = 3306
+PASSWORD_VARIABLE = "MYSQL_PWD"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A database on a MySQL server; `socket` is a file on this machine, used instead of host and port where given."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    socket: str = ""
+
+
+def is_mysql(metadata: str) -> bool:
+    """Tells whether metadata lies on a MySQL server, not in a SQLite file.
+
+    Raises:
+      InputError: if it is a URL of another kind.
+    """
+    if "://" in metadata and not metadata.startswith(PREFIX):
+        raise InputError(f"`--metadata` must be {FORM}. Received: {metadata}")
+    return metadata.startswith(PREFIX)
+
+
+def parse_mysql(url: str) -> Server:
+    """Takes a URL apart; `%40` and the like stand for reserved characters, `?socket=FILE` is for a server on this machine.
+
+    Raises:
+      InputError: naming the part that is missing or wrong.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port or PORT
+    except ValueError as error:
+        raise InputError(
+            f"`--metadata` must be {FORM}; the port is no number from 1 to 65535. Received: {without_password(url)}"
+        ) from error
+    database = unquote(parts.path.strip("/"))
+    missing = [name for name, value in (("user", parts.username), ("host", parts.hostname), ("database", database)) if not value]
+    if missing or "/" in database:
+        reason = f"{' and '.join(missing)} missing" if missing else "the database's name has a slash"
+        raise InputError(f"`--metadata` must be {FORM}; {reason}. Received: {without_password(url)}")
+    password = os.environ.get(PASSWORD_VARIABLE, "") if parts.password is None else unquote(parts.password)
+    socket = parse_qs(parts.query).get("socket", [""])[0]
+    return Server(parts.hostname, port, database, unquote(parts.username), password, socket)
+
+
+def without_password(metadata: str) -> str:
+    """Returns the same place fit for logs and records."""
+    if not is_mysql(metadata):
+        return metadata
+    credentials, at, rest = metadata.removeprefix(PREFIX).rpartition("@")
+    return f"{PREFIX}{credentials.partition(':')[0]}{at}{rest}"
+
+
+def password_of(metadata: str) -> str:
+    """Returns the password that a log must not show, '' if there is none."""
+    return parse_mysql(metadata).password if is_mysql(metadata) else ""
