@@ -26,6 +26,7 @@ from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraini
 NAME = "demo"
 PARTS = ("pipeline", "pipeline_run", "node")  # the contexts that TFX files an execution under
 NEW_DATA_EVERY, SAME_AGAIN_EVERY = 20, 5  # runs: most change one parameter
+FIRST_VERSION = 1_700_000_001  # of the pushed models
 TIMES = 5  # how often each question is asked
 
 
@@ -145,7 +146,7 @@ class Writer:
         if kind in ("ModelBlessing", "InfraBlessing"):
             _set(artifact.custom_properties, {"blessed": 1})
         if kind == "PushedModel":
-            version = str(1_700_000_000 + self._count)
+            version = str(FIRST_VERSION - 1 + self._count)
             pushed = {"pushed": 1, "pushed_version": version, "pushed_destination": f"{self._folder}/serving/{version}"}
             _set(artifact.custom_properties, pushed)
         return artifact
@@ -184,19 +185,25 @@ def _parameters(node: str, folder: Path, count: int, temperature: float) -> dict
     return {"fingerprint": "0123456789abcdef", "split": "eval"}
 
 
-def fill(url: str, folder: Path, runs: int) -> None:
-    """Writes a store of `runs` runs: new data now and then, the same again now and then, else one new parameter."""
+def usual_changes(runs: int) -> list[str]:
+    """Returns what changes from run to run: new data now and then, nothing now and then, else a parameter."""
+    often = lambda index, every: index % every == 0  # noqa: E731
+    return ["data" if often(run, NEW_DATA_EVERY) else "nothing" if often(run, SAME_AGAIN_EVERY) else "parameter" for run in range(runs)]
+
+
+def fill(url: str, folder: Path, changes: list[str]) -> None:
+    """Writes a store with a run for each of `changes`, see Writer.run; the first must be new data."""
     writer = Writer(open_store(url, read_only=False), folder)
-    for index in range(runs):
-        change = "data" if index % NEW_DATA_EVERY == 0 else "nothing" if index % SAME_AGAIN_EVERY == 0 else "parameter"
+    for index, change in enumerate(changes):
         writer.run(f"2026-01-01T00:00:00.{index:06d}", change, temperature=0.1 + index / 1000)
 
 
 def measure(runs: int) -> dict:
     """Fills a store and returns the seconds of each question, the whole process counted."""
     with tempfile.TemporaryDirectory() as folder:
-        fill(f"{folder}/metadata.sqlite", Path(folder), runs)
-        questions = {"runs": [], "model": ["latest"]}
+        fill(f"{folder}/metadata.sqlite", Path(folder), usual_changes(runs))
+        first, some_list = FIRST_VERSION, f"{folder}/train.csv"
+        questions = {"runs": [], "model": ["latest"], "diff": ["--diff", str(first), "latest"], "downstream": ["--downstream", some_list]}
         seconds = {name: _seconds(folder, arguments) for name, arguments in questions.items()}
         megabytes = Path(folder, "metadata.sqlite").stat().st_size / 2**20
     return {"runs": runs, "executions": runs * len(NODES), "store_megabytes": round(megabytes, 1), "seconds": seconds}

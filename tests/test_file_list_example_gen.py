@@ -10,9 +10,11 @@ from tfx.types import standard_component_specs
 from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
 
+from components.file_list_example_gen import image_index
 from components.file_list_example_gen.component import FileListExampleGen, common_folder
 from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor, rows_to_examples
+from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
@@ -87,6 +89,18 @@ def test_a_single_list_is_split_the_same_way_every_time(tmp_path, image_list):
     assert parts[0] == parts[1]
     assert len(parts[0]["train"]) + len(parts[0]["eval"]) == 40
     assert 2 <= len(parts[0]["eval"]) <= 16
+
+
+def test_an_index_of_each_split_stands_beside_the_examples(tmp_path, image_list):
+    path = image_list("train", 20)
+    folder = ingest(tmp_path, {"train": path})
+    index = image_index.read(str(folder))
+    for split in ("train", "eval"):
+        assert {int.from_bytes(number, "big") for number in index[split].by_id()} == {_id(item) for item in read(folder / f"Split-{split}")}
+    name = "train/3.png"
+    split = next(split for split in index if index[split].digests(Row(str(path), 1, name, "").image_id))
+    copies = index[split].copies_of(image_index.content_digest((tmp_path / name).read_bytes()))
+    assert copies == [Row(str(path), 1, name, "").image_id]
 
 
 def _id(example):

@@ -3,26 +3,31 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from benchmarks.lineage import fill
+from benchmarks.lineage import FIRST_VERSION, fill
+from components.file_list_example_gen import image_index
+from components.file_list_example_gen.rows import Row
 from components.graph import model_graph, run_graph
 from components.snapshot import flatten, read
-from components.store import open_store
+from components.store import note_run, open_store, run_ids, this_process
 from pipeline.lineage import __main__ as command
 from pipeline.lineage.models import all_models, find_model
+from pipeline.lineage.runs import describe_run
 from pipeline.lineage.tree import new_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS = 6  # the first ingests, the others change a parameter, but run 5 repeats run 4
+CHANGES = ["data", "parameter", "parameter", "parameter", "parameter", "nothing"]  # from run to run
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("root")
-    fill(str(folder / "metadata.sqlite"), folder, RUNS)
+    fill(str(folder / "metadata.sqlite"), folder, CHANGES)
     return folder
 
 
@@ -39,7 +44,7 @@ def ask(capsys, root, *arguments):
 def test_every_run_stands_in_the_table_with_what_ran_and_what_was_cached(capsys, root):
     _, told = ask(capsys, root)
     lines = told.out.splitlines()
-    assert len(lines) == 1 + RUNS
+    assert len(lines) == 1 + len(CHANGES)
     assert "FileListExampleGen, StatisticsGen" in lines[1]
     assert lines[2].split()[-5:] == ["Pretrainer,", "Finetuner,", "Evaluator,", "ModelCheck,", "Pusher"]
     assert lines[6].endswith("11      nothing")
@@ -105,3 +110,122 @@ def test_lineage_imports_nothing_heavier_than_ml_metadata():
     code = f"import sys, pipeline.lineage.__main__; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_list_leads_forward_to_every_model_that_trained_on_it(capsys, root, snapshot):
+    told = json.loads(ask(capsys, root, "--downstream", root / "train.csv", "--json")[1].out)
+    assert [model["model"] for model in told["models"]] == [model.artifact.id for model in all_models(snapshot)]
+    assert told["models"][-1]["trained on"] == ["Pretrainer", "Finetuner"]
+    assert told["models"][-1]["versions"] == ["1700000005"]
+
+
+def test_what_is_neither_list_nor_image_nor_file_ends_with_exit_code_2_and_the_lists_there_are(capsys, root):
+    code, told = ask(capsys, root, "--downstream", "absent.csv")
+    assert code == 2
+    assert f"absent.csv: no list and no image of this store, and no such file. Lists: {root}/eval.csv" in told.err
+
+
+@pytest.fixture
+def indexed(tmp_path):
+    """Returns a root with two sets of examples: in the later one an image is new, one gone, one edited, one relabelled."""
+    fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data", "data"])
+    images = {"a.png": (b"a", b"cat"), "b.png": (b"b", b"cat"), "c.png": (b"c", b"cat"), "d.png": (b"d", b"dog")}
+    edited = {**images, "a.png": (b"A", b"cat"), "b.png": (b"b", b"dog"), "e.png": (b"e", b"cat")}
+    del edited["d.png"]
+    for made, content in ((1, images), (2, edited)):
+        records = [image_index.record(Row("", 1, name, "").image_id, *digests) for name, digests in content.items()]
+        image_index.write(records, str(tmp_path / f"artifacts/FileListExampleGen/examples/{made}"), "train")
+    for name, (content, _) in edited.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("image", "how"),
+    [
+        ("a.png", ["other bytes than the file has now", "the file's bytes"]),
+        ("c.png", ["the file's bytes", "the file's bytes"]),
+        ("d.png", [""]),
+        ("e.png", ["the file's bytes"]),
+        ("copy of c.png", ["the file's bytes under another name"] * 2),
+    ],
+)
+def test_an_image_is_found_in_the_examples_that_held_it_at_the_time(capsys, indexed, image, how):
+    (indexed / "copy of c.png").write_bytes(b"c")
+    told = json.loads(ask(capsys, indexed, "--downstream", indexed / image, "--json")[1].out)
+    assert [examples["how"] for examples in told["examples"]] == how
+    versions = {version for model in told["models"] for version in model["versions"]}
+    assert (str(FIRST_VERSION) in versions) is (image != "e.png")
+    assert (str(FIRST_VERSION + 1) in versions) is (image != "d.png")
+
+
+def test_an_image_is_found_by_its_id_too(capsys, indexed):
+    number = Row("", 1, "d.png", "").image_id
+    assert len(json.loads(ask(capsys, indexed, "--downstream", number, "--json")[1].out)["examples"]) == 1
+
+
+def test_two_models_differ_in_what_changed_and_in_nothing_else(capsys, snapshot, root):
+    first, second = all_models(snapshot)[3], all_models(snapshot)[5]
+    told = json.loads(ask(capsys, root, "--diff", first.artifact.id, second.artifact.id, "--json")[1].out)
+    assert told["parameters"] == {"Pretrainer pretraining.temperature": [pytest.approx(0.101), pytest.approx(0.102)]}
+    assert told["inputs"] == told["code"] == told["metrics"] == told["images"] == {}
+
+
+def test_a_change_of_the_data_is_counted_in_images(capsys, indexed):
+    _, told = ask(capsys, indexed, "--diff", FIRST_VERSION, "latest")
+    assert "1 added, 1 removed, 1 edited, 1 relabelled" in told.out
+    assert "train fingerprint  rows:3200,sha256:000000000000000000000001  rows:3200," in told.out
+
+
+def test_metrics_and_commits_stand_side_by_side_with_the_change(capsys, tmp_path):
+    metadata = str(tmp_path / "metadata.sqlite")
+    fill(metadata, tmp_path, ["data", "parameter"])
+    store = open_store(metadata, read_only=False)
+    for run_id, commit, accuracy in zip(run_ids(store), ("aaa", "bbb"), (0.5, 0.75), strict=True):
+        note_run(store, run_id, {"git_commit": commit, "metric.Evaluator.accuracy": accuracy})
+    _, told = ask(capsys, tmp_path, "--diff", FIRST_VERSION, "latest")
+    assert ["Evaluator", "accuracy", "0.5", "0.75", "+0.25"] in [line.split() for line in told.out.splitlines()]
+    assert ["git", "commit", "aaa", "bbb"] in [line.split() for line in told.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("state", "process", "told"),
+    [
+        ("refused", "", "refused"),
+        ("running", this_process(), "running"),
+        ("running", this_process().split()[0] + " 4194304", "interrupted"),  # above the largest process id
+    ],
+)
+def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, told):
+    metadata = str(tmp_path / "metadata.sqlite")
+    fill(metadata, tmp_path, ["data"])
+    store = open_store(metadata, read_only=False)
+    note_run(store, run_ids(store)[0], {"state": state, "process": process})
+    snapshot = read(store)
+    assert describe_run(snapshot, snapshot.runs[run_ids(store)[0]])["state"] == told
+
+
+def test_a_store_that_a_run_writes_to_is_read_all_the_same(capsys, root):
+    import sqlite3
+
+    writer = sqlite3.connect(root / "metadata.sqlite", isolation_level=None, check_same_thread=False)
+    writer.execute("BEGIN EXCLUSIVE")
+    threading.Timer(1.0, lambda: writer.execute("COMMIT")).start()
+    assert ask(capsys, root)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "no pipeline root, it has no metadata.sqlite"), ("some text", "the metadata store cannot be opened")]
+)
+def test_what_is_no_store_ends_with_exit_code_2(capsys, tmp_path, content, reason):
+    if content:
+        (tmp_path / "metadata.sqlite").write_text(content)
+    code, told = ask(capsys, tmp_path)
+    assert code == 2
+    assert reason in told.err
+
+
+def test_a_store_without_runs_says_so(capsys, tmp_path):
+    open_store(str(tmp_path / "metadata.sqlite"), read_only=False).put_context_type(mlmd.ContextType(name="pipeline_run"))
+    code, told = ask(capsys, tmp_path)
+    assert (code, told.out) == (0, "No run yet\n")

@@ -68,8 +68,8 @@ def test_lineage_answers_from_mysql_as_from_sqlite(url, tmp_path):
         told = json.loads(lineage(*place, "latest", "--json"))
         return [(node["id"], node["name"]) for node in told["graph"]["nodes"]], told["lists"], told["pushed"]
 
-    fill(str(tmp_path / "metadata.sqlite"), tmp_path, runs=2)
-    fill(url, tmp_path, runs=2)
+    fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data", "parameter"])
+    fill(url, tmp_path, ["data", "parameter"])
     assert story("--metadata", url) == story("--pipeline_root", tmp_path)
 
 

@@ -14,7 +14,7 @@ from trainer_module.errors import InputError
 @pytest.fixture
 def store(tmp_path):
     path = str(tmp_path / "metadata.sqlite")
-    fill(path, tmp_path, runs=2)
+    fill(path, tmp_path, ["data", "parameter"])
     return open_store(path, read_only=False)
 
 
@@ -55,11 +55,11 @@ def test_facts_and_metrics_noted_of_a_run_leave_executions_and_artifacts_as_they
 
 def test_metrics_that_only_a_later_cached_run_noted_belong_to_the_execution_that_worked(tmp_path):
     path = str(tmp_path / "metadata.sqlite")
-    fill(path, tmp_path, runs=6)  # the last is cached from end to end
+    fill(path, tmp_path, ["data", "parameter", "nothing"])  # the last is cached from end to end
     store = open_store(path, read_only=False)
-    note_run(store, run_ids(store)[5], {"metric.Evaluator.accuracy": 0.25})
+    note_run(store, run_ids(store)[2], {"metric.Evaluator.accuracy": 0.25})
     snapshot = read(store)
-    worked = snapshot.runs[run_ids(store)[4]]
+    worked = snapshot.runs[run_ids(store)[1]]
     metrics = {snapshot.executions[number].node: snapshot.executions[number].metrics for number in worked.executions}
     assert metrics["Evaluator"] == {"accuracy": 0.25}
     assert metrics["Finetuner"] == {}

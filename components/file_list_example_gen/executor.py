@@ -18,7 +18,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.file_list_example_gen import rows
+from components.file_list_example_gen import image_index, rows
 from trainer_module.tasks.registry import task_from_json
 
 BAD = "bad"
@@ -125,6 +125,14 @@ def rows_to_examples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], s
     return read.examples
 
 
+def index_record(example: tf.train.Example) -> bytes:
+    """Returns what the index keeps of an example: id, digest of the image, digest of all that is target."""
+    features = example.features.feature
+    target = {name: features[name].SerializeToString(deterministic=True) for name in features if name not in image_index.NAMED_ELSEWHERE}
+    flat = b"".join(name.encode() + value for name, value in sorted(target.items()))
+    return image_index.record(features["image_id"].int64_list.value[0], features["image"].bytes_list.value[0], flat)
+
+
 def _write_report(problems: list[rows.Problem], path: str) -> None:
     ordered = sorted(problems, key=lambda problem: problem.line)
     with open(path, "w", encoding="utf-8") as file:
@@ -137,6 +145,18 @@ class Executor(BaseExampleGenExecutor):
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802 (TFX's name)
         """Returns the PTransform that reads one list."""
         return rows_to_examples
+
+    def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, beam.PCollection]:  # noqa: N802
+        """Returns split -> examples as the base class does, and has an index of each split's images written beside them."""
+        splits, folder = super().GenerateExamplesByBeam(pipeline, exec_properties), exec_properties["report_dir"]
+        for split, examples in splits.items():
+            _ = (
+                examples
+                | f"IndexRecord[{split}]" >> beam.Map(index_record)
+                | f"GatherIndex[{split}]" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
+                | f"WriteIndex[{split}]" >> beam.Map(image_index.write, folder, split)
+            )
+        return splits
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Ingests every list, then refuses the bad rows of all of them together.

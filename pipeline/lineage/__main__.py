@@ -1,8 +1,12 @@
-"""Where did this model come from: `python -m pipeline.lineage [--pipeline_root DIR] [MODEL] [--json]`.
+"""Where did this model come from, and what came of these images: `python -m pipeline.lineage [--pipeline_root DIR] ...`.
 
-Without MODEL: the runs and what each node did in them. With a MODEL (a pushed folder, its version number, an artifact id,
-or `latest`): how it was judged, the tree of executions from it back to the list files with parameters and fingerprints,
-and what came of it. Reads ML Metadata alone, so it answers at once and is safe while a run goes on.
+    (nothing)                 the runs, and what each node did in them
+    MODEL                     how a model was judged, the tree from it back to the list files, and what came of it
+    --diff MODEL MODEL        what changed: inputs, parameters, code, metrics
+    --downstream LIST_OR_IMAGE    which models saw it
+
+A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone (and for images the index
+beside the examples), so it answers at once and is safe while a run goes on.
 """
 
 import argparse
@@ -18,6 +22,8 @@ from ml_metadata.errors import StatusError
 from components.metadata_url import FORM, without_password
 from components.snapshot import Snapshot, read
 from components.store import open_store
+from pipeline.lineage.diff import compare, diff_lines
+from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
 from pipeline.lineage.runs import describe_run, run_lines
 from pipeline.lineage.tree import model_lines
@@ -29,8 +35,12 @@ ATTEMPTS, PAUSE = 5, 0.1  # a run writes for milliseconds; seconds, doubled each
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.lineage", description=__doc__, allow_abbrev=False)
-    parser.add_argument("model", nargs="?", help="pushed folder, version, artifact id or `latest`; without it the runs are listed")
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m pipeline.lineage", description=__doc__, allow_abbrev=False, formatter_class=raw)
+    question = parser.add_mutually_exclusive_group()
+    question.add_argument("model", nargs="?", metavar="MODEL", help="pushed folder, version, artifact id or `latest`")
+    question.add_argument("--diff", nargs=2, metavar="MODEL", help="two models to compare")
+    question.add_argument("--downstream", metavar="LIST_OR_IMAGE", help="path of a list or an image, or an image's id")
     parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"), help="folder of a pipeline; default: runs/demo")
     parser.add_argument("--metadata", default="", metavar=FORM, help="the metadata store, where it is not in the pipeline root")
     parser.add_argument("--json", action="store_true", help="everything as JSON")
@@ -87,6 +97,12 @@ def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, 
     if flags.model:
         model = find_model(snapshot, flags.model)
         return describe(snapshot, model), model_lines(snapshot, model)
+    if flags.diff:
+        told = compare(snapshot, *(find_model(snapshot, wanted) for wanted in flags.diff))
+        return told, diff_lines(told)
+    if flags.downstream:
+        told = downstream(snapshot, flags.downstream)
+        return told, downstream_lines(told)
     runs = [describe_run(snapshot, run) for run in snapshot.runs.values()]
     return runs, run_lines(runs)
 

@@ -5,6 +5,7 @@ import socket
 
 from components.snapshot import Execution, Run, Snapshot
 from pipeline.lineage.models import moment
+from pipeline.lineage.table import aligned
 
 GOOD = ("done", "cached")
 RESOLVERS = ("Baseline",)  # looks something up in every run; no work
@@ -60,5 +61,4 @@ def run_lines(runs: list[dict]) -> list[str]:
     for run in runs:
         work = ", ".join([*run["ran"], *(f"{node} ({state})" for node, state in run["other"].items())]) or "nothing"
         rows.append((run["run"], run["started"], run["state"], f"{run['seconds']:.1f}", str(len(run["cached"])), work))
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[5]]) for row in rows]
+    return aligned(rows)

@@ -103,7 +103,7 @@ def _outcome(snapshot: Snapshot, execution: Execution) -> str:
 
 
 def _pairs(values: dict) -> str:
-    return ", ".join(f"{name} {_shown(value)}".replace(" ", TIED) for name, value in values.items())
+    return ", ".join(f"{name} {shown(value)}".replace(" ", TIED) for name, value in values.items())
 
 
 def _wrapped(text: str, first: str, later: str) -> list[str]:
@@ -111,9 +111,10 @@ def _wrapped(text: str, first: str, later: str) -> list[str]:
     return [line.replace(TIED, " ") for line in lines]
 
 
-def _shown(value) -> str:
+def shown(value) -> str:
+    """Returns a parameter or metric as a person reads it, floats to four digits."""
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e-3 else f"{round(value, 4):g}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(shown, value))}]"
     return " ".join(str(value).split())
