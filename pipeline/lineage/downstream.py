@@ -152,7 +152,10 @@ def downstream_lines(told: dict) -> list[str]:
         shown = ", ".join(map(str, told["not_indexed"]))
         lines.append(f"   (examples {shown} have no index of images: deleted since, or made before there was one)")
     trained = [model for model in told["models"] if TRAINED in model]
-    lines += ["", f"{len(trained)} models trained on it, {len(told['models']) - len(trained)} were only evaluated on it"]
+    lines += [
+        "",
+        f"trained on it: {_models_counted(len(trained))}; only evaluated on it: {_models_counted(len(told['models']) - len(trained))}",
+    ]
     if told["models"]:
         rows = [("model", "pushed as", "made by", "made", TRAINED, EVALUATED)]
         for model in told["models"]:
@@ -160,3 +163,7 @@ def downstream_lines(told: dict) -> list[str]:
             rows.append((str(model["model"]), ", ".join(model["versions"]) or "-", model["node"], model["made"], *uses))
         lines += aligned(rows, indent="   ")
     return lines
+
+
+def _models_counted(count: int) -> str:
+    return f"{count} {'model' if count == 1 else 'models'}"
