@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -30,7 +31,8 @@ from keras import ops
 from pipeline.runner import ENVIRONMENT
 from trainer_module.augment import augment
 from trainer_module.heads import build_projection_head
-from trainer_module.learner import SimCLR, Views, contrastive_loss
+from trainer_module.learner import SimCLR, Views
+from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
 from trainer_module.precision import compiles_with_xla
 from trainer_module.pretrain import Images, build_learner
@@ -210,7 +212,7 @@ def stock_learner(settings: Encoder, size: tuple[int, int]) -> keras.Model:
     """Returns what a straightforward Keras program would train."""
     encoder = keras.models.clone_model(build_encoder(settings, size), clone_function=with_stock_batch_norm)
     learner = Unaugmented(
-        encoder, build_projection_head(encoder.output_shape[-1]), Views(size, Augmentation(), MEAN, STD), contrastive_loss(0.5, False)
+        encoder, build_projection_head(encoder.output_shape[-1]), Views(size, Augmentation(), MEAN, STD), partial(nt_xent, temperature=0.5)
     )
     learner.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=False)
     return learner

@@ -16,6 +16,7 @@ STANDARD_LIBRARY_ONLY = (
     "components.epoch_evaluation.show",
     "components.file_list_example_gen.rows",
     "trainer_module.saved_encoder",
+    "trainer_module.dotted",
     "trainer_module.settings",
 )
 LEAVES = (

@@ -9,7 +9,6 @@ import keras
 from keras import ops
 
 from trainer_module.augment import augment
-from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
 from trainer_module.replicas import ReplicaSeedGenerator, gathered, share_of_replica
 from trainer_module.settings import Augmentation
@@ -47,7 +46,7 @@ class SimCLR(keras.Model):
         self.encoder = encoder
         self.head = head
         self.views = views
-        self.contrastive_loss = loss
+        self.loss_of_views = loss
         self.chance = ReplicaSeedGenerator(seed, name="chance")
         self.built = True
 
@@ -67,11 +66,6 @@ class SimCLR(keras.Model):
         return self.head(self.encoder(views, training=training), training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Returns the contrastive loss of the embedding `y_pred`, float32 scalar; there are no targets `y`."""
+        """Returns the loss of the embedding `y_pred`, float32 scalar; there are no targets `y`."""
         first, second = (gathered(view) for view in ops.split(y_pred, 2, axis=0))  # [B, P] each
-        return share_of_replica(self.contrastive_loss(first, second))
-
-
-def contrastive_loss(temperature: float, decoupled: bool):
-    """Returns NT-Xent as a function of the embeddings of first and second views."""
-    return lambda first, second: nt_xent(first, second, temperature, decoupled)
+        return share_of_replica(self.loss_of_views(first, second))

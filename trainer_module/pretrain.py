@@ -13,18 +13,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer_module import checkpoint
+from trainer_module import checkpoint, dotted
 from trainer_module.batches import EpochBatches
 from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
-from trainer_module.learner import SimCLR, Views, contrastive_loss
+from trainer_module.learner import SimCLR, Views
 from trainer_module.milestones import Milestones
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer, cosine_schedule, scaled_learning_rate
 from trainer_module.precision import compiles_with_xla, dtype_policy
+from trainer_module.pretraining_loss import pretraining_loss
 from trainer_module.replicas import all_devices, replica_count
-from trainer_module.resnet import build_encoder, stem_for
+from trainer_module.resnet import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 # Settings that may change between a killed run and its continuation, because the result does not depend on them.
@@ -83,8 +84,8 @@ def pretrain(
     with all_devices():
         _refuse_uneven_batch(settings.batch_size, replica_count())
         learner = build_learner(data, encoder, augmentation, settings)
-    trained = build_encoder(
-        encoder, data.images.shape[1:3], seed=settings.seed
+    trained = untrained_encoder(
+        encoder, data.images.shape[1:3], settings.seed
     )  # float32 and of the images' size, for measuring and as result
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
@@ -104,24 +105,25 @@ def pretrain(
     return trained, head, {"history": progress.history, "precision": learner.dtype_policy.name, "seconds": seconds, "steps": progress.step}
 
 
-def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int) -> keras.Model:
+def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int, dtype: str = "float32") -> keras.Model:
     """Returns the encoder that `pretrain` starts from with this seed, weight for weight.
 
     Args:
         encoder: its architecture; with 'auto', the stem follows from `image_size`.
         image_size: (H, W) in pixels.
         seed: that of the pretraining settings.
+        dtype: Keras dtype policy.
     """
-    return build_encoder(encoder, image_size, seed=seed)
+    return dotted.function(encoder.builder)(encoder, image_size, dtype, seed)
 
 
 def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> SimCLR:
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
-    network = build_encoder(encoder, data.view_size, dtype, settings.seed)
+    network = untrained_encoder(encoder, data.view_size, settings.seed, dtype)
     head = _head(network, settings, dtype)
     views = Views(tuple(data.view_size), augmentation, tuple(map(float, data.channel_mean)), tuple(map(float, data.channel_std)))
-    loss = contrastive_loss(settings.temperature, settings.decoupled)
+    loss = pretraining_loss(settings)
     learner = SimCLR(network, head, views, loss, settings.seed, dtype=dtype)
     steps_per_epoch = EpochBatches(data.images, settings.batch_size, settings.seed).steps_per_epoch
     learner.compile(

@@ -8,6 +8,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from trainer_module import dotted
+
+LOSSES = ("nt_xent", "dcl", "vicreg")
 OPTIMIZERS = ("sgd", "lars", "adamw")
 DEPTHS = (18, 34)
 STEMS = ("auto", "small", "imagenet")
@@ -28,6 +31,11 @@ def _require_probabilities(settings: Any) -> None:
         if field.name.endswith("_probability"):
             value = getattr(settings, field.name)
             require(0.0 <= value <= 1.0, f"`{field.name}` must satisfy 0 <= p <= 1", **{field.name: value})
+
+
+def _require_function(name: str, path: str) -> None:
+    problem = dotted.problem(path)
+    require(not problem, f"`{name}` must be the dotted path of a function, but {problem}", **{name: path})
 
 
 @dataclass(frozen=True)
@@ -78,12 +86,14 @@ class Encoder:
     depth: int = 18
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
     stem: str = "auto"  # 'small' or 'imagenet' to choose it by hand
+    builder: str = "trainer_module.resnet.build_encoder"  # dotted path of a function with that one's arguments, for another network
 
     def __post_init__(self):
         """Checks every rule."""
         require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
         require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
         require(self.stem in STEMS, f"`stem` must be one of {STEMS}", stem=self.stem)
+        _require_function("builder", self.builder)
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Pretraining:
     epochs: int = 100
     batch_size: int = 512  # images; the encoder sees 2 views of each
     temperature: float = 0.5
-    decoupled: bool = False  # DCL: the positive pair leaves the denominator
+    loss: str = "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
     optimizer: str = "sgd"
     learning_rate: float = 0.06  # at batch size 256
     learning_rate_scaling: str = "linear"
@@ -114,6 +124,9 @@ class Pretraining:
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 2, "`batch_size` must be at least 2: NT-Xent needs negatives", batch_size=self.batch_size)
         require(self.temperature > 0, "`temperature` must be greater than 0", temperature=self.temperature)
+        if self.loss not in LOSSES:
+            require("." in self.loss, f"`loss` must be one of {LOSSES}, or a dotted path", loss=self.loss)
+            _require_function("loss", self.loss)
         require(self.optimizer in OPTIMIZERS, f"`optimizer` must be one of {OPTIMIZERS}", optimizer=self.optimizer)
         require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
         require(

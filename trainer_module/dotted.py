@@ -1,0 +1,43 @@
+"""Functions named by dotted path, `package.module.function`: checked and digested without running them, imported where they are called.
+
+Standard library alone, so that a mistyped path is told before anything heavy is imported.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+
+def problem(path: str) -> str:
+    """Returns why `path` names no function, or ''."""
+    module, _, name = path.rpartition(".")
+    source = _source(module)
+    if source is None:
+        return f"there is no module {module!r} on Python's path"
+    defined = {
+        node.name for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    return "" if name in defined else f"{source.name} defines no function {name!r}"
+
+
+def digest(path: str) -> str:
+    """Returns a digest of the file in which the function stands: a cache key that sees the file edited, not what it imports."""
+    source = _source(path.rpartition(".")[0])
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source else ""
+
+
+def function(path: str) -> Callable:
+    """Imports and returns the function."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _source(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module) if module else None
+    except (ModuleNotFoundError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
