@@ -12,16 +12,16 @@ import inspect
 import json
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
 from components.metadata_url import FORM, parse_mysql
-from pipeline.config import TASKS, Configuration, Lists, numbers, with_setting
+from pipeline.config import Configuration, Lists, numbers, with_setting
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS
-from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import TASKS
+from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
 RUNS, DATA = Path("runs"), Path("data")
@@ -66,14 +66,14 @@ def _run_and_image_flags() -> Parser:
     run.add_argument("--pipeline_root", type=Path, help="folder of artifacts, metadata, pushed models; default: runs/NAME")
     run.add_argument("--metadata", default="", metavar=FORM, help="keep ML Metadata on a MySQL server, not in the pipeline root")
     data = parser.add_argument_group("images")
-    data.add_argument("--train_file_path", help="list file, one `path,label` (or `path`) a line")
+    data.add_argument("--train_file_path", help="list file, one `path,target` (or `path`) a line")
     data.add_argument("--val_file_path", help="list file; without it 20 %% of the training list are held out")
     data.add_argument("--pretrain_file_path", help="list file, one `path` a line; default: the training images")
     data.add_argument("--cifar10", nargs="?", const=True, default=False, type=_boolean, help="the CIFAR-10 recipe")
     data.add_argument("--source", help="archive or folder that a recipe's data set is read from")
     data.add_argument("--input_size", metavar='"H W"', help='pixels, as in "240 240"')
     data.add_argument("--crop_size", metavar='"H W"', help="pixels of the views in pretraining; default: the input size")
-    data.add_argument("--num_classes", type=int, help="default: counted in the training list")
+    data.add_argument("--num_classes", type=int, help="default: counted in the training list, where that is possible")
     data.add_argument("--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping")
     return parser
 
@@ -135,11 +135,12 @@ def _with_sizes(configuration: Configuration, flags: argparse.Namespace) -> Conf
         changes["image_size"] = changes["view_size"] = _size(flags.input_size, "--input_size")
     if flags.crop_size:
         changes["view_size"] = _size(flags.crop_size, "--crop_size")
-    for field in ("num_classes", "on_bad_row"):
-        if getattr(flags, field) is not None:
-            changes[field] = getattr(flags, field)
-    if flags.num_classes is not None and flags.num_classes < 2:
-        raise ValueError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
+    if flags.on_bad_row is not None:
+        changes["on_bad_row"] = flags.on_bad_row
+    if flags.num_classes is not None:
+        if flags.num_classes < 2:
+            raise ValueError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
+        changes["target"] = dataclasses.replace(configuration.target, num_classes=flags.num_classes)
     return dataclasses.replace(configuration, **changes)
 
 
@@ -210,7 +211,7 @@ def check_lists(configuration: Configuration):
 
     Returns:
       The task that the training list fixes, the number of images to pretrain on, and the configuration with a gate above
-      the share of the most frequent label.
+      what a constant answer scores.
 
     Raises:
       InputError: naming all bad rows.
@@ -219,25 +220,19 @@ def check_lists(configuration: Configuration):
     for split, path in configuration.lists.given().items():
         lists[split], malformed = parse_rows(path)
         problems += malformed
-    if configuration.task == "pretrain":
-        task = Unlabelled()
-    else:
-        task = Classification.from_targets([row.target for row in lists["train"]], configuration.num_classes)
+    task = TASKS[configuration.task].from_targets([row.target for row in lists["train"]], configuration.target)
     for split, rows in lists.items():
         problems += check_rows(rows, Unlabelled() if split == "pretrain" else task)
     refuse(problems)
     _refuse_leaks(lists)
     images = len(lists.get("pretrain", lists["train"]))
-    return task, images, with_floor(configuration, lists.get("eval", lists["train"]))
+    return task, images, with_floor(configuration, task, lists.get("eval", lists["train"]))
 
 
-def with_floor(configuration: Configuration, rows: list[Row]) -> Configuration:
-    """Returns the configuration with a gate that asks for more than always answering the most frequent label."""
-    if configuration.task == "pretrain":
-        return configuration
-    share = Counter(row.target for row in rows).most_common(1)[0][1] / len(rows)
-    gate = dataclasses.replace(configuration.gate, min_metric=max(configuration.gate.min_metric, round(share, 4)))
-    return dataclasses.replace(configuration, gate=gate)
+def with_floor(configuration: Configuration, task: Task, rows: list[Row]) -> Configuration:
+    """Returns the configuration with a gate that asks for more than the best constant answer to the targets of these rows."""
+    constant = round(task.constant_score([row.target for row in rows]), 4)
+    return dataclasses.replace(configuration, gate=configuration.gate.beating(constant, task.higher_is_better))
 
 
 def _refuse_leaks(lists: dict[str, list[Row]]) -> None:
@@ -273,16 +268,16 @@ def prepare(flags: argparse.Namespace):
     """
     configuration = with_dataset(configure(flags), flags.source)
     task, images, configuration = check_lists(configuration)
-    _tell_flags_without_effect(configuration, flags)
+    _tell_flags_without_effect(configuration, task, flags)
     chosen = any(setting.startswith("pretraining.batch_size") for setting in flags.set)
     chosen = chosen or (configuration.task == "pretrain" and flags.batch_size is not None)
     return with_batch_that_fits(configuration, images, chosen), task
 
 
-def _tell_flags_without_effect(configuration: Configuration, flags: argparse.Namespace) -> None:
+def _tell_flags_without_effect(configuration: Configuration, task: Task, flags: argparse.Namespace) -> None:
     finetuning = configuration.finetuning
     idle = [f"--{name}" for name in ("num_epochs", "batch_size", "learning_rate") if getattr(flags, name) is not None]
-    if idle and configuration.task != "pretrain" and finetuning.freeze and finetuning.head == "linear":
+    if idle and task.fits_linear and finetuning.freeze and finetuning.head == "linear":
         print(f"Note: a linear head on a frozen encoder is fitted until it converges; {', '.join(idle)} changes nothing there")
 
 

@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-METRICS = ("accuracy", "mean_iou", "mean_absolute_error")  # of the tasks; each run has one
-
 
 def evaluated_metrics(evaluation_uri: str) -> dict[str, float]:
-    """Returns the task's metric over the whole evaluation split, by name."""
+    """Returns the metric that has a threshold, over the whole evaluation split, by name."""
     import tensorflow_model_analysis as tfma
 
-    overall = dict(tfma.load_eval_result(evaluation_uri).slicing_metrics)[()]
-    values = {name: value["doubleValue"] for name, value in overall[""][""].items() if "doubleValue" in value}
-    return {name: values[name] for name in METRICS if name in values}
+    result = tfma.load_eval_result(evaluation_uri)
+    values = dict(result.slicing_metrics)[()][""][""]
+    metrics = [metric for spec in result.config.metrics_specs for metric in spec.metrics]
+    gated = [json.loads(f"{{{metric.config}}}")["name"] for metric in metrics if metric.per_slice_thresholds]
+    return {name: values[name]["doubleValue"] for name in gated}
 
 
 def evaluator_refusals(evaluation_uri: str) -> list[str]:
@@ -33,6 +33,10 @@ def _refusal(failure) -> str:
     threshold = failure.metric_threshold
     name, value = failure.metric_key.name, failure.metric_value.double_value.value
     if threshold.HasField("value_threshold"):
-        return f"{name} {value:.4f} is below the least accepted, {threshold.value_threshold.lower_bound.value:.4f}"
-    least = threshold.change_threshold.absolute.value
-    return f"{name} changed by {value:+.4f} against the latest blessed model; the least accepted is {least:+.4f}"
+        bounds = threshold.value_threshold
+        if bounds.HasField("upper_bound") and value > bounds.upper_bound.value:
+            return f"{name} {value:.4f} is above the most accepted, {bounds.upper_bound.value:.4f}"
+        return f"{name} {value:.4f} is below the least accepted, {bounds.lower_bound.value:.4f}"
+    change = threshold.change_threshold
+    accepted = f"{change.relative.value:+.0%}" if change.HasField("relative") else f"{change.absolute.value:+.4f}"
+    return f"{name} changed by {value:+.4f} against the latest blessed model; at the worst {accepted} is accepted"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, require
+from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target, require
+from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
 MOST_SIDE = 1024
-TASKS = ("pretrain", "classification")
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,25 @@ class Dataset:
 class Gate:
     """What a model must show to be blessed."""
 
-    min_metric: float = 0.0  # accuracy in [0, 1]
-    max_metric_drop: float = 0.02  # below the latest blessed model of the same pipeline
+    min_metric: float = 0.0  # least accuracy or mean IoU, in [0, 1]
+    max_error: float = 0.0  # most error, in units of the target, where less is better; 0: any that beats a constant answer
+    max_metric_drop: float = 0.02  # below the latest blessed model of the same pipeline; of an error, the share it may grow by
 
     def __post_init__(self):
         """Checks every rule."""
         require(0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric)
+        require(self.max_error >= 0, "`max_error` must be at least 0", max_error=self.max_error)
         require(0 <= self.max_metric_drop <= 1, "`max_metric_drop` must lie in [0, 1]", max_metric_drop=self.max_metric_drop)
+
+    def limit(self, higher_is_better: bool) -> float:
+        """Returns the bound of a metric that points this way."""
+        return self.min_metric if higher_is_better else self.max_error
+
+    def beating(self, constant_score: float, higher_is_better: bool) -> "Gate":
+        """Returns this gate, or one that asks for as much as a constant answer scores where that is more."""
+        if higher_is_better:
+            return dataclasses.replace(self, min_metric=max(self.min_metric, constant_score))
+        return dataclasses.replace(self, max_error=min(self.max_error or constant_score, constant_score))
 
 
 @dataclass(frozen=True)
@@ -79,13 +91,13 @@ class Configuration:
     task: str = "classification"
     lists: Lists = Lists()
     dataset: Dataset = Dataset()
-    num_classes: int = 0  # 0: counted in the training list
     image_size: tuple[int, int] = (32, 32)  # H, W in pixels, what Transform stores and the model is served
     view_size: tuple[int, int] = (32, 32)  # H, W in pixels, what pretraining sees
     on_bad_row: str = "fail"
     encoder: Encoder = Encoder()
     augmentation: Augmentation = Augmentation()
     pretraining: Pretraining = Pretraining()
+    target: Target = Target()
     finetuning: Finetuning = Finetuning()
     gate: Gate = Gate()
     eval_epochs: tuple[int, ...] = ()  # after which of them, counted from 1, the frozen features are evaluated
@@ -101,8 +113,7 @@ class Configuration:
         square = self.view_size[0] == self.view_size[1]
         turning = self.augmentation.quarter_turn_probability > 0
         require(square or not turning, "`view_size` must be square for quarter turns", view_size=self.view_size)
-        require(self.task in TASKS, f"`task` must be one of {TASKS}", task=self.task)
-        require(self.num_classes >= 0, "`num_classes` must be at least 2", num_classes=self.num_classes)
+        require(self.task in TASKS, f"`task` must be one of {', '.join(TASKS)}", task=self.task)
         rising = all(first < second for first, second in zip((0, *self.eval_epochs), self.eval_epochs, strict=False))
         require(rising, "`eval_epochs` must be at least 1 and rise, as in 200,400,600", eval_epochs=self.eval_epochs)
         require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)

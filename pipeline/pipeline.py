@@ -22,8 +22,9 @@ from components.baseline import EarlierBlessedModel
 from components.file_list_example_gen.component import FileListExampleGen
 from components.model_check.component import ModelCheck
 from pipeline.config import Configuration
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import node_fingerprint
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.task import Task
 
 PREPROCESSING_FN = "trainer_module.preprocessing.preprocessing_fn"
 PRETRAIN_FN = "trainer_module.pretrain_run_fn.run_fn"
@@ -43,7 +44,7 @@ class Places:
     serving: str  # pushed models, one numbered folder each
 
 
-def create_pipeline(configuration: Configuration, task, places: Places) -> Pipeline:
+def create_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
     """Builds the road from lists to a gated, pushed model.
 
     Args:
@@ -67,7 +68,7 @@ def create_pipeline(configuration: Configuration, task, places: Places) -> Pipel
         model=finetuner.outputs["model"],
         baseline_model=baseline.outputs["model"],
         eval_config=json_format.ParseDict(
-            task.evaluation(configuration.gate.min_metric, configuration.gate.max_metric_drop), tfma.EvalConfig()
+            task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop), tfma.EvalConfig()
         ),
         example_splits=["eval"],
     )
@@ -83,7 +84,7 @@ def create_pipeline(configuration: Configuration, task, places: Places) -> Pipel
     return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher])
 
 
-def create_pretraining_pipeline(configuration: Configuration, task, places: Places) -> Pipeline:
+def create_pretraining_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
     """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on."""
     data = ingest(configuration, task)
     pretrainer = pretrain(configuration, task, data)
@@ -101,14 +102,14 @@ class Data:
     nodes: tuple
 
 
-def ingest(configuration: Configuration, task) -> Data:
+def ingest(configuration: Configuration, task: Task) -> Data:
     """Builds the nodes that read, validate and transform the images."""
     lists = configuration.lists.given()
     # FileListExampleGen reads the images that the lists name.
     example_gen = FileListExampleGen(
         lists=lists,
         task=task_to_json(task),
-        fingerprint=code_fingerprint("components.file_list_example_gen.executor"),
+        fingerprint=node_fingerprint("FileListExampleGen"),
         on_bad_row=configuration.on_bad_row,
         hold_out=task.has_target,
     )
@@ -121,7 +122,7 @@ def ingest(configuration: Configuration, task) -> Data:
     validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=["pretrain"])
     # AnomalyGate stops the run if anything was found.
     gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
-    # Transform decodes, resizes, learns the normalization and numbers the labels, from the training split alone.
+    # Transform decodes, resizes, learns the normalization and transforms the targets, from the training split alone.
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
@@ -130,7 +131,7 @@ def ingest(configuration: Configuration, task) -> Data:
         custom_config={
             "image_size": list(configuration.image_size),
             "task": task_to_json(task),
-            "fingerprint": code_fingerprint("trainer_module.preprocessing"),
+            "fingerprint": node_fingerprint("Transform"),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
@@ -138,14 +139,14 @@ def ingest(configuration: Configuration, task) -> Data:
     return Data(example_gen, transform, (example_gen, statistics, schema, validator, gate, transform))
 
 
-def pretrain(configuration: Configuration, task, data: Data) -> Trainer:
+def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
     settings = _science(configuration, task) | {"eval_epochs": list(configuration.eval_epochs)}
     return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings)
 
 
-def finetune(configuration: Configuration, task, data: Data, pretrainer: Trainer) -> Trainer:
+def finetune(configuration: Configuration, task: Task, data: Data, pretrainer: Trainer) -> Trainer:
     """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen."""
     settings = _science(configuration, task) | {"finetuning": dataclasses.asdict(configuration.finetuning)}
     splits = ("train", _held_out(configuration, task))
@@ -158,7 +159,7 @@ def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck
         model=trainer.outputs["model"],
         examples=data.example_gen.outputs["examples"],
         split=split,
-        fingerprint=code_fingerprint("components.model_check.probe"),
+        fingerprint=node_fingerprint("ModelCheck"),
     ).with_id("ModelCheck")
 
 
@@ -169,12 +170,12 @@ def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settin
         transform_graph=data.transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(splits=[splits[0]]),
         eval_args=trainer_pb2.EvalArgs(splits=[splits[1]]),
-        custom_config=settings | {"fingerprint": code_fingerprint(run_fn.rpartition(".")[0])},
+        custom_config=settings | {"fingerprint": node_fingerprint(name)},
         **channels,
     ).with_id(name)
 
 
-def _science(configuration: Configuration, task) -> dict:
+def _science(configuration: Configuration, task: Task) -> dict:
     """Returns the settings that both Trainers need, JSON-able; they are also what the cache compares."""
     return {
         "task": task_to_json(task),
@@ -186,12 +187,12 @@ def _science(configuration: Configuration, task) -> dict:
     }
 
 
-def _held_out(configuration: Configuration, task) -> str:
+def _held_out(configuration: Configuration, task: Task) -> str:
     """Returns the split to evaluate on; where nothing is held out TFX wants the name of a split all the same."""
     return "eval" if "eval" in _splits(configuration.lists.given(), task) else "train"
 
 
-def _splits(lists: dict, task) -> list[str]:
+def _splits(lists: dict, task: Task) -> list[str]:
     held_out = task.has_target and list(lists) == ["train"]
     return sorted({*lists, "eval"} if held_out else lists)
 

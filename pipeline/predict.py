@@ -4,12 +4,20 @@ MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken
 """
 
 import argparse
+import base64
+import itertools
 import json
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pipeline.terminal import libraries_to_log
+from trainer_module.tasks.registry import task_from_json
+from trainer_module.tasks.task import Task
+from trainer_module.tasks.unlabelled import Unlabelled
 
 BATCH = 64  # images sent at once
 
@@ -32,15 +40,30 @@ def _versions(folder: Path) -> list[Path]:
     return sorted(names, key=lambda child: int(child.name), reverse=True)
 
 
-def predict(model_dir: Path, images: list[Path]) -> list[dict]:
+@dataclass(frozen=True)
+class Answer:
+    """What the model says about one image."""
+
+    path: Path
+    encoded: bytes  # the file's content
+    outputs: dict[str, Any]  # what the task serves, as numpy values
+
+
+def task_of(model_dir: Path) -> Task:
+    """Returns the task that a pushed model answers; an encoder, and a model that does not tell, has none."""
+    file = model_dir / "assets.extra" / "task.json"
+    return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
+
+
+def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer]:
     """Asks the model for each image.
 
     Args:
       model_dir: a SavedModel with the signature `from_images`.
       images: image files.
 
-    Returns:
-      One dict an image: `path` and the model's outputs, arrays as lists.
+    Yields:
+      One answer an image.
 
     Raises:
       ValueError: naming an image that is missing or cannot be decoded.
@@ -49,13 +72,12 @@ def predict(model_dir: Path, images: list[Path]) -> list[dict]:
     import tensorflow as tf
 
     signature = tf.saved_model.load(str(model_dir)).signatures["from_images"]
-    answers = []
     for start in range(0, len(images), BATCH):
         chosen = images[start : start + BATCH]
         encoded = [_readable(path, tf) for path in chosen]
         outputs = {name: value.numpy() for name, value in signature(image_bytes=tf.constant(encoded)).items()}
-        answers += [{"path": str(path)} | {name: _plain(value[row]) for name, value in outputs.items()} for row, path in enumerate(chosen)]
-    return answers
+        for row, path in enumerate(chosen):
+            yield Answer(path, encoded[row], {name: value[row] for name, value in outputs.items()})
 
 
 def _readable(path: Path, tf) -> bytes:
@@ -69,17 +91,34 @@ def _readable(path: Path, tf) -> bytes:
     return encoded
 
 
+def as_json(answer: Answer) -> str:
+    """Returns path and outputs as one JSON object; bytes that are no text stand as base64 below `b64`, as TensorFlow Serving has it."""
+    return json.dumps({"path": str(answer.path)} | {name: _plain(value) for name, value in answer.outputs.items()})
+
+
 def _plain(value):
-    if isinstance(value, bytes):
+    if not isinstance(value, bytes):
+        return value.tolist()
+    try:
         return value.decode()
-    return value.tolist()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
 
 
-def line(answer: dict) -> str:
-    """Returns one line for a person: the path, the class and its probability, or the first values of other outputs."""
-    if "class_name" in answer:
-        return f"{answer['path']}  {answer['class_name']}  {max(answer['probabilities']):.3f}"
-    return f"{answer['path']}  {json.dumps({name: value for name, value in answer.items() if name != 'path'})}"
+def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -> list[Path]:
+    """Writes what the task draws of an answer, named after the image, and returns the files; `taken` keeps names of one call apart."""
+    written = []
+    for ending, content in task.drawn(answer.outputs, answer.encoded).items():
+        names = (
+            folder / f"{answer.path.stem}{number}_{ending}"
+            for number in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
+        )
+        file = next(name for name in names if name not in taken)
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        taken.add(file)
+        written.append(file)
+    return written
 
 
 def main(arguments: list[str]) -> int:
@@ -88,15 +127,23 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     parser.add_argument("--json", action="store_true", help="every output, one JSON object a line")
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("predictions"), help="where pictures go, for tasks that draw; default: %(default)s"
+    )
     flags = parser.parse_args(arguments)
     try:
+        model_dir = newest_model(flags.model)
+        task = task_of(model_dir)
         with libraries_to_log(os.devnull):
-            answers = predict(newest_model(flags.model), flags.images)
+            answers = list(predict(model_dir, flags.images))
     except ValueError as error:
         print(f"pipeline.predict: {error}", file=sys.stderr)
         return 2
+    taken: set[Path] = set()
     for answer in answers:
-        print(json.dumps(answer) if flags.json else line(answer))
+        pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)
+        told = [str(answer.path), task.line(answer.outputs), *map(str, pictures)]
+        print(as_json(answer) if flags.json else "  ".join(told))
     return 0
 
 

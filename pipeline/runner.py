@@ -114,8 +114,8 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
             code, message = _run_guarded(configuration, task, root, run_id, flags, resume)
             store = open_store(root.metadata, read_only=False) if root.has_metadata else None
             if code == DONE:
-                result = summary.collect(store, configuration, run_id, (datetime.now() - started).total_seconds())
-                code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result)
+                result = summary.collect(store, configuration, task, run_id, (datetime.now() - started).total_seconds())
+                code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result, task)
             else:
                 result = summary.unfinished(store, configuration, run_id, "failed")
             if store:

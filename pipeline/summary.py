@@ -10,25 +10,21 @@ from components.environment import git_commit, hardware, versions
 from components.store import NodeRun, node_runs
 from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from pipeline.config import Configuration, to_dict
-from pipeline.fingerprint import code_fingerprint
+from pipeline.fingerprint import NODES, node_fingerprint
+from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 
-CODE = {
-    "FileListExampleGen": "components.file_list_example_gen.executor",
-    "Transform": "trainer_module.preprocessing",
-    "Pretrainer": "trainer_module.pretrain_run_fn",
-    "Finetuner": "trainer_module.finetune_run_fn",
-}
 
 
-def collect(store: MetadataStore, configuration: Configuration, run_id: str, seconds: float) -> dict:
+def collect(store: MetadataStore, configuration: Configuration, task: Task, run_id: str, seconds: float) -> dict:
     """Returns the summary of a finished run.
 
     Args:
       store: its metadata.
       configuration: of the run.
+      task: whose metric counts.
       run_id: of the run.
       seconds: wall time.
     """
@@ -37,6 +33,7 @@ def collect(store: MetadataStore, configuration: Configuration, run_id: str, sec
     return {
         **unfinished(store, configuration, run_id, "refused" if blessed is False else "done"),
         "seconds": round(seconds, 1),
+        "metric": task.metric,  # the one that gates
         "metrics": {name: value for metrics in _metrics_by_node(nodes).values() for name, value in metrics.items()},
         "blessed": blessed,
         "pushed_model": _pushed(nodes),
@@ -70,7 +67,7 @@ def unfinished(store: MetadataStore | None, configuration: Configuration, run_id
         ],
         "configuration": to_dict(configuration),
         "versions": versions(),
-        "code_fingerprints": {node: code_fingerprint(module) for node, module in CODE.items()},
+        "code_fingerprints": {node: node_fingerprint(node) for node in NODES},
         "git_commit": git_commit(),
         "hardware": hardware(),
         "report": None,  # no HTML report is made yet
@@ -82,10 +79,13 @@ def write(root: Path, summary: dict) -> None:
     (root / FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
 
 
-def table(summary: dict) -> str:
+def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
-    metrics = summary["metrics"]
-    rows = [(name.replace("_", " "), f"{100 * value:6.2f} %") for name, value in metrics.items() if isinstance(value, float)]
+    shown = {
+        name: task.shown(value) if name.endswith(task.metric) else f"{100 * value:.2f} %" for name, value in summary["metrics"].items()
+    }
+    decimals = max((len(value) for value in shown.values()), default=0)
+    rows = [(name.replace("_", " "), f"{value:>{decimals}}") for name, value in shown.items()]
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from pipeline import fingerprint
@@ -49,3 +51,14 @@ def test_imports_of_submodules_through_the_package_are_followed(project):
 
 def test_the_pretrainer_does_not_depend_on_the_code_of_the_finetuner():
     assert "trainer_module.finetune" not in fingerprint.imported_modules("trainer_module.pretrain_run_fn")
+
+
+def test_an_edit_of_a_tasks_loss_runs_the_finetuner_again_and_not_the_ingest(tmp_path, monkeypatch):
+    before = {node: fingerprint.node_fingerprint(node) for node in fingerprint.NODES}
+    shutil.copytree(fingerprint.ROOT / "components", tmp_path / "components")
+    shutil.copytree(fingerprint.ROOT / "trainer_module", tmp_path / "trainer_module")
+    file = tmp_path / "trainer_module" / "tasks" / "classification.py"
+    file.write_text(file.read_text().replace('name="cross_entropy"', 'name="log_loss"'))
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    after = {node: fingerprint.node_fingerprint(node) for node in fingerprint.NODES}
+    assert [node for node in fingerprint.NODES if after[node] != before[node]] == ["Finetuner"]

@@ -18,6 +18,7 @@ STANDARD_LIBRARY_ONLY = (
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
     "trainer_module.settings",
+    *(f"trainer_module.tasks.{path.stem}" for path in sorted((ROOT / "trainer_module" / "tasks").glob("*.py"))),
 )
 LEAVES = (
     "augment",

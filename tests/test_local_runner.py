@@ -10,6 +10,7 @@ import pytest
 import local_runner
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
+from trainer_module.tasks.classification import Classification
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +39,7 @@ def test_the_flags_of_the_original_program_keep_their_meaning():
     )
     assert configuration.image_size == configuration.view_size == (240, 240)
     assert (configuration.lists.train, configuration.lists.eval) == ("train.csv", "val.csv")
-    assert (configuration.num_classes, configuration.finetuning.freeze) == (5, True)
+    assert (configuration.target.num_classes, configuration.finetuning.freeze) == (5, True)
 
 
 def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
@@ -118,7 +119,7 @@ def test_bad_rows_of_all_kinds_and_lists_are_told_together(train, evaluation, me
 
 def test_the_gate_asks_for_more_than_the_most_frequent_label():
     rows = [Row("list", index, "image", label) for index, label in enumerate("aaab")]
-    assert local_runner.with_floor(configure("--train_file_path=a.csv"), rows).gate.min_metric == 0.75
+    assert local_runner.with_floor(configure("--train_file_path=a.csv"), Classification(2, ("a", "b")), rows).gate.min_metric == 0.75
 
 
 def test_a_missing_list_is_named(tmp_path):

@@ -10,7 +10,6 @@ from PIL import Image
 from components.file_list_example_gen.rows import check_rows, read_bytes, read_rows
 from trainer_module.augment import augment
 from trainer_module.features import encode
-from trainer_module.finetune import attach_head
 from trainer_module.heads import build_projection_head
 from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
@@ -76,6 +75,6 @@ def test_the_encoder_makes_features_and_the_head_an_embedding_whose_loss_is_fini
 
 
 def test_a_linear_head_turns_the_features_into_one_logit_a_class(image, encoder):
-    logits = attach_head(encoder, TASK.head("linear"))(normalize(image, MEAN, STD))
+    logits = TASK.head(encoder, "linear")(normalize(image, MEAN, STD))
     assert logits.shape == (1, 2)
-    assert TASK.served(logits, ["cat", "dog"])["class_name"].numpy()[0] in (b"cat", b"dog")
+    assert TASK.served(logits, None, {})["class_name"].numpy()[0] in (b"cat", b"dog")

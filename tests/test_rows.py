@@ -4,6 +4,7 @@ import pytest
 
 from components.file_list_example_gen.rows import check_rows, fingerprint, read_rows, refuse
 from trainer_module.errors import InputError
+from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -99,11 +100,11 @@ def test_the_image_id_does_not_depend_on_the_folder(tmp_path):
 
 
 def test_integer_labels_are_class_ids_and_others_are_names():
-    assert Classification.from_targets(["0", "2"], 0) == Classification(3)
-    assert Classification.from_targets(["dog", "cat", "dog"], 0) == Classification(2, ("cat", "dog"))
+    assert Classification.from_targets(["0", "2"], Target()) == Classification(3)
+    assert Classification.from_targets(["dog", "cat", "dog"], Target()) == Classification(2, ("cat", "dog"))
 
 
 @pytest.mark.parametrize(("targets", "num_classes"), [(["a", "b", "c"], 2), (["0", "0"], 0)])
 def test_a_list_with_too_many_or_too_few_classes_is_refused(targets, num_classes):
     with pytest.raises(InputError, match="num_classes"):
-        Classification.from_targets(targets, num_classes)
+        Classification.from_targets(targets, Target(num_classes))

@@ -5,6 +5,7 @@ B requests, H x W pixels after Transform's resizing.
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -14,6 +15,10 @@ import trainer_module.batch_norm  # noqa: F401 (registers the layer with Keras, 
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
 from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.task import Task
+
+TASK_FILE = "task.json"
 
 PROJECTION_HEAD_FILE = "projection_head.keras"
 
@@ -24,13 +29,13 @@ class ServedModel(tf.Module):
     The transform layer is Keras 2 and the model Keras 3: they meet only inside tf.functions, never in one Keras graph.
     """
 
-    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, answer: Callable[[tf.Tensor], dict]):
+    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, answer: Callable[[tf.Tensor, tf.Tensor], dict]):
         """Takes over a model.
 
         Args:
           model: normalized float32 images [B, H, W, 3] -> outputs [B, ...].
           transform: the graph that Transform learned.
-          answer: outputs -> dict of named tensors that the served model returns.
+          answer: outputs and encoded images -> dict of named tensors that the served model returns.
         """
         super().__init__()
         self.model = model
@@ -39,10 +44,10 @@ class ServedModel(tf.Module):
         self._answer = answer
         self._image_size = tuple(model.input_shape[1:3])
 
-    def transformed(self, serialized: tf.Tensor, names: list[str]) -> dict:
-        """Parses serialized tf.Examples [B] and returns what Transform makes of the raw features `names`."""
-        spec = {name: self._raw_spec[name] for name in names}
-        return self.transform(tf.io.parse_example(serialized, spec))
+    def judged(self, serialized: tf.Tensor, task: Task) -> dict:
+        """Parses serialized tf.Examples [B] and returns what the Evaluator holds the task's answers against."""
+        raw = tf.io.parse_example(serialized, {task.target: self._raw_spec[task.target]})
+        return task.judged(raw, self.transform(raw))
 
     def predict(self, encoded: tf.Tensor) -> dict:
         """Returns the answer for encoded image bytes, string [B]."""
@@ -50,10 +55,10 @@ class ServedModel(tf.Module):
         rows = self.transform({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
         images = unpack_images(tf.reshape(rows[IMAGE], [-1]), *self._image_size)
         mean, std = (rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD))  # [B, 1, 1, 3]
-        return self._answer(self.model(normalize(images, mean, std), training=False))
+        return self._answer(self.model(normalize(images, mean, std), training=False), encoded)
 
-    def signatures(self, target: str = "") -> dict:
-        """Returns the serving functions: on tf.Examples, on image bytes, and the label one that the Evaluator needs."""
+    def signatures(self, task: Task) -> dict:
+        """Returns the serving functions: on tf.Examples, on image bytes, and the one of the target that the Evaluator needs."""
         strings = tf.TensorSpec([None], tf.string)
         served = {
             "serving_default": tf.function(
@@ -64,10 +69,8 @@ class ServedModel(tf.Module):
                 lambda image_bytes: self.predict(image_bytes), input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
             ),
         }
-        if target:
-            served["transform_labels"] = tf.function(
-                lambda examples: {target: self.transformed(examples, [target])[target]}, input_signature=[strings]
-            )
+        if task.has_target:
+            served["transform_labels"] = tf.function(lambda examples: self.judged(examples, task), input_signature=[strings])
         return {name: function.get_concrete_function() for name, function in served.items()}
 
     def _parsed_image(self, examples: tf.Tensor) -> tf.Tensor:
@@ -81,19 +84,20 @@ def _as_rank(encoded: tf.Tensor, spec) -> tf.Tensor:
     return tf.reshape(encoded, [-1, *spec.shape])
 
 
-def save_served_model(served: ServedModel, directory: str, encoder: keras.Model, target: str = "") -> None:
-    """Writes a SavedModel that TensorFlow Serving, TFMA and `pipeline.predict` load, with the encoder beside it.
+def save_served_model(served: ServedModel, directory: str, encoder: keras.Model, task: Task) -> None:
+    """Writes a SavedModel that TensorFlow Serving, TFMA and `pipeline.predict` load, with the encoder and the task beside it.
 
     Args:
       served: what to serve.
       directory: where to; made if it is not there.
       encoder: images -> features, kept as Keras file in assets.extra for the next Trainer.
-      target: the raw feature that `transform_labels` turns into the label; '' for none.
+      task: what the model answers; kept as JSON in assets.extra, for whoever shows its answers.
     """
-    tf.saved_model.save(served, directory, signatures=served.signatures(target))
+    tf.saved_model.save(served, directory, signatures=served.signatures(task))
     extras = os.path.join(directory, EXTRAS)
     tf.io.gfile.makedirs(extras)
     encoder.save(os.path.join(extras, ENCODER_FILE))
+    Path(extras, TASK_FILE).write_text(task_to_json(task), encoding="utf-8")
 
 
 def save_projection_head(head: keras.Model, directory: str) -> None:

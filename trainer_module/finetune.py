@@ -1,95 +1,137 @@
-"""Puts a task's head on an encoder: on features computed once while the encoder is frozen, or training both.
+"""Puts a task's head on an encoder: on features computed once while the encoder is frozen, or training on ever new views.
 
-B images, H x W pixels, D feature dims, C classes. Randomness comes from `settings.seed` alone.
+N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from `settings.seed` alone.
 """
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
 
 from trainer_module.augment import augment
+from trainer_module.examples import Examples
 from trainer_module.features import encode
-from trainer_module.linear_eval import fit_linear
 from trainer_module.normalize import normalize
 from trainer_module.settings import Augmentation, Finetuning
+from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
+SCORED_AT_ONCE = 32  # images
 # Mild views: a label must survive them.
 VIEWS = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
 
 
-@dataclass(frozen=True)
-class Labelled:
-    """One split: images uint8 [N, H, W, 3], labels [N, ...], and the statistics that normalize images."""
+def mild_views(images, chance):
+    """Returns one randomly cropped and flipped view of every image, of the image's size.
 
-    images: np.ndarray
-    labels: np.ndarray
-    channel_mean: np.ndarray
-    channel_std: np.ndarray
+    Args:
+      images: uint8 [B, H, W, 3].
+      chance: keras.random.SeedGenerator.
 
-    def features(self, encoder: keras.Model) -> np.ndarray:
-        """Returns float32 [N, D], each image encoded once, without augmentation."""
-        return encode(encoder, self.images, self.channel_mean, self.channel_std)
+    Returns:
+      float32 [B, H, W, 3] in [0, 1].
+    """
+    return augment(images, VIEWS, images.shape[1:3], chance)
 
 
 class Finetuner(keras.Model):
-    """Encoder and head learning together from mildly augmented uint8 images; only `call` differs from plain Keras."""
+    """A head, and the encoder unless it is frozen, learning from views of uint8 images; views and their targets are one compiled step.
 
-    def __init__(self, finetuned: keras.Model, train: Labelled, seed: int):
-        """Takes the model to train and the statistics of its data."""
+    Call it with images and targets; it returns outputs and the targets of the very views that the outputs belong to.
+    """
+
+    def __init__(self, finetuned: keras.Model, task: Task, train: Examples, seed: int):
+        """Takes the model to train, the task and the statistics of its data."""
         super().__init__(name="finetuner")
         self.finetuned = finetuned
+        self._views = task.views
         self._mean, self._std = train.channel_mean, train.channel_std
-        self._size = train.images.shape[1:3]
         self._chance = keras.random.SeedGenerator(seed, name="chance")
 
-    def call(self, images, training=False):
-        """Returns the head's output for uint8 images [B, H, W, 3]."""
+    def call(self, inputs, training=False):
+        """Returns outputs [B, ...] and targets [B, ...] for uint8 images [B, H, W, 3] and their targets."""
+        images, targets = inputs
         if training:
-            images = augment(images, VIEWS, self._size, self._chance)
-        return self.finetuned(normalize(images, self._mean, self._std), training=training)
+            images, targets = self._views(images, targets, self._chance)
+        return self.finetuned(normalize(images, self._mean, self._std), training=training), targets
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the task's loss of the outputs against the targets of their views."""
+        outputs, targets = y_pred
+        return super().compute_loss(x, targets, outputs, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Returns the task's metrics of the outputs against the targets of their views."""
+        outputs, targets = y_pred
+        return super().compute_metrics(x, targets, outputs, sample_weight)
 
 
-def finetune(encoder: keras.Model, task, train: Labelled, settings: Finetuning, features: np.ndarray) -> keras.Model:
+def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetuning, features: np.ndarray | None = None) -> keras.Model:
     """Trains the task's head, and the encoder too unless it is frozen.
 
     Args:
       encoder: normalized images [B, H, W, 3] -> features [B, D].
-      task: gives head, loss and metrics (trainer_module/tasks).
-      train: the labelled training images.
+      task: gives head, views, loss and metrics (trainer_module/tasks/task.py).
+      train: the training images and their targets.
       settings: how.
-      features: float32 [N, D] of the training images; a frozen encoder's head learns from these alone.
+      features: float32 [N, D] of the training images, where the caller has them; a head on a frozen encoder's features learns from these.
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
     """
     keras.utils.set_random_seed(settings.seed)
-    head = task.head(settings.head)
-    finetuned = attach_head(encoder, head)
-    if not settings.freeze:
-        _fit(Finetuner(finetuned, train, settings.seed), task, train.images, train.labels, settings)
-    elif settings.head == "linear" and task.name == "classification":
-        kernel, bias = fit_linear(features, train.labels, task.num_classes)
-        head[0].set_weights([kernel, bias])
-    else:
-        _fit(keras.Sequential(head, name="head"), task, features, train.labels, settings)
+    finetuned = task.head(encoder, settings.head)
+    if settings.freeze and task.on_features:
+        fit_on_features(head_alone(encoder, finetuned), task, train, train.features(encoder) if features is None else features, settings)
+        return finetuned
+    encoder.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
+    _fit(Finetuner(finetuned, task, train, settings.seed), task, train, (train.images, train.targets), settings)
+    encoder.trainable = True
     return finetuned
 
 
-def attach_head(encoder: keras.Model, head: list[keras.layers.Layer]) -> keras.Model:
-    """Returns a model from normalized images [B, H, W, 3] to the head's output; it shares the encoder's weights."""
-    outputs = encoder.output
-    for layer in head:
-        outputs = layer(outputs)
-    return keras.Model(encoder.input, outputs, name="finetuned")
+def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:
+    """Returns the part of a model that comes after the encoder's features, [B, D] -> outputs, sharing its weights."""
+    return keras.Model(encoder.output, finetuned.output, name="head")
 
 
-def _fit(model: keras.Model, task, inputs: np.ndarray, labels: np.ndarray, settings: Finetuning) -> None:
-    steps = settings.epochs * -(-len(inputs) // settings.batch_size)
+def fit_on_features(head: keras.Model, task: Task, train: Examples, features: np.ndarray, settings: Finetuning) -> None:
+    """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D]."""
+    if task.fits_linear and settings.head == "linear":
+        head.set_weights(task.fitted_linear(features, train.targets))
+    else:
+        _fit(head, task, train, features, settings)
+
+
+def _fit(model: keras.Model, task: Task, train: Examples, inputs, settings: Finetuning) -> None:
+    """Trains on inputs [N, ...], or on a tuple of inputs and targets, from which the model takes what it needs."""
+    steps = settings.epochs * -(-len(train.images) // settings.batch_size)
     warmup = max(1, int(WARMUP_SHARE * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    model.compile(optimizer=optimizer, loss=task.loss(), metrics=task.metrics())
-    model.fit(inputs, labels, batch_size=settings.batch_size, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
+    model.compile(optimizer=optimizer, loss=task.loss(train.statistics), metrics=task.metrics(train.statistics))
+    targets = None if isinstance(inputs, tuple) else train.targets
+    model.fit(inputs, targets, batch_size=settings.batch_size, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
+
+
+def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:
+    """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of the held-out images.
+
+    Args:
+      task: gives the metric.
+      held_out: the images' targets and what Transform learned about targets.
+      outputs: batches of outputs, [B, ...] each, in the order of the images.
+    """
+    metric, start = task.metrics(held_out.statistics)[0], 0
+    for batch in outputs:
+        metric.update_state(held_out.targets[start : start + len(batch)], batch)
+        start += len(batch)
+    return float(metric.result())
+
+
+def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:
+    """Yields the outputs [B, ...] of a model from normalized images, batch by batch: all at once may be many pixels."""
+    for start in range(0, len(examples.images), SCORED_AT_ONCE):
+        batch = examples.images[start : start + SCORED_AT_ONCE]
+        yield encode(model, batch, examples.channel_mean, examples.channel_std, SCORED_AT_ONCE)

@@ -1,9 +1,11 @@
-"""The projection head: a small network between the features and the loss, thrown away after pretraining.
+"""Heads on the features: the projection head, thrown away after pretraining, and the head of a task.
 
 B images, D features, P dimensions of the embedding.
 """
 
 import keras
+
+MLP_UNITS = 512  # of the hidden layer of a task's 'mlp' head
 
 
 def build_projection_head(feature_dim, layers=2, hidden=1024, embedding_dim=128, dtype="float32", seed=0):
@@ -32,3 +34,20 @@ def build_projection_head(feature_dim, layers=2, hidden=1024, embedding_dim=128,
     initializer = keras.initializers.GlorotUniform(seed=seed + layers)
     head.add(keras.layers.Dense(embedding_dim, kernel_initializer=initializer, dtype=dtype, name=f"projection{layers}_dense"))
     return head
+
+
+def attach_head(encoder: keras.Model, outputs: int, kind: str) -> keras.Model:
+    """Puts a task's head on an encoder.
+
+    Args:
+        encoder: normalized images [B, H, W, 3] -> features [B, D].
+        outputs: numbers an image, in the Dense layer `logits`.
+        kind: 'linear', or 'mlp' for one hidden layer before it.
+
+    Returns:
+        A model from normalized images to float32 [B, outputs]; it shares the encoder's weights.
+    """
+    tensor = encoder.output
+    if kind == "mlp":
+        tensor = keras.layers.Dense(MLP_UNITS, activation="relu", name="hidden")(tensor)
+    return keras.Model(encoder.input, keras.layers.Dense(outputs, dtype="float32", name="logits")(tensor), name="finetuned")

@@ -1,4 +1,4 @@
-"""Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation, number the labels.
+"""Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation, transform the task's target.
 
 Images leave as compact bytes (one byte a value), the statistics leave beside them through the transform graph, so that
 pretraining, fine-tuning and serving all normalize with exactly what was learned here (trainer_module/normalize.py).
@@ -25,7 +25,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Returns:
       `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`: float32 [B, 3] in units of
-      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target.
+      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target and what it learns about it.
     """
     height, width = custom_config["image_size"]
     with tf.device("/CPU:0"):  # the GPU is the Trainers'
@@ -39,7 +39,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     }
     if IMAGE_ID in inputs:
         outputs[IMAGE_ID] = tf.reshape(inputs[IMAGE_ID], [-1])
-    return outputs | task_from_json(custom_config["task"]).transform(inputs)
+    return outputs | task_from_json(custom_config["task"]).transform(inputs, (height, width))
 
 
 def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:

@@ -19,6 +19,7 @@ from trainer_module.resnet import stem_for
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord, write_record
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.tasks.registry import task_from_json
+from trainer_module.tasks.unlabelled import Unlabelled
 
 HISTORY_FILE = "history.json"
 
@@ -44,8 +45,8 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
-    served = ServedModel(encoder, transform, lambda features: {"features": features})
-    save_served_model(served, fn_args.serving_model_dir, encoder)
+    served = ServedModel(encoder, transform, lambda features, _: {"features": features})
+    save_served_model(served, fn_args.serving_model_dir, encoder, Unlabelled())
     save_projection_head(projection_head, fn_args.serving_model_dir)
     for epoch in milestones:
         kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
@@ -78,13 +79,13 @@ def _that_fits(settings: Pretraining, images: int) -> Pretraining:
 def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: Examples) -> Watched | None:
     """Returns the labelled images to watch the learning on, or None where there are none."""
     settings = fn_args.custom_config
-    if not task_from_json(settings["task"]).has_target:
+    if not task_from_json(settings["task"]).one_class_an_image:
         return None
     # The labels that count are always those of `train`, also where the images of another split are pretrained on.
     labelled = [str(Path(pattern).parents[1] / "Split-train" / "*") for pattern in fn_args.train_files]
     train = pretrained_on if "Split-train" in fn_args.train_files[0] else read_split(labelled, transform, settings)
     held_out = read_split(fn_args.eval_files, transform, settings)
-    return Watched(train.images, train.labels, held_out.images, held_out.labels)
+    return Watched(train.images, train.targets, held_out.images, held_out.targets)
 
 
 def _with_tuples(values: dict) -> dict:

@@ -1,4 +1,4 @@
-"""What a person can choose about the science: augmentation, encoder, pretraining, fine-tuning.
+"""What a person can choose about the science: augmentation, encoder, pretraining, target, fine-tuning.
 
 Frozen dataclasses on the standard library alone, so that a command line can be checked before TensorFlow is imported.
 Every rule is checked once, here, and its error names the field, the rule, the value received.
@@ -145,6 +145,19 @@ class Pretraining:
             "`checkpoint_every_minutes` must be greater than 0",
             checkpoint_every_minutes=self.checkpoint_every_minutes,
         )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the second column of a list means, as far as the user has to say it."""
+
+    num_classes: int = 0  # 0: counted in the training list, where that is possible
+    ignored_class: int = 255  # id of the pixels of a label map that count for nothing; -1 if there are none
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require(self.num_classes == 0 or self.num_classes >= 2, "`num_classes` must be at least 2", num_classes=self.num_classes)
+        require(-1 <= self.ignored_class <= 255, "`ignored_class` must lie in [-1, 255]", ignored_class=self.ignored_class)
 
 
 @dataclass(frozen=True)

@@ -69,4 +69,4 @@ def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -
 
 def _split(examples: Examples, name: str, transform: tft.TFTransformOutput, options: dict) -> Split:
     read = read_split([str(Path(get_split_uris([examples], name)[0], "*"))], transform, options)
-    return Split(read.images, read.labels, read.channel_mean, read.channel_std)
+    return Split(read.images, read.targets, read.channel_mean, read.channel_std)

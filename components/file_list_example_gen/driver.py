@@ -1,16 +1,23 @@
-"""Decides whether the images changed: the fingerprint covers every row, so the cache sees an image edited in place."""
+"""Decides whether the images changed: the fingerprint covers every row, so the cache sees an image or a label map edited in place."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from tfx.components.example_gen.driver import FileBasedDriver
 from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 
 from components.file_list_example_gen import rows
-from components.file_list_example_gen.executor import list_path
+from components.file_list_example_gen.executor import list_path, options_of
+from trainer_module.tasks.registry import task_from_json
 
 
 class ListInputProcessor(FileBasedInputProcessor):
-    """Resolves `{SPAN}` and `{VERSION}` in list names as TFX does, and fingerprints the rows of each list."""
+    """Resolves `{SPAN}` and `{VERSION}` in list names as TFX does, and fingerprints the rows of each list.
+
+    `options` are the component's own; targets are files if its task says so, but not in the unlabelled list.
+    """
+
+    options: Mapping[str, str] = MappingProxyType({})
 
     def resolve_span_and_version(self):
         """Returns (span, version); a list's plain name is taken literally, even with glob characters in it."""
@@ -28,12 +35,22 @@ class ListInputProcessor(FileBasedInputProcessor):
 
     def _split_fingerprint(self, split, span: int, version: int | None) -> str:
         pattern = self.get_pattern_for_span_version(split.pattern, span, version)
-        return f"{split.name}:{rows.fingerprint(rows.read_rows(list_path(self._input_base_uri, pattern)))}"
+        with_targets = self.options and pattern != self.options["unlabelled"] and task_from_json(self.options["task"]).target_is_file
+        return f"{split.name}:{rows.fingerprint(rows.read_rows(list_path(self._input_base_uri, pattern)), bool(with_targets))}"
 
 
 class ListDriver(FileBasedDriver):
     """FileBasedDriver with our input processor."""
 
+    _options: Mapping[str, str] = MappingProxyType({})
+
+    def resolve_exec_properties(self, exec_properties, pipeline_info, component_info):
+        """Returns the parameters with the fingerprint; see TFX."""
+        self._options = options_of(exec_properties)
+        return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
+
     def get_input_processor(self, splits: Sequence, range_config=None, input_base_uri: str | None = None) -> ListInputProcessor:
         """Returns the processor of these splits."""
-        return ListInputProcessor(input_base_uri or "", splits, range_config)
+        processor = ListInputProcessor(input_base_uri or "", splits, range_config)
+        processor.options = self._options
+        return processor

@@ -20,6 +20,7 @@ from tfx.utils import proto_utils
 
 from components.file_list_example_gen import image_index, rows
 from trainer_module.tasks.registry import task_from_json
+from trainer_module.tasks.task import Value
 
 BAD = "bad"
 REPORT = "ingest_report"
@@ -55,13 +56,19 @@ class ReadImage(beam.DoFn):
         try:
             encoded = rows.read_bytes(row.path)
             height, width = image_size(encoded)
+            target = self._target_features(row, (height, width))
         except (OSError, ValueError) as error:
             yield beam.pvalue.TaggedOutput(BAD, rows.Problem(row.list_path, row.line, row.path, _reason(error)))
             return
-        features = {"image": encoded, "image_id": row.image_id, "height": height, "width": width}
-        if self._task.has_target:
-            features |= self._task.features(row.target if self._labelled else self._task.placeholder)
+        features = {"image": encoded, "image_id": row.image_id, "height": height, "width": width, **target}
         yield tf.train.Example(features=tf.train.Features(feature={key: _feature(value) for key, value in features.items()}))
+
+    def _target_features(self, row: rows.Row, size: tuple[int, int]) -> dict[str, Value]:
+        if not self._task.has_target:
+            return {}
+        if not self._labelled:
+            return self._task.placeholder
+        return self._task.features(rows.read_bytes(row.target_path) if self._task.target_is_file else row.target, size)
 
 
 def image_size(encoded: bytes) -> tuple[int, int]:
@@ -87,12 +94,13 @@ def _reason(error: Exception) -> str:
     return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
-def _feature(value: int | float | bytes) -> tf.train.Feature:
-    if isinstance(value, bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-    if isinstance(value, float):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+def _feature(value: Value) -> tf.train.Feature:
+    values = value if isinstance(value, list) else [value]
+    if isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if isinstance(values[0], float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
 
 @beam.ptransform_fn

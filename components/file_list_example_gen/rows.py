@@ -9,23 +9,11 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from trainer_module.errors import InputError
+from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
-
-
-class Target(Protocol):
-    """The part of a task that rows need; see trainer_module/tasks."""
-
-    has_target: bool
-
-    def problem(self, target: str) -> str:
-        """Returns what is wrong with a row's target, or ''."""
-
-    def features(self, target: str) -> dict[str, int | float | bytes]:
-        """Returns what the target becomes in a tf.Example."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +28,18 @@ class Row:
     @property
     def path(self) -> str:
         """Where the image lies: a relative name is resolved against the list's folder."""
-        if is_remote(self.name) or self.name.startswith("/"):
-            return self.name
+        return self._resolved(self.name)
+
+    @property
+    def target_path(self) -> str:
+        """Where the file lies that the target names, if it names one; resolved as the image is."""
+        return self._resolved(self.target)
+
+    def _resolved(self, name: str) -> str:
+        if is_remote(name) or name.startswith("/"):
+            return name
         folder = self.list_path.rsplit("/", 1)[0] if "/" in self.list_path else "."
-        return f"{folder}/{self.name}"
+        return f"{folder}/{name}"
 
     @property
     def image_id(self) -> int:
@@ -131,22 +127,24 @@ def _list_text(list_path: str) -> str:
         raise InputError(f"{list_path}: cannot be read: {error}") from error
 
 
-def check_rows(rows: Iterable[Row], task: Target) -> list[Problem]:
+def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:
     """Returns the rows whose image is not a readable file or whose target breaks a rule of the task."""
     problems = []
     for row in rows:
-        reason = (task.has_target and task.problem(row.target)) or _path_problem(row.path)
+        reason = task.problem(row.target) or _path_problem(row.path, "image")
+        if task.target_is_file and not reason and (reason := _path_problem(row.target_path, task.target.replace("_", " "))):
+            reason += f" {row.target_path}"
         if reason:
             problems.append(Problem(row.list_path, row.line, row.path, reason))
     return problems
 
 
-def _path_problem(path: str) -> str:
+def _path_problem(path: str, kind: str) -> str:
     if is_remote(path):
         return ""  # seen when it is read: asking a remote store file by file would take longer
     if os.path.isfile(path):
-        return "" if os.access(path, os.R_OK) else "image cannot be read (permission)"
-    return "is a directory, not an image" if os.path.isdir(path) else "no such image"
+        return "" if os.access(path, os.R_OK) else f"{kind} cannot be read (permission)"
+    return f"is a directory, not {'an' if kind == 'image' else 'a'} {kind}" if os.path.isdir(path) else f"no such {kind}"
 
 
 def refuse(problems: Sequence[Problem], total: int = 0) -> None:
@@ -164,27 +162,37 @@ def refuse(problems: Sequence[Problem], total: int = 0) -> None:
         raise InputError("\n".join([f"{count} bad {noun}:", *lines, *more]))
 
 
-def fingerprint(rows: Sequence[Row]) -> str:
-    """Returns a short digest of every row's path, target, size and modification time: what the cache key must see."""
+def fingerprint(rows: Sequence[Row], with_targets: bool = False) -> str:
+    """Returns a short digest of every row's path, target, and size and time of change of its files: what the cache key must see.
+
+    Args:
+      rows: of one list.
+      with_targets: whether targets are files too.
+
+    Raises:
+      InputError: if a file is missing.
+    """
     digest = hashlib.sha256()
-    stats = _remote_stats(rows) if any(is_remote(row.path) for row in rows) else {}
-    for row in rows:
-        size, changed = stats.get(row.path) or _local_stat(row)
-        digest.update(f"{row.path}\0{row.target}\0{size}\0{changed}\n".encode())
+    files = [[row.path, row.target_path] if with_targets else [row.path] for row in rows]
+    stats = _remote_stats([path for paths in files for path in paths if is_remote(path)])
+    for row, paths in zip(rows, files, strict=True):
+        seen = [f"{size}\0{changed}" for size, changed in (stats.get(path) or _local_stat(row, path) for path in paths)]
+        digest.update("\0".join([row.path, row.target, *seen]).encode() + b"\n")
     return f"rows:{len(rows)},sha256:{digest.hexdigest()[:24]}"
 
 
-def _local_stat(row: Row) -> tuple[int, int]:
+def _local_stat(row: Row, path: str) -> tuple[int, int]:
     try:
-        stat = os.stat(row.path)
+        stat = os.stat(path)
     except OSError as error:
-        raise InputError(str(Problem(row.list_path, row.line, row.path, f"no such image ({error.strerror})"))) from error
+        raise InputError(str(Problem(row.list_path, row.line, path, f"no such file ({error.strerror})"))) from error
     return stat.st_size, stat.st_mtime_ns
 
 
-def _remote_stats(rows: Sequence[Row]) -> dict[str, tuple[int, float]]:
+def _remote_stats(paths: list[str]) -> dict[str, tuple[int, float]]:
+    if not paths:
+        return {}
     from apache_beam.io.filesystems import FileSystems
 
-    paths = [row.path for row in rows if is_remote(row.path)]
     found = [match.metadata_list for match in FileSystems.match(paths)]
     return {files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds) for files in found if files}

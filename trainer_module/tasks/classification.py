@@ -1,44 +1,42 @@
-"""Classification: one label an image, a head of `num_classes` logits, accuracy with per-class slices.
+"""Classification: one label an image, a head of C logits, accuracy with per-class slices. See task.py for what each part is for.
 
-A task file says how a row's target is read and checked, how Transform turns it into a number, which head, loss and
-metrics train on it, how TFMA judges it and what the served model returns. Nothing else in the project knows
-that the task is classification. B images, D feature dims, C classes.
+B images, D feature dims, C classes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
+from trainer_module.settings import Target
+from trainer_module.tasks.task import Task, Value
 
-NAME = "classification"
 SHOWN_NAMES = 5
 MOST_CLASSES = 100_000
 LEAST_ID_SHARE = 0.9  # of the labels must be integers for them to be class ids; the others are then typing errors
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """The task, fixed by the training list: class ids when every label is an integer, else class names.
 
     Attributes:
       num_classes: C, the number of logits.
-      class_names: sorted names of the training list, or empty when labels are class ids in [0, C).
+      class_names: sorted names of the training list, or empty when labels are class ids in [0, C). A name's id is its place.
     """
 
     num_classes: int
     class_names: tuple[str, ...] = ()
 
-    name = NAME
+    name = "classification"
     metric = "accuracy"
-    has_target = True
+    target = "label"
+    one_class_an_image = True
+    fits_linear = True
 
     @classmethod
-    def from_targets(cls, targets: Sequence[str], num_classes: int) -> "Classification":
-        """Learns from the training rows whether labels are ids or names.
-
-        Args:
-          targets: the label column of the training list.
-          num_classes: C as the user gave it, or 0 to count the classes of the list.
+    def from_targets(cls, targets: Sequence[str], settings: Target) -> "Classification":
+        """Learns from the training rows whether labels are ids or names, and how many classes there are if `num_classes` is 0.
 
         Raises:
           InputError: if the list names more classes than `num_classes`, or only one.
@@ -48,7 +46,7 @@ class Classification:
         named = len(ids) < LEAST_ID_SHARE * len(given)
         labels = set(given if named else ids)
         counted = len(labels) if named else max((int(label) for label in labels), default=0) + 1
-        classes = num_classes or counted
+        classes = settings.num_classes or counted
         if not given:
             raise InputError("The training list has no labels: a row of this task is `path,label`. Without labels: --task=pretrain")
         if not 2 <= classes <= MOST_CLASSES:
@@ -71,81 +69,88 @@ class Classification:
             return f"label {target!r} is not an integer, as the labels of the training list are"
         return "" if 0 <= int(target) < self.num_classes else f"label {target} lies outside [0, {self.num_classes})"
 
-    def features(self, target: str) -> dict[str, int | bytes]:
-        """Returns what a row's label becomes in its tf.Example: an int64 class id or the bytes of a class name."""
+    def constant_score(self, targets: Sequence[str]) -> float:
+        """Returns the share of the most frequent label, at least chance, 1 / C."""
+        return max(Counter(targets).most_common(1)[0][1] / len(targets), 1 / self.num_classes)
+
+    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+        """Returns an int64 class id or the bytes of a class name."""
+        del image_size
         return {"label": target.encode() if self.class_names else int(target)}
 
     @property
-    def placeholder(self) -> str:
-        """A label for images that have none, so that all splits have the same features; nobody reads it."""
-        return self.class_names[0] if self.class_names else "0"
+    def placeholder(self) -> dict[str, Value]:
+        """The first class."""
+        return self.features(self.class_names[0] if self.class_names else "0", (0, 0))
 
-    def transform(self, inputs: dict) -> dict:
-        """Turns the raw label into a class id inside TFT's preprocessing_fn.
-
-        Args:
-          inputs: batched raw features; `label` is [B] or [B, 1], int64 or string. Serving feeds none.
-
-        Returns:
-          {'label': int64 [B]}, or nothing where there is no label. Names get the ids of a vocabulary in the asset `labels`.
-        """
+    def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
+        """Turns the label, [B] or [B, 1], int64 or string, into a class id, int64 [B]."""
+        del image_size
         if "label" not in inputs:
             return {}
         import tensorflow as tf
-        import tensorflow_transform as tft
 
         label = tf.reshape(inputs["label"], [-1])
-        if self.class_names:
-            label = tft.compute_and_apply_vocabulary(label, vocab_filename="labels")
-        return {"label": label}
+        return {"label": self._name_table().lookup(label) if self.class_names else label}
 
-    def head(self, kind: str):
-        """Returns the Keras layers from features [B, D] to logits [B, C]; `kind` is 'linear' or 'mlp'."""
-        import keras
+    def _name_table(self):
+        import tensorflow as tf
+        import tensorflow_transform as tft
 
-        layers = [keras.layers.Dense(self.num_classes, name="logits", dtype="float32")]
-        if kind == "mlp":
-            layers.insert(0, keras.layers.Dense(512, activation="relu", name="hidden"))
-        return layers
+        def table() -> tf.lookup.StaticHashTable:
+            ids = tf.range(len(self.class_names), dtype=tf.int64)
+            return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(self.class_names), ids), -1)
 
-    def loss(self):
-        """Returns the Keras loss of logits [B, C] against class ids [B]."""
+        return tft.make_and_track_object(table, name="class_names")
+
+    def head(self, encoder, kind: str):
+        """Returns a model from normalized images to logits [B, C]."""
+        from trainer_module.heads import attach_head
+
+        return attach_head(encoder, self.num_classes, kind)
+
+    def fitted_linear(self, features, targets) -> list:
+        """Returns kernel [D, C] and bias [C] of multinomial logistic regression."""
+        from trainer_module.linear_eval import fit_linear
+
+        return list(fit_linear(features, targets, self.num_classes))
+
+    def loss(self, statistics: dict):
+        """Returns the cross entropy of logits [B, C] and class ids [B]."""
+        del statistics
         import keras
 
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy")
 
-    def metrics(self) -> list:
-        """Returns the Keras metrics shown while a head trains."""
+    def metrics(self, statistics: dict) -> list:
+        """Returns the accuracy."""
+        del statistics
         import keras
 
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
-    def served(self, logits, names: Sequence[str]) -> dict:
-        """Returns what the served model answers, from logits [B, C] and the class names in the order of their ids."""
+    def served(self, outputs, encoded, statistics: dict) -> dict:
+        """Returns probabilities [B, C], the likeliest class's id [B] and its name [B]."""
+        del encoded, statistics
         import tensorflow as tf
 
-        class_id = tf.argmax(logits, axis=-1)  # [B]
+        class_id = tf.argmax(outputs, axis=-1)  # [B]
         return {
-            "probabilities": tf.nn.softmax(logits),
+            "probabilities": tf.nn.softmax(outputs),
             "class_id": class_id,
-            "class_name": tf.gather(tf.constant(list(names)), class_id),
+            "class_name": tf.gather(tf.constant(self.names_by_id()), class_id),
         }
 
-    def names_by_id(self, vocabulary: Sequence[str]) -> list[str]:
-        """Returns C names in the order of class ids: the learned vocabulary, or the ids themselves."""
-        names = list(vocabulary) if self.class_names else [str(index) for index in range(self.num_classes)]
+    def names_by_id(self) -> list[str]:
+        """Returns C names in the order of class ids: the training list's, or the ids themselves."""
+        names = list(self.class_names) if self.class_names else [str(index) for index in range(self.num_classes)]
         return names + [f"unused {index}" for index in range(len(names), self.num_classes)]
 
-    def evaluation(self, min_metric: float, max_metric_drop: float) -> dict:
-        """Returns TFMA's EvalConfig as a dict: accuracy with thresholds, one slice a class, the confusion matrix.
-
-        Args:
-          min_metric: least accuracy in [0, 1]; chance, 1 / C, is asked for in any case.
-          max_metric_drop: how far the accuracy may fall behind the baseline model's.
-        """
+    def evaluation(self, limit: float, max_drop: float) -> dict:
+        """Returns TFMA's EvalConfig as a dict: accuracy with thresholds, one slice a class, the confusion matrix."""
         threshold = {
-            "value_threshold": {"lower_bound": max(min_metric, 1 / self.num_classes)},
-            "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -max_metric_drop},
+            "value_threshold": {"lower_bound": limit},
+            "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -max_drop},
         }
         overall = [{"slicing_specs": [{}], "threshold": threshold}]  # a single class may fall below
         return {
@@ -169,6 +174,10 @@ class Classification:
                 }
             ],
         }
+
+    def line(self, answer: dict) -> str:
+        """Returns the class and its probability."""
+        return f"{answer['class_name'].decode()}  {max(answer['probabilities']):.3f}"
 
 
 def _is_integer(text: str) -> bool:

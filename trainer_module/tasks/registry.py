@@ -5,17 +5,24 @@ import json
 
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
-TASKS = {task.name: task for task in (Unlabelled, Classification)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        Unlabelled,
+        Classification,
+    )
+}
 
 
-def task_to_json(task) -> str:
+def task_to_json(task: Task) -> str:
     """Returns the task as a JSON string with stable order, fit for a cache key."""
     return json.dumps({"task": task.name, **dataclasses.asdict(task)}, sort_keys=True)
 
 
-def task_from_json(text: str):
+def task_from_json(text: str) -> Task:
     """Returns the task that `task_to_json` wrote.
 
     Raises:

@@ -1,0 +1,192 @@
+"""What a task is: everything that differs between classifying, segmenting and measuring, and nothing else.
+
+A task is one file in this folder with one frozen dataclass that implements `Task`, and one line in registry.py. Every other file of the
+project is given a task object and asks it. In the order of an image's road, a task says
+
+    rows       what the second column of a list means, what is wrong with it, what a constant answer would score
+    ingest     what a row's target becomes in its tf.Example
+    Transform  what the Trainers read of it, and what is learned about it from the training split (`statistics`)
+    training   head, augmentation, loss and metrics
+    serving    what the served model answers
+    Evaluator  TFMA's configuration: the metric, its slices and its thresholds
+    a person   one line and perhaps pictures for a prediction
+
+Lists are checked before anything heavy is imported: the module of a task imports the standard library alone at its top, and Keras or
+TensorFlow inside the methods that need them. The dataclass's fields are what the training list fixes, such as the number of classes; they
+travel as JSON. A node of the pipeline runs again if a method that it calls is edited (pipeline/fingerprint.py).
+
+B images, H x W pixels as Transform stores them, D feature dims.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from trainer_module.settings import Target
+
+Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
+
+
+class Task(Protocol):
+    """A task; where a body stands here it is the default, so that a plain task is short.
+
+    Attributes:
+      name: what `--task` takes.
+      metric: what it is judged by: TFMA's name of the number that gates, and the name of the first of `metrics`.
+      higher_is_better: which way the metric points.
+      target: name of the feature that holds the target, before and after Transform; '' if rows have none.
+      target_is_file: whether the second column names a file. Its path is resolved as an image's is, its content is read by ingest, and its
+        size and time of change belong to the list's fingerprint.
+      one_class_an_image: whether targets are one class id an image, so that neighbours and a linear probe can watch pretraining.
+      on_features: whether the head reads the encoder's features alone. With a frozen encoder these are then computed once, and linear heads
+        before and after pretraining are compared; else the whole head is trained a second time, on an untrained encoder.
+      fits_linear: whether a linear head on the features of a frozen encoder is fitted at once (`fitted_linear`), not by gradient steps.
+      statistics: names of what `transform` learns beside the target, the same in every row, such as the target's mean.
+    """
+
+    name: ClassVar[str]
+    metric: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+    target: ClassVar[str] = ""
+    target_is_file: ClassVar[bool] = False
+    one_class_an_image: ClassVar[bool] = False
+    on_features: ClassVar[bool] = True
+    fits_linear: ClassVar[bool] = False
+    statistics: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is anything to train for after pretraining."""
+        return bool(self.target)
+
+    # Rows: the standard library alone.
+
+    @classmethod
+    def from_targets(cls, targets: Sequence[str], settings: Target) -> "Task":
+        """Returns the task that a training list fixes.
+
+        Args:
+          targets: the second column of the training list, '' where it is missing.
+          settings: what the user said about targets, such as the number of classes.
+
+        Raises:
+          InputError: if no task can be made of these.
+        """
+
+    def problem(self, target: str) -> str:
+        """Returns what is wrong with the second column of a row, or ''; the file it may name is looked at by `features`."""
+
+    def constant_score(self, targets: Sequence[str]) -> float:
+        """Returns what the best constant answer to these targets scores, which a model must beat; 0 if a list does not tell."""
+        del targets
+        return 0.0
+
+    # Ingest.
+
+    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+        """Returns what a row's target becomes in its tf.Example: {self.target: value}.
+
+        Args:
+          target: the second column, or the content of the file it names if `target_is_file`.
+          image_size: (height, width) in pixels of the image as it is on disk.
+
+        Raises:
+          ValueError: what is wrong with the content of the file.
+        """
+
+    @property
+    def placeholder(self) -> dict[str, Value]:
+        """The features of images that have no target, so that all splits have the same ones; nobody reads it."""
+
+    # Transform.
+
+    def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
+        """Transforms the target inside TFT's preprocessing_fn.
+
+        Args:
+          inputs: batched raw features. When a model is served there is `image` alone: leave out what cannot be made of that.
+          image_size: (H, W).
+
+        Returns:
+          {self.target: int64, float32 or string [B] or [B, ...]} and every one of `statistics`, [B, ...] with equal rows.
+        """
+
+    def targets(self, rows: dict, image_size: tuple[int, int]):
+        """Returns the targets of transformed examples as training needs them, [B, ...], from a batch of what `transform` made."""
+        del image_size
+        return rows[self.target]
+
+    # Training; `statistics` holds name -> numpy array [...] of what Transform learned.
+
+    def head(self, encoder, kind: str):
+        """Returns a Keras model from normalized images [B, H, W, 3] to the outputs, sharing the encoder's weights.
+
+        Args:
+          encoder: normalized images -> features [B, D]; `trainer_module.resnet.stage_outputs` gives its stages.
+          kind: 'linear' or 'mlp'. A linear head on features ends in a Dense layer named `logits` (trainer_module/heads.py).
+        """
+
+    def fitted_linear(self, features, targets) -> list:
+        """Returns kernel [D, outputs] and bias [outputs] of a fit to features [N, D] and targets [N, ...]; asked only if `fits_linear`."""
+
+    def views(self, images, targets, chance):
+        """Returns one random view of every image that its target survives, and the target of that view.
+
+        Args:
+          images: uint8 [B, H, W, 3].
+          targets: [B, ...].
+          chance: keras.random.SeedGenerator.
+
+        Returns:
+          float32 [B, H, W, 3] in [0, 1] and [B, ...].
+        """
+        from trainer_module.finetune import mild_views
+
+        return mild_views(images, chance), targets
+
+    def loss(self, statistics: dict):
+        """Returns the Keras loss of outputs against targets."""
+
+    def metrics(self, statistics: dict) -> list:
+        """Returns the Keras metrics of outputs against targets, the one named `metric` first."""
+
+    # Serving and Evaluator.
+
+    def served(self, outputs, encoded, statistics: dict) -> dict:
+        """Returns what the served model answers.
+
+        Args:
+          outputs: of the head, [B, ...].
+          encoded: the images as they were sent, string [B].
+          statistics: name -> array.
+
+        Returns:
+          Named tensors, [B, ...] each.
+        """
+
+    def judged(self, raw: dict, transformed: dict) -> dict:
+        """Returns what the Evaluator holds the answers against, {name: [B, ...]}, from the raw and the transformed target."""
+        del raw
+        return {self.target: transformed[self.target]}
+
+    def evaluation(self, limit: float, max_drop: float) -> dict:
+        """Returns TFMA's EvalConfig as a dict; TFMA calls the signatures `serving_default` and `transform_labels`, which returns `judged`.
+
+        Args:
+          limit: what the metric must reach: at least, or at most where less is better.
+          max_drop: how far it may fall behind the latest blessed model's.
+        """
+
+    # A person.
+
+    def shown(self, value: float) -> str:
+        """Returns a value of the metric as a person reads it."""
+        return f"{100 * value:.2f} %"
+
+    def line(self, answer: dict[str, Any]) -> str:
+        """Returns one line about the answer to one image, of what `served` returns as numpy values without the first axis."""
+        return ", ".join(f"{name} {value}" for name, value in answer.items())
+
+    def drawn(self, answer: dict[str, Any], encoded: bytes) -> dict[str, bytes]:
+        """Returns pictures of the answer to one image, ending of the file name -> content, as in {'overlay.png': ...}."""
+        del answer, encoded
+        return {}
