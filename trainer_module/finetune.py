@@ -110,7 +110,7 @@ def _fit(model: keras.Model, task: Task, train: Examples, inputs, settings: Fine
     warmup = max(1, int(WARMUP_SHARE * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    model.compile(optimizer=optimizer, loss=task.loss(train.statistics), metrics=task.metrics(train.statistics))
+    model.compile(optimizer=optimizer, loss=task.loss(train.statistics, settings), metrics=task.metrics(train.statistics))
     targets = None if isinstance(inputs, tuple) else train.targets
     model.fit(inputs, targets, batch_size=settings.batch_size, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
 

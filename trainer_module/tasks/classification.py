@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
-from trainer_module.settings import Target
+from trainer_module.settings import Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -115,9 +115,9 @@ class Classification(Task):
 
         return list(fit_linear(features, targets, self.num_classes))
 
-    def loss(self, statistics: dict):
+    def loss(self, statistics: dict, settings: Finetuning):
         """Returns the cross entropy of logits [B, C] and class ids [B]."""
-        del statistics
+        del statistics, settings
         import keras
 
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy")

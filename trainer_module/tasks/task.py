@@ -21,7 +21,7 @@ B images, H x W pixels as Transform stores them, D feature dims.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from trainer_module.settings import Target
+from trainer_module.settings import Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
 
@@ -143,7 +143,7 @@ class Task(Protocol):
 
         return mild_views(images, chance), targets
 
-    def loss(self, statistics: dict):
+    def loss(self, statistics: dict, settings: Finetuning):
         """Returns the Keras loss of outputs against targets."""
 
     def metrics(self, statistics: dict) -> list:
