@@ -5,13 +5,13 @@ import pytest
 
 from trainer_module.batches import EpochBatches
 from trainer_module.errors import InputError
-from trainer_module.image_store import available_disk, available_memory, room_for_images
+from trainer_module.image_store import available_disk, available_memory, room_for
 
 BYTES = 10 * 4 * 4 * 3  # of ten images of 4 x 4 pixels
 
 
 def room(folder, memory, disk=10**9):
-    return room_for_images(10, (4, 4), str(folder), memory, disk)
+    return room_for((10, 4, 4, 3), np.uint8, str(folder), memory, disk)
 
 
 @pytest.mark.parametrize(("memory", "in_a_file"), [(2 * BYTES, False), (2 * BYTES - 1, True)])

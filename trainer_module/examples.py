@@ -1,5 +1,6 @@
 """Reads what Transform wrote: one split as numpy arrays, in an order that does not depend on how Beam wrote it."""
 
+import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from trainer_module.errors import InputError
 from trainer_module.features import encode
+from trainer_module.image_store import available_disk, available_memory, room_for
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID, unpack_images
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
@@ -38,7 +40,7 @@ class Examples:
 
 
 def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int, int], task: Task) -> Examples:
-    """Reads a split of transformed examples into memory, ordered by image id.
+    """Reads a split of transformed examples, ordered by image id; what does not fit into memory lies in a file (image_store.py).
 
     Args:
       patterns: file patterns of gzipped TFRecords, as a TFX Trainer receives them.
@@ -49,24 +51,29 @@ def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int
     Raises:
       InputError: if the split holds no example.
     """
-    files = [file for pattern in patterns for file in sorted(tf.io.gfile.glob(pattern))]
-    dataset = tf.data.TFRecordDataset(files, compression_type="GZIP", num_parallel_reads=2).batch(READ_BATCH)
+    records = tf.data.TFRecordDataset(_files(patterns), compression_type="GZIP", num_parallel_reads=2).batch(READ_BATCH)
+    ids = _ids(records, feature_spec)
+    if not len(ids):
+        raise InputError(f"The split at {patterns} holds no images. Received: 0 examples")
+    places = np.argsort(np.argsort(ids, kind="stable"))  # of the records, in the order of their ids
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.io.parse_example(serialized, feature_spec)
         target = {task.target: task.targets(rows, image_size)} if task.has_target else {}
         return rows | target | {IMAGE: unpack_images(tf.reshape(rows[IMAGE], [-1]), *image_size)}
 
-    batches = list(dataset.map(parse, num_parallel_calls=2).prefetch(2).as_numpy_iterator())
-    if not batches:
-        raise InputError(f"The split at {patterns} holds no images. Received: 0 examples")
-    order = np.argsort(_column(batches, IMAGE_ID).ravel(), kind="stable")
+    columns, start = {}, 0
+    for batch in records.map(parse, num_parallel_calls=2).prefetch(2).as_numpy_iterator():
+        columns = columns or {name: _room(len(ids), batch[name]) for name in (IMAGE, task.target) if name}
+        for name, column in columns.items():
+            column[places[start : start + len(batch[name])]] = batch[name]
+        start += len(batch[IMAGE])
     return Examples(
-        images=_column(batches, IMAGE)[order],
-        targets=_column(batches, task.target)[order] if task.has_target else None,
-        channel_mean=batches[0][CHANNEL_MEAN][0],
-        channel_std=batches[0][CHANNEL_STD][0],
-        statistics={name: batches[0][name][0] for name in task.statistics},
+        images=columns[IMAGE],
+        targets=columns[task.target] if task.has_target else None,
+        channel_mean=batch[CHANNEL_MEAN][0],
+        channel_std=batch[CHANNEL_STD][0],
+        statistics={name: batch[name][0] for name in task.statistics},
     )
 
 
@@ -76,5 +83,18 @@ def read_split(files: list[str], transform, settings: dict) -> Examples:
     return read_examples(files, transform.transformed_feature_spec(), tuple(settings["image_size"]), task)
 
 
-def _column(batches: list[dict[str, np.ndarray]], name: str) -> np.ndarray:
-    return np.concatenate([batch[name] for batch in batches])
+def _files(patterns: list[str]) -> list[str]:
+    return [file for pattern in patterns for file in sorted(tf.io.gfile.glob(pattern))]
+
+
+def _ids(records: tf.data.Dataset, feature_spec: dict) -> np.ndarray:
+    """Returns the image ids of batches of serialized examples, [N], without holding an image."""
+    spec = {IMAGE_ID: feature_spec[IMAGE_ID]}
+    ids = [tf.io.parse_example(serialized, spec)[IMAGE_ID].numpy().ravel() for serialized in records]
+    return np.concatenate(ids) if ids else np.empty(0, np.int64)
+
+
+def _room(count: int, batch: np.ndarray) -> np.ndarray:
+    """Returns room for `count` rows like those of a batch."""
+    folder = tempfile.gettempdir()
+    return room_for((count, *batch.shape[1:]), batch.dtype, folder, available_memory(), available_disk(folder))

@@ -1,9 +1,7 @@
-"""Room for a set of images: in memory where they fit, in a file that the system pages in and out where they do not.
+"""Room for many images: in memory where they fit, in a file that the system pages in and out where they do not.
 
 Either way it is one array, so batches are drawn from it in the same order, and a run on more images than memory holds is
 shuffled as thoroughly, and resumes as exactly, as any other.
-
-N images of H x W pixels.
 """
 
 import os
@@ -19,34 +17,33 @@ MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for w
 MEMINFO = Path("/proc/meminfo")
 
 
-def room_for_images(count: int, image_size: tuple[int, int], folder: str, memory: int, disk: int) -> np.ndarray:
-    """Returns an array to write images into: in memory if they take at most half of what is available, else in a file.
+def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int) -> np.ndarray:
+    """Returns an array to write images or label maps into: in memory if it takes at most half of what is available, else in a file.
 
     Args:
-        count: N.
-        image_size: (H, W) in pixels.
+        shape: of the array, as in (N, H, W, 3).
+        dtype: of its values.
         folder: where the file goes, made where it is missing. It has no name there and its space is free again when the process ends.
         memory: bytes available, see `available_memory`.
         disk: bytes available in `folder`, see `available_disk`.
 
     Returns:
-        uint8 [N, H, W, 3], a `numpy.memmap` if it is a file.
+        An array of that shape, a `numpy.memmap` if it is a file.
 
     Raises:
         InputError: if there is no room in either.
     """
-    shape = (count, *image_size, 3)
-    needed = int(np.prod(shape, dtype=np.int64))
+    needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if needed <= MOST_OF_MEMORY * memory:
-        return np.empty(shape, np.uint8)
+        return np.empty(shape, dtype)
     if needed > disk:
         raise InputError(
-            f"The images must fit into half of the available memory, or onto the disk. Received: {count} images of {image_size} pixels, "
-            f"{needed:,} bytes; available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or smaller images"
+            f"The images must fit into half of the available memory, or onto the disk. Received: an array of {shape}, {needed:,} bytes; "
+            f"available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or smaller images, or TMPDIR on a larger disk"
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)  # keeps the file alive without its name
+        return np.memmap(file, dtype, "w+", shape=shape)  # keeps the file alive without its name
 
 
 def available_memory() -> int:
