@@ -17,7 +17,6 @@ FILE = "summary.json"
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 
 
-
 def collect(store: MetadataStore, configuration: Configuration, task: Task, run_id: str, seconds: float) -> dict:
     """Returns the summary of a finished run.
 

@@ -4,7 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
+from trainer_module.finetune import features_to_learn, finetune
+from trainer_module.settings import Finetuning
+from trainer_module.tasks.classification import Classification
 
 STATISTICS = np.zeros(3, "float32"), np.ones(3, "float32")  # pixels stay as they are
 
@@ -12,7 +16,8 @@ STATISTICS = np.zeros(3, "float32"), np.ones(3, "float32")  # pixels stay as the
 @pytest.fixture
 def pixels():
     """An encoder whose features are the pixels it sees."""
-    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    images = keras.Input((8, 8, 3))
+    return keras.Model(images, keras.layers.Flatten()(images))
 
 
 @pytest.fixture
@@ -37,3 +42,13 @@ def test_copies_keep_the_colours(pixels):
 def test_the_seed_decides_the_copies(pixels, images):
     one, again, other = (encode_crops(pixels, images, *STATISTICS, copies=1, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(one, again) and not np.array_equal(one, other)
+
+
+def test_a_linear_head_learns_from_copies_too(pixels, images):
+    train = Examples(images, np.arange(7) % 2, *STATISTICS)
+    settings = Finetuning(copies=2)
+    features = features_to_learn(pixels, Classification(2), train, settings)
+    np.testing.assert_allclose(features[:7], images.reshape(7, -1) / 255, atol=1e-6)
+    assert len(features) == 21
+    fitted, plain = (finetune(pixels, Classification(2), train, Finetuning(copies=copies)) for copies in (2, 0))
+    assert not np.allclose(fitted.get_layer("logits").kernel, plain.get_layer("logits").kernel)

@@ -11,7 +11,7 @@ import numpy as np
 
 from trainer_module.augment import augment
 from trainer_module.examples import Examples
-from trainer_module.features import encode
+from trainer_module.features import encode, encode_crops
 from trainer_module.normalize import normalize
 from trainer_module.settings import Augmentation, Finetuning
 from trainer_module.tasks.task import Task
@@ -75,7 +75,7 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
       task: gives head, views, loss and metrics (trainer_module/tasks/task.py).
       train: the training images and their targets.
       settings: how.
-      features: float32 [N, D] of the training images, where the caller has them; a head on a frozen encoder's features learns from these.
+      features: what `features_to_learn` returned, where the caller has it; a head on a frozen encoder's features learns from these.
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
@@ -83,12 +83,22 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
     if settings.freeze and task.on_features:
-        fit_on_features(head_alone(encoder, finetuned), task, train, train.features(encoder) if features is None else features, settings)
+        features = features_to_learn(encoder, task, train, settings) if features is None else features
+        fit_on_features(head_alone(encoder, finetuned), task, train, features, settings)
         return finetuned
     encoder.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
     _fit(Finetuner(finetuned, task, train, settings.seed), task, train, (train.images, train.targets), settings)
     encoder.trainable = True
     return finetuned
+
+
+def features_to_learn(encoder: keras.Model, task: Task, train: Examples, settings: Finetuning) -> np.ndarray:
+    """Returns the features of the training images, float32 [N, D], followed by those of R copies, [(1 + R) * N, D], where copies help."""
+    features = train.features(encoder)
+    if not (settings.copies and task.fits_linear):
+        return features
+    copies = encode_crops(encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed)
+    return np.concatenate([features, copies])
 
 
 def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:
@@ -97,11 +107,11 @@ def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:
 
 
 def fit_on_features(head: keras.Model, task: Task, train: Examples, features: np.ndarray, settings: Finetuning) -> None:
-    """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D]."""
+    """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or with copies [(1 + R) * N, D]."""
     if task.fits_linear and settings.head == "linear":
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
-        _fit(head, task, train, features, settings)
+        _fit(head, task, train, features[: len(train.images)], settings)
 
 
 def _fit(model: keras.Model, task: Task, train: Examples, inputs, settings: Finetuning) -> None:

@@ -14,7 +14,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_served_model
-from trainer_module.finetune import finetune, fit_on_features, head_alone, outputs_of, score
+from trainer_module.finetune import features_to_learn, finetune, fit_on_features, head_alone, outputs_of, score
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.monitor import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
@@ -62,16 +62,17 @@ def _encoder_of(settings: dict) -> Encoder:
 def _beside_linear_heads(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):
     """Returns the fine-tuned model and what linear heads on frozen features score, before and after pretraining."""
     train, held_out = splits
-    features = train.features(encoder), held_out.features(encoder)  # [N, D], [M, D]
     linear = dataclasses.replace(finetuning, head="linear", freeze=True)
+    # [N, D] and [M, D], the first longer where copies help
+    features, untrained_features = (
+        (features_to_learn(network, task, train, linear), held_out.features(network)) for network in (encoder, untrained)
+    )
     metrics = {
         f"linear_{task.metric}": _linear_score(encoder, task, splits, features, linear),
-        f"untrained_linear_{task.metric}": _linear_score(
-            untrained, task, splits, (train.features(untrained), held_out.features(untrained)), linear
-        ),
+        f"untrained_linear_{task.metric}": _linear_score(untrained, task, splits, untrained_features, linear),
     }
     if task.one_class_an_image:
-        metrics["knn_accuracy"] = knn_accuracy(features[0], train.targets, features[1], held_out.targets)
+        metrics["knn_accuracy"] = knn_accuracy(features[0][: len(train.images)], train.targets, features[1], held_out.targets)
     return finetune(encoder, task, train, finetuning, features[0]), metrics
 
 

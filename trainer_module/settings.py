@@ -170,12 +170,14 @@ class Finetuning:
     freeze: bool = True
     learning_rate: float = 1e-3
     weight_decay: float = 5e-6
+    copies: int = 0  # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is fitted to as well
     seed: int = 0
 
     def __post_init__(self):
         """Checks every rule."""
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
+        require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
         require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
         require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
         require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)

@@ -126,7 +126,12 @@ class Task(Protocol):
         """
 
     def fitted_linear(self, features, targets) -> list:
-        """Returns kernel [D, outputs] and bias [outputs] of a fit to features [N, D] and targets [N, ...]; asked only if `fits_linear`."""
+        """Returns kernel [D, outputs] and bias [outputs] of a linear fit; asked only if `fits_linear`.
+
+        Args:
+          features: [N, D], or [R * N, D] of R copies of the images, one after another.
+          targets: [N, ...].
+        """
 
     def views(self, images, targets, chance):
         """Returns one random view of every image that its target survives, and the target of that view.
