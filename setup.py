@@ -9,6 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["pipeline*", "components*", "trainer_module*"]),
+    package_data={"components.report": ["page.html", "page.css", "page.js"]},
     py_modules=["local_runner"],
     install_requires=[
         "tensorflow>=2.21,<2.22",
@@ -20,8 +21,10 @@ setup(
         "ml-metadata>=1.17",
         "scikit-learn>=1.5",
         "pillow>=10",
+        "jinja2>=3.1",
+        "plotly>=6",
         "setuptools<81",
         "dill",
     ],
-    extras_require={"elpv": ["elpv-dataset"], "dev": ["pytest", "ruff"]},
+    extras_require={"elpv": ["elpv-dataset"], "dev": ["pytest", "ruff", "selenium"]},
 )

@@ -23,10 +23,13 @@ NODES = {
         ("targets", "head", "fitted_linear", "views", "loss", "metrics", "served", "judged"),
     ),
     "ModelCheck": ("components.model_check.probe", ()),
+    "RunReport": ("components.report.executor", ("targets", "shown", "line", "drawn")),
 }
+BESIDE_CODE = (".html", ".css", ".js")  # files that the modules in their folder write out
 LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "tfx")
 
 
+@functools.cache
 def node_fingerprint(node: str) -> str:
     """Returns the digest of the code that a node of the pipeline runs."""
     return code_fingerprint(*NODES[node])
@@ -40,8 +43,11 @@ def code_fingerprint(module: str, task_methods: tuple[str, ...] = ()) -> str:
       task_methods: of the methods that trainer_module/tasks/task.py describes, those that count; not the others, nor what only they import.
     """
     digest = hashlib.sha256()
-    for name in sorted(imported_modules(module, task_methods)):
+    modules = sorted(imported_modules(module, task_methods))
+    for name in modules:
         digest.update(f"{name}\0{ast.dump(_tree(_path(name), task_methods))}\0".encode())
+    for path in sorted({path for name in modules for path in _path(name).parent.glob("*") if path.suffix in BESIDE_CODE}):
+        digest.update(path.read_bytes())
     for library in LIBRARIES:
         digest.update(f"{library}=={importlib.metadata.version(library)}\0".encode())
     return digest.hexdigest()[:16]

@@ -21,6 +21,7 @@ from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
 from components.file_list_example_gen.component import FileListExampleGen
 from components.model_check.component import ModelCheck
+from components.report.component import RunReport
 from pipeline.config import Configuration
 from pipeline.fingerprint import node_fingerprint
 from trainer_module.tasks.registry import task_to_json
@@ -81,7 +82,11 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places) ->
         infra_blessing=check.outputs["blessing"],
         push_destination=_destination(places),
     )
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher])
+    # RunReport shows all of it on one page.
+    evidence = {name: evaluator.outputs[name] for name in ("evaluation", "blessing")}
+    finetuned = {"model": finetuner.outputs["model"], "finetuning": finetuner.outputs["model_run"]}
+    report = report_run(data, pretrainer, check, pusher, **finetuned, **evidence)
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher, report])
 
 
 def create_pretraining_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
@@ -90,7 +95,8 @@ def create_pretraining_pipeline(configuration: Configuration, task: Task, places
     pretrainer = pretrain(configuration, task, data)
     check = check_model(data, pretrainer, split="train")
     pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher])
+    report = report_run(data, pretrainer, check, pusher)
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher, report])
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Data:
     """The nodes from lists to transformed examples."""
 
     example_gen: FileListExampleGen
+    statistics: StatisticsGen
+    validator: ExampleValidator
     transform: Transform
     nodes: tuple
 
@@ -136,7 +144,7 @@ def ingest(configuration: Configuration, task: Task) -> Data:
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
     transform.add_upstream_node(gate)
-    return Data(example_gen, transform, (example_gen, statistics, schema, validator, gate, transform))
+    return Data(example_gen, statistics, validator, transform, (example_gen, statistics, schema, validator, gate, transform))
 
 
 def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
@@ -161,6 +169,23 @@ def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck
         split=split,
         fingerprint=node_fingerprint("ModelCheck"),
     ).with_id("ModelCheck")
+
+
+def report_run(data: Data, pretrainer: Trainer, check: ModelCheck, pusher: Pusher, **channels) -> RunReport:
+    """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
+    return RunReport(
+        fingerprint=node_fingerprint("RunReport"),
+        examples=data.example_gen.outputs["examples"],
+        statistics=data.statistics.outputs["statistics"],
+        anomalies=data.validator.outputs["anomalies"],
+        transformed_examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        pretrained_model=pretrainer.outputs["model"],
+        pretraining=pretrainer.outputs["model_run"],
+        infra_blessing=check.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
+        **channels,
+    )
 
 
 def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels) -> Trainer:

@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.metadata_url import password_of, without_password
+from components.report.place import METADATA
 from components.store import connection, node_runs, note_run, open_store, sweep_interrupted, this_process
 from pipeline import summary
 from pipeline.config import Configuration
@@ -31,6 +32,7 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default without AVX-512, where it halves the time of a training step all the same
     "SIMCLR_BEAM_ARGS": "",
 }
+REPORT_NODE, REPORT_COMMAND = "RunReport", "pipeline.report"
 TRAINERS = ("Pretrainer", "Finetuner")
 
 
@@ -164,7 +166,7 @@ def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], r
     root.write_record(**record, finished=False)
     facts = summary.facts(configuration, record["flags"]) | {"state": "running", "process": this_process()}
     _launch(graph, root, run_id, facts)
-    _require_all(root, run_id, len(graph.nodes))
+    _require_all(graph, root, run_id)
     root.write_record(**record, finished=True)
 
 
@@ -193,12 +195,20 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
 
     substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
     use_metadata(graph, root.metadata)
+    os.environ[METADATA] = root.metadata
     with Metadata(connection(root.metadata)) as handle:
         prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
         note_run(handle.store, run_id, facts)
     handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
     with progress(handler, hidden=password_of(root.metadata)):
-        LocalDagRunner().run_with_ir(graph)
+        try:
+            LocalDagRunner().run_with_ir(graph)
+        except Exception:
+            if _unfinished(graph, root, run_id) != {REPORT_NODE}:
+                raise
+            import traceback
+
+            traceback.print_exc()
 
 
 def _without_password(flags: list[str], root: Root) -> list[str]:
@@ -227,12 +237,19 @@ def _state(root: Root, run_id: str, node: str) -> str:
     return states.get(node, "skipped")
 
 
-def _require_all(root: Root, run_id: str, total: int) -> None:
-    """Raises unless every node succeeded: the runner passes over a node whose inputs could not be resolved."""
-    states = [item.state for item in node_runs(open_store(root.metadata), run_id)]
-    good = sum(state in ("done", "cached") for state in states)
-    if good < total:
-        raise RuntimeError(f"only {good} of {total} components succeeded")
+def _require_all(graph, root: Root, run_id: str) -> None:
+    """Raises unless every node but the report succeeded: the runner passes over a node whose inputs could not be resolved."""
+    missing = _unfinished(graph, root, run_id)
+    if missing - {REPORT_NODE}:
+        raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
+    if missing:
+        print(f"The report could not be made; the log says why. Everything else is done. Try again: python -m {REPORT_COMMAND}")
+
+
+def _unfinished(graph, root: Root, run_id: str) -> set[str]:
+    """Returns the nodes of a compiled pipeline that have not succeeded."""
+    good = {item.node for item in node_runs(open_store(root.metadata), run_id) if item.state in ("done", "cached")}
+    return {node.pipeline_node.node_info.id for node in graph.nodes} - good
 
 
 def _use_gpu_sparingly() -> None:

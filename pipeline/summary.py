@@ -7,6 +7,8 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 
 from components.environment import git_commit, hardware, versions
+from components.report.place import FILE as REPORT_FILE
+from components.report.place import REPORT
 from components.store import NodeRun, node_runs
 from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from pipeline.config import Configuration, to_dict
@@ -69,7 +71,7 @@ def unfinished(store: MetadataStore | None, configuration: Configuration, run_id
         "code_fingerprints": {node: node_fingerprint(node) for node in NODES},
         "git_commit": git_commit(),
         "hardware": hardware(),
-        "report": None,  # no HTML report is made yet
+        "report": _report({node.node: node for node in nodes}),
     }
 
 
@@ -89,6 +91,7 @@ def table(summary: dict, task: Task) -> str:
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
+    rows.append(("report", summary["report"] or "none"))
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows)])
@@ -102,6 +105,12 @@ def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:
 def _flag(nodes: dict[str, NodeRun], node: str, key: str, name: str) -> int | None:
     artifacts = nodes[node].outputs.get(key, []) if node in nodes else []
     return artifacts[0].custom_properties[name].int_value if artifacts and name in artifacts[0].custom_properties else None
+
+
+def _report(nodes: dict[str, NodeRun]) -> str | None:
+    """Returns the run's page, or None where it was not made."""
+    path = Path(_uri(nodes, "RunReport", REPORT) or "/nonexistent", REPORT_FILE)
+    return str(path) if path.exists() else None
 
 
 def _blessed(nodes: dict[str, NodeRun]) -> bool | None:

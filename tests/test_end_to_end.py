@@ -27,7 +27,7 @@ FLAGS = [
 ]  # fmt: skip
 NODES = (
     "FileListExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "AnomalyGate", "Transform", "Pretrainer", "Finetuner",
-    "Evaluator", "ModelCheck", "Pusher",
+    "Evaluator", "ModelCheck", "Pusher", "RunReport",
 )  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_edited_finetuning_code_runs_again_from_the_finetuner_only(place):
     file.write_text(file.read_text().replace("WARMUP_SHARE = 0.05", "WARMUP_SHARE = 0.06"))
     assert run(place, *FLAGS).returncode == 0
     # The same features and labels give the same model answers, but it is a new model: it is judged and pushed anew.
-    assert ran(place) == {"Finetuner", "Evaluator", "ModelCheck", "Pusher"}
+    assert ran(place) == {"Finetuner", "Evaluator", "ModelCheck", "Pusher", "RunReport"}
 
 
 def test_an_edited_image_runs_again_from_the_example_gen(place):

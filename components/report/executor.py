@@ -1,0 +1,26 @@
+"""Writes the report of the run that it is part of. Imports nothing heavy until there is something to do."""
+
+import os
+from pathlib import Path
+
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types.artifact_utils import get_single_uri
+
+from components.report.place import FILE, METADATA, REPORT, TENSORBOARD
+
+
+class Executor(BaseExecutor):
+    """Makes one HTML file, and an event folder for TensorBoard."""
+
+    def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
+        """Writes both into the output artifact.
+
+        The inputs say what must be done before; their places are read from ML Metadata, as `python -m pipeline.report` does for any run.
+        """
+        from components.report.page import write_report
+        from components.report.tensorboard import write_tensorboard
+        from components.store import open_store
+
+        folder = Path(get_single_uri(output_dict[REPORT]))
+        contents = write_report(open_store(os.environ[METADATA]), self._context.pipeline_run_id, folder / FILE)
+        write_tensorboard(contents, folder / TENSORBOARD)

@@ -1,0 +1,157 @@
+"""Some images of a split, always the same ones, and what the models make of them.
+
+A split is read in two passes, one for the ids and one that copies the chosen records, so that memory holds the sample alone.
+N images of H x W pixels, D feature dims, P embedding dims.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components.file_list_example_gen.rows import parse_rows
+from components.report.run import EXAMPLE_GEN, FINETUNER, PRETRAINER, TRANSFORM, Run
+from trainer_module.errors import InputError
+from trainer_module.examples import Examples, read_split
+from trainer_module.export import load_encoder, load_projection_head
+from trainer_module.features import encode
+from trainer_module.monitor import thinned
+from trainer_module.preprocessing import IMAGE, IMAGE_ID
+
+READ_BATCH = 1024  # records looked at together
+ASKED_AT_ONCE = 64  # images in one request to the served model
+SAVED_MODEL = "Format-Serving"  # TFX's name of the folder in a Model artifact
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The chosen images of one split, ordered by image id.
+
+    Attributes:
+      split: which one.
+      total: images in the whole split.
+      names: N file names as the lists have them; '' where a list cannot be read any more.
+      examples: images uint8 [N, H, W, 3] and targets, as the Trainers read them.
+      features: float32 [N, D] of the pretrained encoder.
+      embeddings: float32 [N, P] of its projection head; None where pretraining did not keep one.
+      records: N serialized tf.Examples as they came in.
+      answers: what the served model says, name -> [N, ...]; {} without a fine-tuned model.
+    """
+
+    split: str
+    total: int
+    names: list[str]
+    examples: Examples
+    features: np.ndarray
+    embeddings: np.ndarray | None
+    records: list[bytes] = field(repr=False)
+    answers: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The images, uint8 [N, H, W, 3]."""
+        return self.examples.images
+
+    def encoded(self, index: int) -> bytes:
+        """Returns the file's bytes of one image."""
+        return tf.train.Example.FromString(self.records[index]).features.feature[IMAGE].bytes_list.value[0]
+
+
+def take_sample(run: Run, split: str, most: int) -> Sample:
+    """Reads at most `most` images of a split and asks the run's models about them.
+
+    Args:
+      run: with at least a Pretrainer that is done.
+      split: 'eval', 'train' or 'pretrain'.
+      most: images.
+    """
+    transformed, raw = (
+        record_files(run, node, key, split) for node, key in ((TRANSFORM, "transformed_examples"), (EXAMPLE_GEN, "examples"))
+    )
+    ids = np.sort(np.concatenate([ids for ids, _ in _batches(transformed)]))
+    chosen = ids[thinned(len(ids), most)]
+    examples = read_chosen(run, transformed, chosen)
+    records = sorted(_with_ids(raw, chosen), key=lambda pair: pair[0])
+    encoder = load_encoder(f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}")
+    head = load_projection_head(f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}")
+    features = encode(encoder, examples.images, examples.channel_mean, examples.channel_std)
+    names = names_by_id(run)
+    return Sample(
+        split=split,
+        total=len(ids),
+        names=[names.get(int(image_id), "") for image_id, _ in records],
+        examples=examples,
+        features=features,
+        embeddings=None if head is None else np.asarray(head.predict(features, verbose=0)),
+        records=[record for _, record in records],
+        answers=ask(f"{run.uri(FINETUNER, 'model')}/{SAVED_MODEL}", [record for _, record in records])
+        if run.uri(FINETUNER, "model")
+        else {},
+    )
+
+
+def record_files(run: Run, node: str, key: str, split: str) -> list[str]:
+    """Returns the gzipped TFRecord files of one split."""
+    return sorted(tf.io.gfile.glob(f"{run.uri(node, key)}/Split-{split}/*.gz"))
+
+
+def splits(run: Run) -> list[str]:
+    """Returns the names of the transformed splits."""
+    folders = tf.io.gfile.glob(f"{run.uri(TRANSFORM, 'transformed_examples')}/Split-*")
+    return sorted(Path(folder).name.removeprefix("Split-") for folder in folders)
+
+
+def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
+    """Returns the transformed examples with these ids, ordered by id."""
+    transform = tft.TFTransformOutput(run.uri(TRANSFORM, "transform_graph"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/chosen.gz"
+        with tf.io.TFRecordWriter(path, "GZIP") as writer:
+            for _, record in _with_ids(files, chosen):
+                writer.write(record)
+        return read_split([path], transform, run.settings(PRETRAINER))
+
+
+def first_images(run: Run, split: str, count: int) -> Examples:
+    """Returns the first transformed examples of a split as they lie in its files."""
+    files = record_files(run, TRANSFORM, "transformed_examples", split)
+    ids, _ = next(_batches(files, batch=count))
+    return read_chosen(run, files, ids)
+
+
+def ask(model_dir: str, records: list[bytes]) -> dict[str, np.ndarray]:
+    """Returns what the served model answers to raw examples, name -> [N, ...]."""
+    serve = tf.saved_model.load(model_dir).signatures["serving_default"]
+    parts = [serve(examples=tf.constant(records[start : start + ASKED_AT_ONCE])) for start in range(0, len(records), ASKED_AT_ONCE)]
+    return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+
+
+def names_by_id(run: Run) -> dict[int, str]:
+    """Returns image id -> file name as the list files have it; a list that cannot be read any more is left out."""
+    told = run.parameters[EXAMPLE_GEN]
+    found = {}
+    for split in json.loads(told["input_config"])["splits"]:
+        try:
+            rows, _ = parse_rows(f"{told['input_base'].rstrip('/')}/{split['pattern']}")
+        except InputError:
+            continue
+        found |= {row.image_id: row.name for row in rows}
+    return found
+
+
+def _batches(files: list[str], batch: int = READ_BATCH) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+    """Yields ids [B] and serialized records [B]."""
+    for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch):
+        yield tf.io.parse_example(records, {IMAGE_ID: tf.io.FixedLenFeature([], tf.int64)})[IMAGE_ID].numpy(), records
+
+
+def _with_ids(files: list[str], chosen: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """Yields id and serialized record of the chosen examples."""
+    for ids, records in _batches(files):
+        for index in np.flatnonzero(np.isin(ids, chosen)):
+            yield int(ids[index]), records[index].numpy()

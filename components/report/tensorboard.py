@@ -1,0 +1,57 @@
+"""The same images for TensorBoard: views in its image tab, features and embeddings in its projector.
+
+Files alone; TensorBoard itself is needed only to look at them. N images, D dims.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from components.report.contents import Contents
+from components.report.page import visible
+from components.report.pictures import Sheet
+
+SHEET_FILE, METADATA_FILE, CONFIG_FILE = "images.jpg", "metadata.tsv", "projector_config.pbtxt"
+
+
+def write_tensorboard(contents: Contents, folder: Path) -> None:
+    """Writes an event file and the projector's files, as far as the run has the images for them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        for name, images in (contents.views or {}).get("pixels", {}).items():
+            write_images(f"views/{name}", images)
+    writer.close()
+    if contents.maps:
+        vectors = {"features": contents.sample.features, "embeddings": contents.sample.embeddings}
+        rows = ["; ".join(lines) for lines in contents.maps["captions"]]
+        write_projector(folder, {name: values for name, values in vectors.items() if values is not None}, rows, contents.maps["sheet"])
+
+
+def write_images(name: str, images: np.ndarray) -> None:
+    """Writes uint8 [N, H, W, 3] to the current event file for the image tab; `tf.summary.image` would need TensorBoard installed."""
+    height, width = images.shape[1:3]
+    encoded = [tf.io.encode_png(image).numpy() for image in images]
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "images"})
+    tf.summary.write(name, tf.constant([str(width).encode(), str(height).encode(), *encoded]), step=0, metadata=metadata)
+
+
+def write_projector(folder: Path, vectors: dict[str, np.ndarray], captions: list[str], sheet: Sheet) -> None:
+    """Writes what the projector reads.
+
+    Args:
+      folder: a log folder.
+      vectors: name -> float [N, D].
+      captions: N texts.
+      sheet: N images in the same order.
+    """
+    (folder / SHEET_FILE).write_bytes(sheet.jpeg)
+    (folder / METADATA_FILE).write_text("".join(f"{visible(caption)}\n" for caption in captions), encoding="utf-8")
+    blocks = []
+    for name, values in vectors.items():
+        np.savetxt(folder / f"{name}.tsv", values, fmt="%.5g", delimiter="\t")
+        sprite = f'sprite {{ image_path: "{SHEET_FILE}" single_image_dim: {sheet.side} single_image_dim: {sheet.side} }}'
+        paths = f'tensor_path: "{name}.tsv" metadata_path: "{METADATA_FILE}"'
+        blocks.append(f'embeddings {{ tensor_name: "{name}" {paths} {sprite} }}\n')
+    (folder / CONFIG_FILE).write_text("".join(blocks), encoding="utf-8")
