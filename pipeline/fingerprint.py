@@ -29,7 +29,6 @@ BESIDE_CODE = (".html", ".css", ".js")  # files that the modules in their folder
 LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "tfx")
 
 
-@functools.cache
 def node_fingerprint(node: str) -> str:
     """Returns the digest of the code that a node of the pipeline runs."""
     return code_fingerprint(*NODES[node])

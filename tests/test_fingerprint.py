@@ -45,6 +45,12 @@ def test_comments_docstrings_and_layout_do_not_count(project):
     assert digest() == before
 
 
+def test_a_page_beside_an_imported_module_counts(project, tmp_path):
+    before = digest()
+    (tmp_path / "trainer_module" / "page.html").write_text("<p>new</p>")
+    assert digest() != before
+
+
 def test_imports_of_submodules_through_the_package_are_followed(project):
     assert fingerprint.imported_modules("trainer_module.run") >= {"trainer_module.loss", "trainer_module.other"}
 
