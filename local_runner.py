@@ -231,7 +231,7 @@ def check_lists(configuration: Configuration):
 
 def with_floor(configuration: Configuration, task: Task, rows: list[Row]) -> Configuration:
     """Returns the configuration with a gate that asks for more than the best constant answer to the targets of these rows."""
-    constant = round(task.constant_score([row.target for row in rows]), 4)
+    constant = float(f"{task.constant_score([row.target for row in rows]):.4g}")
     return dataclasses.replace(configuration, gate=configuration.gate.beating(constant, task.higher_is_better))
 
 

@@ -5,6 +5,7 @@ import json
 
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -13,6 +14,7 @@ TASKS: dict[str, type[Task]] = {
     for task in (
         Unlabelled,
         Classification,
+        Regression,
     )
 }
 

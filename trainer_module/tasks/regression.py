@@ -1,0 +1,183 @@
+"""Regression: one number an image, such as an age. See task.py for what each part is for.
+
+Transform learns the numbers' mean and deviation; a head learns standardised numbers, people and the Evaluator see the units of the list.
+
+B images, D feature dims.
+"""
+
+import math
+import statistics as stdlib_statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from trainer_module.errors import InputError
+from trainer_module.settings import Finetuning, Target
+from trainer_module.tasks.task import Task, Value
+
+LARGEST = 3.4e38  # of a float32, which tf.Examples hold
+LEAST_STD = 1e-6  # in units of the target
+MEAN, STD = "number_mean", "number_std"
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """The task; the training list fixes nothing that Transform does not learn."""
+
+    name = "regression"
+    metric = "mean_absolute_error"
+    higher_is_better = False
+    target = "number"
+    fits_linear = True
+    statistics = (MEAN, STD)
+
+    @classmethod
+    def from_targets(cls, targets: Sequence[str], settings: Target) -> "Regression":
+        """Checks that there is something to learn.
+
+        Raises:
+          InputError: if no row has a number, or all have the same.
+        """
+        del settings
+        given = {float(target) for target in targets if target and not _problem(target)}
+        if not any(targets):
+            raise InputError("The training list has no numbers: a row of this task is `path,number`. Without numbers: --task=pretrain")
+        if len(given) == 1 and not any(_problem(target) for target in targets):
+            raise InputError(f"All rows of the training list have the same number, so there is nothing to learn. Received: {given.pop():g}")
+        return cls()
+
+    def problem(self, target: str) -> str:
+        """Returns what is wrong with a row's number, or '' if nothing is."""
+        return _problem(target)
+
+    def constant_score(self, targets: Sequence[str]) -> float:
+        """Returns the mean absolute error of always answering the median, the best constant there is."""
+        numbers = [float(target) for target in targets]
+        median = stdlib_statistics.median(numbers)
+        return stdlib_statistics.fmean(abs(number - median) for number in numbers)
+
+    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+        """Returns the number as a float."""
+        del image_size
+        return {"number": float(target)}
+
+    @property
+    def placeholder(self) -> dict[str, Value]:
+        """Zero."""
+        return {"number": 0.0}
+
+    def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
+        """Standardises the number, float32 [B] or [B, 1], and learns its mean and deviation over the training split."""
+        del image_size
+        if "number" not in inputs:
+            return {}
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        number = tf.reshape(inputs["number"], [-1])
+        mean, std = tft.mean(number), tf.maximum(tf.sqrt(tft.var(number)), LEAST_STD)
+        spread = lambda value: tf.fill(tf.shape(number), tf.cast(value, tf.float32))  # noqa: E731
+        return {"number": (number - mean) / std, MEAN: spread(mean), STD: spread(std)}
+
+    def targets(self, rows: dict, image_size: tuple[int, int]):
+        """Returns the standardised number, float32 [B]; Transform may hand it on as [B, 1]."""
+        del image_size
+        import tensorflow as tf
+
+        return tf.reshape(rows["number"], [-1])
+
+    def head(self, encoder, kind: str):
+        """Returns a model from normalized images to standardised numbers [B, 1]."""
+        from trainer_module.heads import attach_head
+
+        return attach_head(encoder, 1, kind)
+
+    def fitted_linear(self, features, targets) -> list:
+        """Returns kernel [D, 1] and bias [1] of ridge regression."""
+        from trainer_module.ridge import fit_ridge
+
+        return list(fit_ridge(features, targets))
+
+    def views(self, images, targets, chance):
+        """Flips images left to right and no more: a crop changes sizes, positions and counts, which a number may well be."""
+        from trainer_module.augment import augment
+        from trainer_module.settings import Augmentation
+
+        flips = Augmentation(crop_probability=0.0, jitter_probability=0.0, colour_drop_probability=0.0)
+        return augment(images, flips, images.shape[1:3], chance), targets
+
+    def loss(self, statistics: dict, settings: Finetuning):
+        """Returns Huber's loss of standardised numbers: squared up to one deviation, absolute beyond, so that outliers do not rule."""
+        del statistics, settings
+        import keras
+
+        return keras.losses.Huber(delta=1.0)
+
+    def metrics(self, statistics: dict) -> list:
+        """Returns the mean absolute error in units of the list."""
+        import keras
+        from keras import ops
+
+        std = float(statistics[STD])
+
+        def absolute_error(targets, outputs):
+            return ops.abs(ops.reshape(targets, [-1]) - ops.reshape(outputs, [-1])) * std
+
+        return [keras.metrics.MeanMetricWrapper(absolute_error, name="mean_absolute_error")]
+
+    def served(self, outputs, encoded, statistics: dict) -> dict:
+        """Returns the number in units of the list, float32 [B]."""
+        del encoded
+        return {"number": outputs[:, 0] * float(statistics[STD]) + float(statistics[MEAN])}
+
+    def judged(self, raw: dict, transformed: dict) -> dict:
+        """Returns the number of the list, not the standardised one, float32 [B, 1]."""
+        del transformed
+        return {"number": raw["number"]}
+
+    def evaluation(self, limit: float, max_drop: float) -> dict:
+        """Returns TFMA's EvalConfig as a dict: mean absolute error with thresholds, below which it must stay, and the squared one."""
+        threshold = {
+            "value_threshold": {"upper_bound": limit},
+            "change_threshold": {"direction": "LOWER_IS_BETTER", "relative": max_drop},
+        }
+        overall = [{"slicing_specs": [{}], "threshold": threshold}]
+        return {
+            "model_specs": [
+                {
+                    "signature_name": "serving_default",
+                    "prediction_key": "number",
+                    "label_key": "number",
+                    "preprocessing_function_names": ["transform_labels"],
+                }
+            ],
+            "slicing_specs": [{}],
+            "metrics_specs": [
+                {
+                    "metrics": [
+                        {"class_name": "ExampleCount"},
+                        {"class_name": "MeanAbsoluteError", "config": '"name": "mean_absolute_error"', "per_slice_thresholds": overall},
+                        {"class_name": "MeanSquaredError", "config": '"name": "mean_squared_error"'},
+                    ]
+                }
+            ],
+        }
+
+    def shown(self, value: float) -> str:
+        """Returns the error in units of the list."""
+        return f"{value:.4g}"
+
+    def line(self, answer: dict) -> str:
+        """Returns the number."""
+        return f"{answer['number']:.4g}"
+
+
+def _problem(target: str) -> str:
+    if not target:
+        return "no number: a row of this task is `path,number`"
+    try:
+        number = float(target)
+    except ValueError:
+        return f"{target!r} is not a number"
+    if "_" in target:  # which Python reads over
+        return f"{target!r} is not a number"
+    return "" if math.isfinite(number) and abs(number) <= LARGEST else f"number {target} is not finite"
