@@ -196,14 +196,19 @@ def with_dataset(configuration: Configuration, source: str) -> Configuration:
     if source and "source" not in inspect.signature(module.write).parameters:
         raise ValueError(f"`--source` has no meaning for the data set {name!r}, which needs none. Received: {source!r}")
     wanted = json.dumps([name, dict(configuration.dataset.options), source and str(Path(source).resolve())])
-    lists = {split: folder / f"{split}.csv" for split in ("train", "eval")}
     record = folder / ".written"
-    there = record.is_file() and all(path.is_file() for path in lists.values())
-    if not there or (source and record.read_text(encoding="utf-8") != wanted):
+    if not record.is_file() or (source and record.read_text(encoding="utf-8") != wanted):
         print(f"Writing the data set {name} into {folder} ...", flush=True)
         module.write(folder, **configuration.dataset.options, **({"source": source} if source else {}))
         record.write_text(wanted, encoding="utf-8")
-    return dataclasses.replace(configuration, lists=Lists(str(lists["train"]), str(lists["eval"])))
+    lists = [str(_list_for(configuration.task, folder, split)) for split in ("train", "eval")]
+    return dataclasses.replace(configuration, lists=Lists(*lists))
+
+
+def _list_for(task: str, folder: Path, split: str) -> Path:
+    """Returns the list of a data set that was written for this task, or for none in particular, or, for its images alone, any."""
+    fit = [folder / f"{split}_{task}.csv", folder / f"{split}.csv", *sorted(folder.glob(f"{split}_*.csv"))]
+    return next((path for path in fit if path.is_file()), fit[1])
 
 
 def check_lists(configuration: Configuration):
@@ -279,6 +284,8 @@ def _tell_flags_without_effect(configuration: Configuration, task: Task, flags: 
     idle = [f"--{name}" for name in ("num_epochs", "batch_size", "learning_rate") if getattr(flags, name) is not None]
     if idle and task.fits_linear and finetuning.freeze and finetuning.head == "linear":
         print(f"Note: a linear head on a frozen encoder is fitted until it converges; {', '.join(idle)} changes nothing there")
+    if flags.head and not task.on_features:
+        print(f"Note: {task.name} has one kind of head; --head changes nothing there")
 
 
 def main(arguments: list[str]) -> int:

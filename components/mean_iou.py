@@ -19,13 +19,22 @@ class MeanIoU(metric_types.Metric):
     at least two outputs: else labels and predictions are no dicts, which TFMA's image preprocessor wants. It takes no weighted examples.
     """
 
-    def __init__(self, num_classes: int, ground_truth_key: str, prediction_key: str, ignored: int = 255, name: str = NAME):
+    def __init__(
+        self,
+        num_classes: int,
+        ground_truth_key: str,
+        prediction_key: str,
+        ignored: int = 255,
+        decode_prediction: bool = False,
+        name: str = NAME,
+    ):
         """Describes the metric; all arguments are JSON values.
 
         Args:
           num_classes: C.
           ground_truth_key: label or feature that holds the label map, bytes of an 8-bit grey PNG.
           prediction_key: output of the model that holds class ids, [H, W], of the label map's size.
+          decode_prediction: whether the output is the PNG of class ids instead.
           ignored: true class id of pixels that count for nothing; -1 for none.
           name: of the mean.
         """
@@ -36,17 +45,19 @@ class MeanIoU(metric_types.Metric):
             ground_truth_key=ground_truth_key,
             prediction_key=prediction_key,
             ignored=ignored,
+            decode_prediction=decode_prediction,
         )
 
 
 def _computations(
-    num_classes: int, ground_truth_key: str, prediction_key: str, ignored: int, name: str, model_name: str = "", **_
+    num_classes: int, prediction_key: str, ignored: int, name: str, model_name: str = "", **settings
 ) -> metric_types.MetricComputations:
     """Returns the confusion matrices of all classes and what is derived from them; TFMA passes more than is needed."""
     matrix = SemanticSegmentationConfusionMatrix(
         class_ids=list(range(num_classes)),
-        ground_truth_key=ground_truth_key,
+        ground_truth_key=settings["ground_truth_key"],
         prediction_key=prediction_key,
+        decode_prediction=settings["decode_prediction"],
         ignore_ground_truth_id=ignored,
         name=f"_{name}_confusion_matrix",
     )

@@ -171,6 +171,8 @@ class Finetuning:
     learning_rate: float = 1e-3
     weight_decay: float = 5e-6
     copies: int = 0  # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is fitted to as well
+    class_balance: float = 0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike
+    dice: float = 0.0  # share of the Dice loss beside cross entropy, of a label map
     seed: int = 0
 
     def __post_init__(self):
@@ -180,4 +182,6 @@ class Finetuning:
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
         require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
         require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
+        for name in ("class_balance", "dice"):
+            require(0 <= getattr(self, name) <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: getattr(self, name)})
         require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)

@@ -6,6 +6,7 @@ import json
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
+from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -15,6 +16,7 @@ TASKS: dict[str, type[Task]] = {
         Unlabelled,
         Classification,
         Regression,
+        Segmentation,
     )
 }
 
