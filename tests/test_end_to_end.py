@@ -150,6 +150,50 @@ def test_another_road_unlabelled_pretraining_images_ids_for_labels_a_trained_enc
     assert proof["encoder_sha256_before"] != proof["encoder_sha256_after"]
 
 
+@pytest.fixture(scope="module")
+def scenes(place):
+    """Images of two sizes, a light region on dark ground, with label maps whose outermost rows are ignored; flags of a segmentation."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 24), ("eval", 8)):
+        rows = []
+        for index in range(count):
+            size = ((24, 36), (30, 22))[index % 2]
+            label_map = np.zeros(size, np.uint8)
+            label_map[6:18, 4 + index % 5 : 16] = 1
+            pixels = rng.integers(0, 60, (*size, 3)) + 150 * label_map[..., None]
+            label_map[[0, -1]] = 255
+            folder = place / "scenes" / split
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+            Image.fromarray(label_map).save(folder / f"{index}_map.png")
+            rows.append(f"{split}/{index}.png,{split}/{index}_map.png")
+        (place / "scenes" / f"{split}.csv").write_text("\n".join(rows))
+    flags = ["--train_file_path=scenes/train.csv", "--val_file_path=scenes/eval.csv", "--task=segmentation", "--num_classes=2"]
+    return [*flags, "--pipeline_root=segmented", "--input_size=18 26", "--pretrain_epochs=1", "--set", "pretraining.batch_size=8", *SMALL]
+
+
+def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_image(place, scenes):
+    result = run(place, *scenes, "--num_epochs=12", "--batch_size=4", "--set", "finetuning.learning_rate=0.01")
+    assert result.returncode == 0, result.stdout + result.stderr
+    metrics = summary(place, "segmented")["metrics"]
+    assert set(metrics) == {"mean_iou", "pretrained_mean_iou", "untrained_mean_iou"}
+    assert metrics["mean_iou"] > 0.6
+    command = [sys.executable, "-m", "pipeline.predict", "segmented", "scenes/eval/0.png", "scenes/eval/1.png", "--output_dir", "answers"]
+    subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
+    sizes = {file.name: Image.open(file).size for file in (place / "answers").iterdir()}
+    assert sizes == {f"{index}_{kind}.png": ((36, 24), (22, 30))[index] for index in range(2) for kind in ("labelmap", "overlay")}
+    predicted, truth = (np.asarray(Image.open(place / path)) for path in ("answers/0_labelmap.png", "scenes/eval/0_map.png"))
+    assert np.mean(predicted[truth != 255] == truth[truth != 255]) > 0.8
+
+
+def test_a_label_map_of_another_size_than_its_image_ends_with_exit_code_2_and_its_row(place, scenes):
+    Image.new("L", (3, 3)).save(place / "scenes" / "train" / "2_map.png")
+    result = run(place, *scenes)
+    assert result.returncode == 2
+    assert "scenes/train.csv:3: " in result.stdout
+    assert "train/2.png: the label map has 3 x 3 pixels (height x width), its image 24 x 36" in result.stdout
+
+
 def test_a_killed_pretraining_is_continued_by_resume(place):
     (place / "images" / "plain.csv").write_text("".join(f"eval/{index}.png\n" for index in range(16)))
     flags = [

@@ -1,6 +1,7 @@
 import json
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -16,8 +17,10 @@ from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor, rows_to_examples
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
+from trainer_module.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.segmentation import Segmentation
 
 pytestmark = pytest.mark.tfx
 NAMED = Classification(2, ("cat", "dog"))
@@ -115,6 +118,21 @@ def test_undecodable_images_of_all_lists_are_told_together(tmp_path, image_list)
         ingest(tmp_path, lists)
     assert f"train.csv:3: {tmp_path}/train/2.png: cannot be decoded as an image" in str(error.value)
     assert "eval.csv:2" in str(error.value)
+
+
+def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
+    image_list("train", 4)
+    maps = {"good": np.ones((16, 16), np.uint8), "large": np.ones((17, 16), np.uint8), "beyond": np.full((16, 16), 3, np.uint8)}
+    for name, label_map in maps.items():
+        (tmp_path / f"{name}.png").write_bytes(encode_label_map(label_map))
+    path = tmp_path / "list.csv"
+    path.write_text("train/0.png,good.png\ntrain/1.png,large.png\ntrain/2.png,beyond.png\ntrain/3.png,train/3.png\n")
+    with pytest.raises(InputError, match="3 bad rows") as error:
+        ingest(tmp_path, {"train": path}, task=Segmentation(3))
+    for line, reason in ((2, "has 17 x 16 pixels"), (3, "holds class id 3, outside [0, 3)"), (4, "PNG of mode RGB")):
+        told = next(text for text in str(error.value).splitlines() if f"list.csv:{line}: " in text)
+        assert f"train/{line - 1}.png: the label map" in told
+        assert reason in told
 
 
 def test_bad_rows_can_be_skipped_and_leave_a_report(tmp_path, image_list):

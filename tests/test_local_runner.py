@@ -122,6 +122,22 @@ def test_the_gate_asks_for_more_than_the_most_frequent_label():
     assert local_runner.with_floor(configure("--train_file_path=a.csv"), Classification(2, ("a", "b")), rows).gate.min_metric == 0.75
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "`--num_classes` must be given for segmentation, from 2 to 255. Received: none"),
+        (["--num_classes=1"], "`--num_classes` must be at least 2"),
+        (["--num_classes=3"], "list.csv:2: "),
+    ],
+)
+def test_segmentation_wants_a_number_of_classes_and_label_maps_that_are_there(flags, message, tmp_path, image_list):
+    image_list("train", 2)
+    (tmp_path / "list.csv").write_text("train/0.png,train/1.png\ntrain/1.png,absent.png\n")
+    result = run("--train_file_path=list.csv", "--task=segmentation", *flags, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
 def test_a_missing_list_is_named(tmp_path):
     result = run("--train_file_path=absent.csv", cwd=tmp_path)
     assert result.returncode == 2

@@ -6,8 +6,10 @@ from PIL import Image
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from trainer_module import preprocessing
+from trainer_module.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
@@ -82,3 +84,19 @@ def test_a_constant_channel_is_centred_and_not_blown_up(tmp_path):
 
 def test_packing_is_undone_by_unpacking(images):
     np.testing.assert_array_equal(preprocessing.unpack_images(preprocessing.pack_images(tf.constant(images)), 8, 8), images)
+
+
+def test_label_maps_are_resized_to_the_nearest_pixel_and_their_classes_counted(tmp_path, images):
+    label_maps = np.random.default_rng(0).choice([0, 1, 2, 255], (2, 16, 24)).astype(np.uint8)
+    spec = {"image": SPEC["image"], "label_map": tf.io.FixedLenFeature([1], tf.string)}
+    raw = [
+        {"image": np.array([png(image)], object), "label_map": np.array([encode_label_map(label_map)], object)}
+        for image, label_map in zip(images, label_maps, strict=False)
+    ]
+    task = Segmentation(3)
+    rows = transform(tmp_path, raw, spec, task=task_to_json(task))
+    stored = task.targets({"label_map": tf.constant([row["label_map"] for row in rows])}, (8, 8)).numpy()
+    nearest = label_maps[:, 1::2, 1::3]  # the pixel in the middle of what a stored one covers
+    np.testing.assert_array_equal(stored, nearest)
+    for row in rows:
+        np.testing.assert_array_equal(row["class_pixels"], np.bincount(nearest.ravel(), minlength=256)[:3])

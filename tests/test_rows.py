@@ -6,6 +6,7 @@ from components.file_list_example_gen.rows import check_rows, fingerprint, read_
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
 
@@ -88,6 +89,24 @@ def test_the_fingerprint_sees_an_image_edited_in_place_but_not_a_touched_list(tm
     assert fingerprint(read_rows(str(path))) == before
     os.utime(tmp_path / "train" / "1.png", ns=(1, 1))
     assert fingerprint(read_rows(str(path))) != before
+
+
+def test_the_fingerprint_sees_a_label_map_edited_in_place(tmp_path, image_list):
+    image_list("train", 2)
+    rows = read_rows(write(tmp_path / "list.csv", "train/0.png,train/1.png\n"))
+    before = fingerprint(rows, with_targets=True)
+    os.utime(tmp_path / "train" / "1.png", ns=(1, 1))
+    assert fingerprint(rows, with_targets=True) != before
+
+
+def test_a_missing_label_map_is_told_beside_its_image(tmp_path, image_list):
+    image_list("train", 2)
+    rows = read_rows(write(tmp_path / "list.csv", "train/0.png,absent.png\ntrain/1.png,train\ntrain/1.png\n"))
+    assert [str(problem) for problem in check_rows(rows, Segmentation(2))] == [
+        f"{tmp_path}/list.csv:1: {tmp_path}/train/0.png: no such label map {tmp_path}/absent.png",
+        f"{tmp_path}/list.csv:2: {tmp_path}/train/1.png: is a directory, not a label map {tmp_path}/train",
+        f"{tmp_path}/list.csv:3: {tmp_path}/train/1.png: no label map: a row of this task is `path,labelmap`",
+    ]
 
 
 def test_the_image_id_does_not_depend_on_the_folder(tmp_path):

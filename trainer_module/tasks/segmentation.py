@@ -211,7 +211,7 @@ class Segmentation(Task):
 
         ids, counts = np.unique(read_label_map(answer["label_map_png"]), return_counts=True)
         largest = sorted(zip(counts / counts.sum(), ids, strict=True), reverse=True)[:SHOWN_CLASSES]
-        return ", ".join(f"class {class_id} {100 * share:.0f} %" for share, class_id in largest)
+        return ", ".join(f"class {class_id} {share:.0%}" for share, class_id in largest)
 
     def drawn(self, answer: dict, encoded: bytes) -> dict[str, bytes]:
         """Returns the class ids as a grey PNG of the image's size, and the image with the classes laid over it in colours."""
