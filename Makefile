@@ -2,6 +2,7 @@
 
 PYTHON ?= $(firstword $(wildcard $(shell command -v python3.11)) python3)
 LOCK ?= requirements/cpu.lock
+WORKERS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
@@ -17,7 +18,7 @@ demo: $(INSTALLED)
 	$(RUN) local_runner.py
 
 test: $(INSTALLED)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 test-jax: $(JAX_INSTALLED)
 	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(abspath $(JAX_VENV))/compiled $(JAX_VENV)/bin/python -m pytest $(CORE_TESTS)
