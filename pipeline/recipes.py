@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.config import Configuration, Dataset, Gate
-from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining
+from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
 
 # Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher rate than for 1000 epochs.
 FEW_IMAGES = Pretraining(
@@ -63,12 +63,59 @@ def cifar10() -> Configuration:
     )
 
 
+def shapes_segmentation() -> Configuration:
+    """Generated scenes of three patterned regions (8 classes and a background): a decoder on a frozen encoder tells every pixel's class.
+
+    python local_runner.py --recipe shapes_segmentation
+
+    2 CPU cores: not measured yet.
+    """
+    return Configuration(
+        name="shapes",
+        task="segmentation",
+        target=Target(num_classes=9),
+        dataset=Dataset("shapes", {"train_images": 3000, "eval_images": 500, "image_size": 64, "regions": 3}),
+        image_size=(64, 64),
+        view_size=(64, 64),
+        encoder=Encoder(width=0.25, stem="imagenet"),  # a sixteenth of the small stem's work; the decoder brings the resolution back
+        augmentation=Augmentation(crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8),  # smaller crops share no region
+        pretraining=replace(FEW_IMAGES, epochs=12),
+        finetuning=Finetuning(epochs=10, batch_size=32, learning_rate=5e-3),
+        gate=Gate(min_metric=0.2),
+    )
+
+
+def camvid() -> Configuration:
+    """CamVid, 367 street scenes with label maps of 11 classes, at 144 x 192 pixels: encoder and decoder learn together.
+
+    python local_runner.py --recipe camvid --source PATH_OF_CAMVID
+
+    2 CPU cores: not measured yet.
+    """
+    return Configuration(
+        name="camvid",
+        task="segmentation",
+        target=Target(num_classes=11),
+        dataset=Dataset("camvid"),
+        image_size=(144, 192),
+        view_size=(96, 128),
+        encoder=Encoder(width=0.25),
+        augmentation=Augmentation(crop_area=(0.3, 1.0)),  # smaller crops of one scene show different things
+        # Batches of 32 give NT-Xent few negatives; without the positive pair in the denominator (DCL) it minds less.
+        pretraining=replace(FEW_IMAGES, epochs=30, batch_size=32, loss="dcl", monitor_every_epochs=30),
+        finetuning=Finetuning(epochs=40, batch_size=8, freeze=False, learning_rate=2e-3, weight_decay=1e-4),
+        gate=Gate(min_metric=0.3),
+    )
+
+
 def own() -> Configuration:
     """The user's own list files; the defaults of every other value, the model must beat chance."""
     return Configuration(name="own", pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning())
 
 
-RECIPES: dict[str, Callable[[], Configuration]] = {recipe.__name__: recipe for recipe in (demo, cifar10_small, cifar10, own)}
+RECIPES: dict[str, Callable[[], Configuration]] = {
+    recipe.__name__: recipe for recipe in (demo, cifar10_small, cifar10, shapes_segmentation, camvid, own)
+}
 
 
 def recipe_named(name: str) -> Configuration:
