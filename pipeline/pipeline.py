@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.placeholder import placeholder as ph
 from tfx.orchestration.pipeline import Pipeline
@@ -24,6 +25,7 @@ from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.config import Configuration
 from pipeline.fingerprint import node_fingerprint
+from trainer_module import dotted
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 
@@ -45,15 +47,16 @@ class Places:
     serving: str  # pushed models, one numbered folder each
 
 
-def create_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
+def create_pipeline(configuration: Configuration, task: Task, places: Places, example_gen: BaseComponent | None = None) -> Pipeline:
     """Builds the road from lists to a gated, pushed model.
 
     Args:
       configuration: of the run.
       task: the task object, fixed by the training list.
       places: where artifacts and pushed models go.
+      example_gen: reads the images instead of FileListExampleGen; docs/swapping.md says what its examples must hold.
     """
-    data = ingest(configuration, task)
+    data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
     finetuner = finetune(configuration, task, data, pretrainer)
     # The latest model that was blessed before this one is what it must not fall behind.
@@ -89,9 +92,11 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places) ->
     return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher, report])
 
 
-def create_pretraining_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
-    """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on."""
-    data = ingest(configuration, task)
+def create_pretraining_pipeline(
+    configuration: Configuration, task: Task, places: Places, example_gen: BaseComponent | None = None
+) -> Pipeline:
+    """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on. Arguments as above."""
+    data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
     check = check_model(data, pretrainer, split="train")
     pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
@@ -103,24 +108,17 @@ def create_pretraining_pipeline(configuration: Configuration, task: Task, places
 class Data:
     """The nodes from lists to transformed examples."""
 
-    example_gen: FileListExampleGen
+    example_gen: BaseComponent
     statistics: StatisticsGen
     validator: ExampleValidator
     transform: Transform
     nodes: tuple
 
 
-def ingest(configuration: Configuration, task: Task) -> Data:
+def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent | None = None) -> Data:
     """Builds the nodes that read, validate and transform the images."""
     lists = configuration.lists.given()
-    # FileListExampleGen reads the images that the lists name.
-    example_gen = FileListExampleGen(
-        lists=lists,
-        task=task_to_json(task),
-        fingerprint=node_fingerprint("FileListExampleGen"),
-        on_bad_row=configuration.on_bad_row,
-        hold_out=task.has_target,
-    )
+    example_gen = example_gen or read_lists(configuration, task)
     others = ["eval", "pretrain"]
     # StatisticsGen describes every feature of every split.
     statistics = StatisticsGen(examples=example_gen.outputs["examples"])
@@ -145,6 +143,17 @@ def ingest(configuration: Configuration, task: Task) -> Data:
     )
     transform.add_upstream_node(gate)
     return Data(example_gen, statistics, validator, transform, (example_gen, statistics, schema, validator, gate, transform))
+
+
+def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
+    """Builds the node that reads the images that the lists name."""
+    return FileListExampleGen(
+        lists=configuration.lists.given(),
+        task=task_to_json(task),
+        fingerprint=node_fingerprint("FileListExampleGen"),
+        on_bad_row=configuration.on_bad_row,
+        hold_out=task.has_target,
+    )
 
 
 def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
@@ -209,6 +218,7 @@ def _science(configuration: Configuration, task: Task) -> dict:
         "encoder": dataclasses.asdict(configuration.encoder),
         "augmentation": dataclasses.asdict(configuration.augmentation),
         "pretraining": dataclasses.asdict(configuration.pretraining),
+        "swapped": {path: dotted.digest(path) for path in (configuration.encoder.builder, configuration.pretraining.loss) if "." in path},
     }
 
 
@@ -218,6 +228,8 @@ def _held_out(configuration: Configuration, task: Task) -> str:
 
 
 def _splits(lists: dict, task: Task) -> list[str]:
+    if not lists:
+        return ["eval", "train"]  # what another ExampleGen must give
     held_out = task.has_target and list(lists) == ["train"]
     return sorted({*lists, "eval"} if held_out else lists)
 

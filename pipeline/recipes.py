@@ -79,8 +79,8 @@ def shapes_segmentation() -> Configuration:
         view_size=(64, 64),
         encoder=Encoder(width=0.25, stem="imagenet"),  # a sixteenth of the small stem's work; the decoder brings the resolution back
         augmentation=Augmentation(crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8),  # smaller crops share no region
-        pretraining=replace(FEW_IMAGES, epochs=12),
-        finetuning=Finetuning(epochs=10, batch_size=32, learning_rate=5e-3),
+        pretraining=replace(FEW_IMAGES, epochs=40, monitor_every_epochs=40),
+        finetuning=Finetuning(epochs=15, batch_size=32, learning_rate=5e-3),
         gate=Gate(min_metric=0.2),
     )
 

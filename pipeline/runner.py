@@ -11,10 +11,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from components.metadata_url import password_of, without_password
@@ -93,7 +94,7 @@ def lock(root: Root) -> Iterator[None]:
         yield
 
 
-def run(configuration: Configuration, task, root: Root, flags: list[str], resume: bool = False) -> int:
+def run(configuration: Configuration, task, root: Root, flags: list[str], resume: bool = False, create: Callable | None = None) -> int:
     """Runs the pipeline of a configuration and prints the verdict.
 
     Args:
@@ -102,6 +103,7 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
       root: the pipeline root.
       flags: the command line, kept for `--resume`.
       resume: continue the interrupted run of this root.
+      create: builds the pipeline of a configuration, a task and places, instead of the functions of pipeline/pipeline.py.
 
     Returns:
       The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
@@ -113,7 +115,7 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         log_path.parent.mkdir(exist_ok=True)
         print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         with libraries_to_log(str(log_path)), _stoppable():
-            code, message = _run_guarded(configuration, task, root, run_id, flags, resume)
+            code, message = _run_guarded(configuration, partial(_compiled, configuration, task, root, create), root, run_id, flags, resume)
             store = open_store(root.metadata, read_only=False) if root.has_metadata else None
             if code == DONE:
                 result = summary.collect(store, configuration, task, run_id, (datetime.now() - started).total_seconds())
@@ -127,10 +129,10 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         return code
 
 
-def _run_guarded(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:
+def _run_guarded(configuration, compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:
     """Runs every node; returns an exit code and what to tell when it is not 0."""
     try:
-        _run_nodes(configuration, task, root, run_id, flags, resume)
+        _run_nodes(configuration, compiled, root, run_id, flags, resume)
     except InputError as error:
         return BAD_INPUT, f"\n{error}"
     except KeyboardInterrupt:
@@ -154,8 +156,8 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], resume: bool) -> None:
-    graph = _compiled(configuration, task, root)
+def _run_nodes(configuration, compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> None:
+    graph = compiled()
     record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd(), "graph": graph_digest(graph)}
     record["metadata"] = without_password(root.server)
     previous = root.record()
@@ -170,7 +172,7 @@ def _run_nodes(configuration, task, root: Root, run_id: str, flags: list[str], r
     root.write_record(**record, finished=True)
 
 
-def _compiled(configuration, task, root: Root):
+def _compiled(configuration, task, root: Root, create: Callable | None):
     """Returns the pipeline as TFX's intermediate representation, without a run id and without its metadata store."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -182,7 +184,7 @@ def _compiled(configuration, task, root: Root):
         from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
 
     _use_gpu_sparingly()
-    create = create_pipeline if task.has_target else create_pretraining_pipeline
+    create = create or (create_pipeline if task.has_target else create_pretraining_pipeline)
     return compiler.Compiler().compile(create(configuration, task, Places(str(root.path / "artifacts"), str(root.serving))))
 
 

@@ -1,6 +1,12 @@
 """Encoder and pretraining loss are swapped by one setting each; the pipeline takes another ExampleGen by one argument."""
 
 import dataclasses
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -86,3 +92,66 @@ def test_the_digest_of_a_dotted_path_sees_its_file_edited(tmp_path, monkeypatch)
     before = dotted.digest("my_loss.loss")
     (tmp_path / "my_loss.py").write_text("def loss(first, second):\n    return 1.0\n")
     assert dotted.problem("my_loss.loss") == "" and dotted.digest("my_loss.loss") != before
+
+
+# All three at once, through the whole pipeline.
+
+RUN = """
+import dataclasses
+import sys
+from pathlib import Path
+
+from pipeline.recipes import own
+from pipeline.runner import Root, run
+from trainer_module.settings import Encoder, Pretraining
+from trainer_module.tasks.classification import Classification
+
+def create(*arguments):
+    from tfx.components import ImportExampleGen
+    from tfx.proto import example_gen_pb2
+    from pipeline.pipeline import create_pipeline
+
+    splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}-*.tfrecord.gz") for name in ("train", "eval")]
+    records = ImportExampleGen(input_base="records", input_config=example_gen_pb2.Input(splits=splits))
+    return create_pipeline(*arguments, example_gen=records)
+
+configuration = dataclasses.replace(
+    own(), name="records", image_size=(16, 16), view_size=(16, 16), encoder=Encoder(width=0.25, builder="mine.patches_encoder"),
+    pretraining=Pretraining(epochs=1, batch_size=16, projection_hidden=16, projection_dim=8, loss="mine.squared_distance"),
+)
+sys.exit(run(configuration, Classification(2), Root(Path("root").resolve()), [], create=create))
+"""
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A folder with TFRecords of bright and dark images, and a module with an encoder and a loss of one's own."""
+    tf = pytest.importorskip("tensorflow")
+    rng, options = np.random.default_rng(0), tf.io.TFRecordOptions(compression_type="GZIP")
+    (tmp_path / "records").mkdir()
+    for split, count in (("train", 32), ("eval", 16)):
+        with tf.io.TFRecordWriter(str(tmp_path / "records" / f"{split}-0.tfrecord.gz"), options) as writer:
+            for index in range(count):
+                image = tf.io.encode_png(rng.integers(128 * (index % 2), 128 * (index % 2 + 1), (16, 16, 3), dtype=np.uint8)).numpy()
+                feature = {
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+                    "image_id": tf.train.Feature(int64_list=tf.train.Int64List(value=[index])),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[index % 2])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    functions = "\n\n".join(inspect.getsource(function) for function in (squared_distance, patches_encoder))
+    (tmp_path / "mine.py").write_text(f"import keras\n\n{functions}")
+    (tmp_path / "run.py").write_text(RUN)
+    return tmp_path
+
+
+@pytest.mark.end_to_end
+def test_a_run_reads_tfrecords_with_an_encoder_and_a_loss_of_ones_own(records):
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).resolve().parent.parent}:{records}"}
+    result = subprocess.run([sys.executable, "run.py"], cwd=records, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    summary = json.loads((records / "root" / "summary.json").read_text())
+    assert summary["components"][0]["id"] == "ImportExampleGen"
+    assert summary["metrics"]["accuracy"] == 1.0
+    encoder = keras.models.load_model(Path(summary["pushed_model"], "assets.extra", "encoder.keras"))
+    assert encoder.name == "patches_encoder"

@@ -24,9 +24,9 @@ def problem(path: str) -> str:
 
 
 def digest(path: str) -> str:
-    """Returns a digest of the file in which the function stands: a cache key that sees the file edited, not what it imports."""
+    """Returns a digest of the file in which the function stands, but for comments and layout; what it imports does not count."""
     source = _source(path.rpartition(".")[0])
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:16] if source else ""
+    return hashlib.sha256(ast.dump(ast.parse(source.read_text(encoding="utf-8"))).encode()).hexdigest()[:16] if source else ""
 
 
 def function(path: str) -> Callable:
