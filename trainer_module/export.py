@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 import tensorflow_transform as tft
 
-import trainer_module.batch_norm  # noqa: F401 (registers the layer with Keras, or no encoder could be loaded)
+import trainer_module.resnet  # noqa: F401 (registers its layers with Keras, or no encoder could be loaded)
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
 from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS

@@ -9,6 +9,7 @@ import numpy as np
 from components.report import pictures, plots
 from components.report.run import EVALUATOR, Run
 from components.report.sample import Sample
+from trainer_module.tasks.task import Task
 
 MOST_CLASSES = 30  # of a confusion matrix; of more, those with the most mistakes
 MOST_PAIRS = 6
@@ -16,45 +17,49 @@ PICTURES_A_PAIR = 6
 MOST_DRAWN = 8  # pictures that a task draws itself
 
 
-def answers(run: Run, task, sample: Sample) -> dict | None:
+def answers(run: Run, task: Task, sample: Sample) -> dict | None:
     """Returns what to show of the model's answers, or None if there are none."""
-    if not sample.answers:
+    if not sample.answers or not task.has_target:
         return None
     if task.one_class_an_image:
         return _classes(run, task, sample)
-    return _drawn(task, sample)
+    if np.ndim(sample.answers[0].get(task.target, ())) == 0:
+        return _numbers(task, sample)
+    return _drawn(run, task, sample)
 
 
-def groups(task, sample: Sample) -> list[str]:
-    """Returns N names that colour the images on a map: their class where they have one."""
-    if sample.examples.targets is None or not task.one_class_an_image:
-        return ["image"] * len(sample.names)
-    return _names(task, sample.examples.targets)
+def kinds(task: Task, sample: Sample) -> list[str] | np.ndarray | None:
+    """Returns what colours the N images on a map: the names of their classes, their true numbers, or None where they have neither."""
+    if not task.has_target:
+        return None
+    if task.one_class_an_image:
+        return _names(task, sample.examples.targets)
+    raw = sample.raw_targets(task.target)
+    return np.array(raw) if all(isinstance(value, float) for value in raw) else None
 
 
-def captions(task, sample: Sample) -> list[list[str]]:
-    """Returns, for each image, the lines to show beside it: its file, its class, the model's answer."""
-    lines = [[name] if name else [] for name in sample.names]
-    if sample.examples.targets is not None and task.one_class_an_image:
-        for line, name in zip(lines, _names(task, sample.examples.targets), strict=True):
-            line.append(f"class: {name}")
-    if sample.answers and task.has_target:
-        for index, line in enumerate(lines):
-            line.append(f"model: {task.line(_answer(sample, index))}")
+def captions(task: Task, sample: Sample) -> list[list[str]]:
+    """Returns, for each image, the lines to show beside it: its file, its class or number, the model's answer."""
+    found = kinds(task, sample)
+    lines = []
+    for index, name in enumerate(sample.names):
+        truth = [] if found is None else [f"true: {label(found[index])}"]
+        answer = [f"model: {task.line(sample.answers[index])}"] if task.has_target and index < len(sample.answers) else []
+        lines.append([name, *truth, *answer])
     return lines
 
 
-def _names(task, targets: np.ndarray) -> list[str]:
+def label(kind: str | float) -> str:
+    """Returns a class name or a number as a short text."""
+    return kind if isinstance(kind, str) else f"{kind:.4g}"
+
+
+def _names(task: Task, targets: np.ndarray) -> list[str]:
     names = task.names_by_id()
     return [names[int(label)] if 0 <= int(label) < len(names) else f"unknown {int(label)}" for label in targets.ravel()]
 
 
-def _answer(sample: Sample, index: int) -> dict:
-    """Returns the answer to one image as tasks take it."""
-    return {name: values[index] for name, values in sample.answers.items()}
-
-
-def _classes(run: Run, task, sample: Sample) -> dict:
+def _classes(run: Run, task: Task, sample: Sample) -> dict:
     counts = evaluated_confusion(run.uri(EVALUATOR, "evaluation"), task.num_classes)
     names = task.names_by_id()
     mistakes = counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts)
@@ -95,7 +100,7 @@ def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 def _pair(counts: np.ndarray, names: list[str], sample: Sample, true: int, said: int) -> dict:
-    labels, answers_ = sample.examples.targets.ravel(), sample.answers["class_id"]
+    labels, answers_ = sample.examples.targets.ravel(), np.array([answer["class_id"] for answer in sample.answers])
     places = np.flatnonzero((labels == true) & (answers_ == said))[:PICTURES_A_PAIR]
     return {
         "true": names[true],
@@ -106,16 +111,41 @@ def _pair(counts: np.ndarray, names: list[str], sample: Sample, true: int, said:
     }
 
 
-def _drawn(task, sample: Sample) -> dict:
+def _numbers(task: Task, sample: Sample) -> dict:
+    truth = np.array(sample.raw_targets(task.target))
+    said = np.array([float(answer[task.target]) for answer in sample.answers])
+    return {"kind": "numbers", "scatter": plots.against_truth(truth, said, task.target), "images": len(said)}
+
+
+def _drawn(run: Run, task: Task, sample: Sample) -> dict:
     rows = []
-    for index in range(min(MOST_DRAWN, len(sample.records))):
-        answer = _answer(sample, index)
-        drawn = task.drawn(answer, sample.encoded(index))
-        rows.append(
-            {
-                "name": sample.names[index],
-                "line": task.line(answer),
-                "pictures": [pictures.picture(sample.images[index]), *(pictures.reencoded(content) for content in drawn.values())],
-            }
-        )
-    return {"kind": "drawn", "rows": rows}
+    raw = sample.raw_targets(task.target)
+    for index, answer in enumerate(sample.answers[:MOST_DRAWN]):
+        encoded = sample.encoded(index)
+        # The true map is drawn as the answer is: it stands in every place where the answer holds bytes.
+        truth = {name: raw[index] if isinstance(value, bytes) else value for name, value in answer.items()}
+        shown = [
+            ("image", encoded),
+            ("truth", _last(task.drawn(truth, encoded))),
+            ("the model's answer", _last(task.drawn(answer, encoded))),
+        ]
+        drawn = [{"title": title, "uri": pictures.reencoded(content)} for title, content in shown if content]
+        rows.append({"name": sample.names[index], "line": task.line(answer), "pictures": drawn})
+    return {"kind": "drawn", "rows": rows, "classes": evaluated_classes(run.uri(EVALUATOR, "evaluation"))}
+
+
+def _last(drawn: dict[str, bytes]) -> bytes:
+    """Returns the picture that a task draws last, the one for people."""
+    return list(drawn.values())[-1] if drawn else b""
+
+
+def evaluated_classes(evaluation_uri: str) -> list[dict]:
+    """Returns the Evaluator's metric of each class: `name` and `value` in [0, 1], None where the class does not occur."""
+    import tensorflow_model_analysis as tfma
+
+    rows = []
+    for key, found in dict(tfma.load_eval_result(evaluation_uri).slicing_metrics)[()][""].items():
+        if key.startswith("classId:"):
+            values = [value["doubleValue"] for value in found.values() if "doubleValue" in value]
+            rows += [{"name": f"class {key.removeprefix('classId:')}", "value": value if np.isfinite(value) else None} for value in values]
+    return rows

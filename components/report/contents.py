@@ -15,7 +15,7 @@ import numpy as np
 
 from components.environment import git_commit, hardware, versions
 from components.report import data, graph, pictures, plots
-from components.report.answers import answers, captions, groups
+from components.report.answers import MOST_DRAWN, answers, captions, kinds, label
 from components.report.event_file import last_scalars
 from components.report.maps import LEAST_POINTS, flat_map
 from components.report.run import (
@@ -38,7 +38,8 @@ from trainer_module.settings import Augmentation
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
-MOST_POINTS = 1_500  # images on the maps; the page has to be made in less than a minute and to stay small
+# Images on the maps; the page has to be made in less than a minute and to stay small.
+MOST_POINTS, LEAST_POINTS_OF_LARGE_IMAGES, MOST_PIXELS = 1_500, 300, 1_500 * 64 * 64
 VIEWED_IMAGES = 8
 QUERIES, NEIGHBOURS = 8, 6
 FACTS = ("git_commit", "hardware", "command")  # of what a run notes about itself (pipeline/summary.py)
@@ -90,7 +91,7 @@ def collect(run: Run) -> Contents:
     """Reads and computes everything that the report of a run tells."""
     settings = run.settings(FINETUNER) or run.settings(PRETRAINER)
     task = task_from_json(settings["task"]) if settings else None
-    sample = _sample(run) if run.uri(PRETRAINER, "model") else None
+    sample = _sample(run, task) if run.uri(PRETRAINER, "model") else None
     told = captions(task, sample) if sample else []
     return Contents(
         title=run.name,
@@ -116,9 +117,11 @@ def collect(run: Run) -> Contents:
     )
 
 
-def _sample(run: Run) -> Sample:
-    """Returns images that training has not seen where there are any."""
-    return take_sample(run, "eval" if "eval" in splits(run) else splits(run)[-1], MOST_POINTS)
+def _sample(run: Run, task: Task) -> Sample:
+    """Returns images that training has not seen where there are any; fewer large ones, and few answers that are pictures themselves."""
+    pixels = np.prod(run.settings(PRETRAINER)["image_size"])
+    most = int(np.clip(MOST_PIXELS // pixels, LEAST_POINTS_OF_LARGE_IMAGES, MOST_POINTS))
+    return take_sample(run, "eval" if "eval" in splits(run) else splits(run)[-1], most, most if task.on_features else MOST_DRAWN)
 
 
 def verdict(run: Run) -> dict:
@@ -239,30 +242,36 @@ def maps(task: Task, sample: Sample, told: list[list[str]]) -> dict:
     """Returns the maps of features and embeddings, and what is shown under the pointer."""
     vectors = [("Features h", "what the encoder gives, and what is used later", sample.features)]
     if sample.embeddings is not None:
-        meaning = "what the projection head makes of them for the loss; thrown away after pretraining"
-        vectors.append(("Embeddings g(h)", meaning, sample.embeddings))
-    colours = groups(task, sample)
+        vectors.append(("Embeddings g(h)", "what the projection head makes of them, for the loss alone", sample.embeddings))
+    colours = kinds(task, sample)
     with ThreadPoolExecutor() as pool:
         points = list(pool.map(flat_map, [values for _, _, values in vectors]))
     figures = [
         {"title": title, "meaning": meaning, "figure": plots.flat_map(places, colours)}
         for (title, meaning, _), places in zip(vectors, points, strict=True)
     ]
-    return {"figures": figures, "sheet": pictures.sheet(sample.images), "captions": told}
+    coloured_by = "" if colours is None else "class" if isinstance(colours, list) else task.target
+    return {"figures": figures, "sheet": pictures.sheet(sample.images), "captions": told, "coloured_by": coloured_by}
 
 
 def neighbours(task: Task, sample: Sample, told: list[list[str]]) -> list[dict]:
     """Returns some images, each with its nearest neighbours in feature space among the sampled ones."""
-    colours = groups(task, sample)
-    queries = spread(colours, QUERIES)
-    found = nearest(sample.features, NEIGHBOURS)[0][queries]
+    found = kinds(task, sample)
+    classes = found if isinstance(found, list) else None
+    queries = spread(classes or [""] * len(sample.names), QUERIES)
+    near = nearest(sample.features, NEIGHBOURS)[0][queries]
     rows = []
-    for query, others in zip(queries, found, strict=True):
+    for query, others in zip(queries, near, strict=True):
         shown = [
-            {"uri": pictures.picture(sample.images[index]), "caption": told[index], "group": colours[index]} for index in (query, *others)
+            {
+                "uri": pictures.picture(sample.images[index]),
+                "caption": told[index],
+                "label": "" if found is None else label(found[index]),
+                "look": "" if classes is None else "same" if classes[index] == classes[query] else "other",
+            }
+            for index in (query, *others)
         ]
-        near = [item | {"same": item["group"] == colours[query]} for item in shown[1:]]
-        rows.append(shown[0] | {"near": near})
+        rows.append({"query": shown[0], "near": shown[1:], "classes": classes is not None})
     return rows
 
 

@@ -56,40 +56,46 @@ def curves(series: dict[str, Sequence[float | None]], y_title: str, percent: boo
     return figure(traces, {"xaxis": epoch_axis, "yaxis": axis, "showlegend": len(series) > 1}, 260)
 
 
-def flat_map(points: np.ndarray, groups: Sequence[str]) -> dict:
-    """Returns a map of points in the plane, one colour a group; `customdata` is the index of the point.
+def flat_map(points: np.ndarray, kinds: Sequence[str] | np.ndarray | None) -> dict:
+    """Returns a map of points in the plane; `customdata` is the index of the point.
 
     Args:
       points: float [N, 2].
-      groups: N names of what colours a point; the same name everywhere for one colour.
+      kinds: what colours the points: N names, N numbers, or None.
     """
+    # Distances count the same in every direction; the plane has no axes of its own.
+    axis = {"showticklabels": False, "zeroline": False, "showgrid": False, "constrain": "domain", "mirror": True, "showline": True}
+    layout = {"xaxis": axis, "yaxis": axis | {"scaleanchor": "x"}, "hovermode": "closest"}
+    if isinstance(kinds, np.ndarray):
+        traces = [_points(points, np.arange(len(points)), "", {"color": kinds.tolist(), "colorscale": "Viridis", "showscale": True})]
+    else:
+        traces = _named_points(points, kinds or [""] * len(points))
+    return figure(traces, layout | {"showlegend": 1 < len(traces) <= MOST_NAMED_CLASSES}, 420) | {"pictures": True}
+
+
+def _named_points(points: np.ndarray, groups: Sequence[str]) -> list[dict]:
+    """Returns one trace a name."""
     traces = []
     names = sorted(set(groups), key=natural)
     members = np.array([names.index(group) for group in groups])
     for number, name in enumerate(names):
         chosen = np.flatnonzero(members == number)
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": text(name),
-                "x": [round(float(value), 3) for value in points[chosen, 0]],
-                "y": [round(float(value), 3) for value in points[chosen, 1]],
-                "customdata": chosen.tolist(),
-                "hoverinfo": "none",  # page.js shows the picture instead
-                "marker": {
-                    "size": POINT_SIZE,
-                    "opacity": 0.8,
-                    "color": COLOURS[number % len(COLOURS)],
-                    "symbol": SYMBOLS[number // len(COLOURS) % len(SYMBOLS)],
-                },
-            }
-        )
-    # Distances count the same in every direction; the plane has no axes of its own.
-    axis = {"showticklabels": False, "zeroline": False, "showgrid": False, "constrain": "domain", "mirror": True, "showline": True}
-    named = 1 < len(names) <= MOST_NAMED_CLASSES
-    layout = {"xaxis": axis, "yaxis": axis | {"scaleanchor": "x"}, "showlegend": named, "hovermode": "closest"}
-    return figure(traces, layout, 420) | {"pictures": True}
+        look = {"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number // len(COLOURS) % len(SYMBOLS)]}
+        traces.append(_points(points, chosen, name, look))
+    return traces
+
+
+def _points(points: np.ndarray, chosen: np.ndarray, name: str, look: dict) -> dict:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": text(name),
+        "x": np.round(points[chosen, 0].astype(float), 3).tolist(),
+        "y": np.round(points[chosen, 1].astype(float), 3).tolist(),
+        "customdata": chosen.tolist(),
+        "hoverinfo": "none",  # page.js shows the picture instead
+        "marker": {"size": POINT_SIZE, "opacity": 0.8} | look,
+    }
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> dict:

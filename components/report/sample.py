@@ -19,7 +19,6 @@ from components.report.run import EXAMPLE_GEN, FINETUNER, PRETRAINER, TRANSFORM,
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import load_encoder, load_projection_head
-from trainer_module.features import encode
 from trainer_module.monitor import thinned
 from trainer_module.preprocessing import IMAGE, IMAGE_ID
 
@@ -40,7 +39,7 @@ class Sample:
       features: float32 [N, D] of the pretrained encoder.
       embeddings: float32 [N, P] of its projection head; None where pretraining did not keep one.
       records: N serialized tf.Examples as they came in.
-      answers: what the served model says, name -> [N, ...]; {} without a fine-tuned model.
+      answers: what the served model says of the first images, one dict an image; [] without a fine-tuned model.
     """
 
     split: str
@@ -50,7 +49,7 @@ class Sample:
     features: np.ndarray
     embeddings: np.ndarray | None
     records: list[bytes] = field(repr=False)
-    answers: dict[str, np.ndarray] = field(repr=False)
+    answers: list[dict] = field(repr=False)
 
     @property
     def images(self) -> np.ndarray:
@@ -59,39 +58,39 @@ class Sample:
 
     def encoded(self, index: int) -> bytes:
         """Returns the file's bytes of one image."""
-        return tf.train.Example.FromString(self.records[index]).features.feature[IMAGE].bytes_list.value[0]
+        return _raw(self.records[index], IMAGE)
+
+    def raw_targets(self, name: str) -> list:
+        """Returns the targets as they came in, a number or bytes an image."""
+        return [_raw(record, name) for record in self.records]
 
 
-def take_sample(run: Run, split: str, most: int) -> Sample:
-    """Reads at most `most` images of a split and asks the run's models about them.
+def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
+    """Reads some images of a split and asks the run's models about them.
 
     Args:
       run: with at least a Pretrainer that is done.
       split: 'eval', 'train' or 'pretrain'.
       most: images.
+      most_asked: images that the served model is asked about.
     """
-    transformed, raw = (
-        record_files(run, node, key, split) for node, key in ((TRANSFORM, "transformed_examples"), (EXAMPLE_GEN, "examples"))
-    )
+    transformed = record_files(run, TRANSFORM, "transformed_examples", split)
     ids = np.sort(np.concatenate([ids for ids, _ in _batches(transformed)]))
     chosen = ids[thinned(len(ids), most)]
     examples = read_chosen(run, transformed, chosen)
-    records = sorted(_with_ids(raw, chosen), key=lambda pair: pair[0])
-    encoder = load_encoder(f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}")
-    head = load_projection_head(f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}")
-    features = encode(encoder, examples.images, examples.channel_mean, examples.channel_std)
-    names = names_by_id(run)
+    pairs = sorted(_with_ids(record_files(run, EXAMPLE_GEN, "examples", split), chosen), key=lambda pair: pair[0])
+    records, names = [record for _, record in pairs], names_by_id(run)
+    pretrained = f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}"
+    features, head = examples.features(load_encoder(pretrained)), load_projection_head(pretrained)
     return Sample(
         split=split,
         total=len(ids),
-        names=[names.get(int(image_id), "") for image_id, _ in records],
+        names=[names.get(image_id, "") for image_id, _ in pairs],
         examples=examples,
         features=features,
         embeddings=None if head is None else np.asarray(head.predict(features, verbose=0)),
-        records=[record for _, record in records],
-        answers=ask(f"{run.uri(FINETUNER, 'model')}/{SAVED_MODEL}", [record for _, record in records])
-        if run.uri(FINETUNER, "model")
-        else {},
+        records=records,
+        answers=ask(f"{run.uri(FINETUNER, 'model')}/{SAVED_MODEL}", records[:most_asked]) if run.uri(FINETUNER, "model") else [],
     )
 
 
@@ -124,11 +123,15 @@ def first_images(run: Run, split: str, count: int) -> Examples:
     return read_chosen(run, files, ids)
 
 
-def ask(model_dir: str, records: list[bytes]) -> dict[str, np.ndarray]:
-    """Returns what the served model answers to raw examples, name -> [N, ...]."""
+def ask(model_dir: str, records: list[bytes]) -> list[dict]:
+    """Returns what the served model answers to each raw example, name -> numpy value."""
     serve = tf.saved_model.load(model_dir).signatures["serving_default"]
-    parts = [serve(examples=tf.constant(records[start : start + ASKED_AT_ONCE])) for start in range(0, len(records), ASKED_AT_ONCE)]
-    return {name: np.concatenate([part[name].numpy() for part in parts]) for name in parts[0]}
+    answers = []
+    for start in range(0, len(records), ASKED_AT_ONCE):
+        asked = records[start : start + ASKED_AT_ONCE]
+        told = {name: value.numpy() for name, value in serve(examples=tf.constant(asked)).items()}
+        answers += [{name: value[row] for name, value in told.items()} for row in range(len(asked))]
+    return answers
 
 
 def names_by_id(run: Run) -> dict[int, str]:
@@ -155,3 +158,8 @@ def _with_ids(files: list[str], chosen: np.ndarray) -> Iterator[tuple[int, bytes
     for ids, records in _batches(files):
         for index in np.flatnonzero(np.isin(ids, chosen)):
             yield int(ids[index]), records[index].numpy()
+
+
+def _raw(record: bytes, name: str):
+    feature = tf.train.Example.FromString(record).features.feature[name]
+    return getattr(feature, feature.WhichOneof("kind")).value[0]
