@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -127,9 +126,9 @@ def _sample(run: Run, task: Task) -> Sample:
 def verdict(run: Run) -> dict:
     """Returns whether the model was accepted, a word for it, and every reason against it."""
     reasons = []
-    if run.flag(EVALUATOR, "blessing", "blessed") == 0:
+    if run.flag(EVALUATOR, "blessing", "blessed") == 0 and run.uri(EVALUATOR, "evaluation"):
         reasons += evaluator_refusals(run.uri(EVALUATOR, "evaluation"))
-    if run.flag(MODEL_CHECK, "blessing", "blessed") == 0:
+    if run.flag(MODEL_CHECK, "blessing", "blessed") == 0 and run.uri(MODEL_CHECK, "blessing"):
         reasons.append(model_check_refusal(run.uri(MODEL_CHECK, "blessing")))
     broken = [node.node for node in run.nodes.values() if node.state in ("failed", "canceled")]
     if broken:
@@ -160,9 +159,12 @@ def metric_title(task: Task) -> str:
 
 
 def measured(run: Run) -> dict[str, float]:
-    """Returns every metric of a run by name."""
+    """Returns every metric of a run by name: as it noted them when it ended, or while it goes on from its artifacts."""
+    noted = {name.rpartition(".")[2]: value for name, value in run.facts.items() if name.startswith("metric.")}
+    if noted:
+        return noted
     evaluation = run.uri(EVALUATOR, "evaluation")
-    found = evaluated_metrics(evaluation) if evaluation and Path(evaluation).exists() else {}
+    found = evaluated_metrics(evaluation) if evaluation else {}
     for node in (PRETRAINER, FINETUNER):
         found |= run.log(node, EVALUATION_FILE).get("metrics", {})
     return found

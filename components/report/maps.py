@@ -23,15 +23,17 @@ def flat_map(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     unit = unit_rows(vectors)
     dims = min(PRINCIPAL_DIMS, *unit.shape)
     principal = PCA(dims, random_state=seed).fit_transform(unit)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
     start = principal[:, :2] / max(float(np.std(principal[:, 0])), 1e-12) * 1e-4  # as sklearn's 'pca'; also for points that all coincide
-    # One thread: on a busy machine the threads of one map wait for each other longer than they work.
     tsne = TSNE(perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=seed, n_jobs=1)
-    return tsne.fit_transform(principal).astype(np.float32)
+    # On a busy machine the threads of one map wait for each other at every step, ten times as long as they work.
+    with threadpool_limits(1, user_api="openmp"):
+        return tsne.fit_transform(principal).astype(np.float32)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

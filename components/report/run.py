@@ -57,9 +57,15 @@ class Run:
         return found[0] if found else None
 
     def uri(self, node: str, key: str) -> str:
-        """Returns where the artifact lies, or '' where there is none."""
+        """Returns where the artifact lies, or '' where there is none, or none any more."""
         artifact = self.artifact(node, key)
-        return artifact.uri if artifact else ""
+        return artifact.uri if artifact and Path(artifact.uri).exists() else ""
+
+    @property
+    def model_id(self) -> int | None:
+        """The artifact id of the fine-tuned model, or None."""
+        artifact = self.artifact(FINETUNER, "model")
+        return artifact.id if artifact else None
 
     def settings(self, node: str) -> dict:
         """Returns a Trainer's settings (pipeline/pipeline.py), or {}."""
@@ -113,11 +119,10 @@ def runs_with_other_models(run: Run) -> list[Run]:
     """Returns the runs before this one that made a model of their own, the latest first."""
     ids = run_ids(run.store)
     before = ids[: ids.index(run.run_id)] if run.run_id in ids else ids
-    seen, others = {run.uri(FINETUNER, "model")}, []
+    seen, others = {run.model_id}, []
     for run_id in before:  # oldest first: a model belongs to the run that made it, not to those that found it in the cache
         other = Run(run.store, run_id)
-        model = other.uri(FINETUNER, "model")
-        if model and model not in seen:
-            seen.add(model)
+        if other.model_id not in {None, *seen}:
+            seen.add(other.model_id)
             others.append(other)
     return others[::-1][:MOST_EARLIER_RUNS]

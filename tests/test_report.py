@@ -1,0 +1,149 @@
+"""The report's parts: drawing, maps, pictures, mistakes, text that stays text."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.lineage import fill
+from components.report import graph, pictures, plots
+from components.report.answers import most_confused
+from components.report.contents import collect, flat, spread
+from components.report.maps import flat_map
+from components.report.page import duration, json_data, megabytes, visible
+from components.report.run import Run, latest_run, runs_with_other_models
+from components.store import open_store, run_ids
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Rows as TFX writes them: a run, one with another parameter, one that is cached from end to end; no files."""
+    folder = tmp_path_factory.mktemp("store")
+    fill(str(folder / "metadata.sqlite"), folder, ["data", "parameter", "nothing"])
+    return open_store(str(folder / "metadata.sqlite"))
+
+
+def test_every_node_stands_below_all_that_it_reads_from(store):
+    drawing = graph.draw(latest_run(store))
+    top = {node.name: node.y for node in drawing.nodes}
+    assert set(top) == set(latest_run(store).nodes)
+    assert len(drawing.lines) > 10
+    assert all(top[line.source] < top[line.target] for line in drawing.lines)
+
+
+def test_nodes_do_not_cover_each_other_and_stay_inside_the_drawing(store):
+    drawing = graph.draw(latest_run(store))
+    for one in drawing.nodes:
+        assert one.x >= 0 and one.x + graph.WIDTH <= drawing.width and one.y + graph.HEIGHT <= drawing.height
+        apart = [abs(one.x - other.x) >= graph.WIDTH or abs(one.y - other.y) >= graph.HEIGHT for other in drawing.nodes if other is not one]
+        assert all(apart)
+
+
+def test_a_long_line_goes_round_the_nodes_between_its_ends():
+    edges = {("a", "b"), ("b", "c"), ("a", "c")}
+    layers = graph.ordered_layers(graph.depths(["a", "b", "c"], edges), edges)
+    assert [len(layer) for layer in layers] == [1, 2, 1]
+    assert set(layers[1]) == {"b", ("a", 1)}
+
+
+def test_a_node_that_reads_nothing_stands_beside_the_one_that_ran_before_it():
+    assert graph.depths(["a", "b", "alone", "c"], {("a", "b"), ("b", "c")}) == {"a": 0, "b": 1, "alone": 1, "c": 2}
+
+
+def test_earlier_runs_are_those_with_a_model_of_their_own(store):
+    first, second, cached = run_ids(store)
+    assert [run.run_id for run in runs_with_other_models(Run(store, cached))] == [first]
+    assert [run.run_id for run in runs_with_other_models(Run(store, second))] == [first]
+    assert runs_with_other_models(Run(store, first)) == []
+
+
+def test_a_run_whose_files_are_gone_still_has_lineage_and_settings(store):
+    contents = collect(latest_run(store))
+    assert contents.sample is None and contents.maps is None and contents.answers is None
+    assert {item["name"] for item in contents.details} == set(latest_run(store).nodes)
+    assert contents.settings
+
+
+def test_t_sne_keeps_groups_apart_and_is_the_same_every_time():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(3, 20))
+    vectors = np.concatenate([centre + 0.01 * rng.normal(size=(20, 20)) for centre in centres])
+    points = flat_map(vectors)
+    groups = points.reshape(3, 20, 2)
+    within = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=-1).mean()
+    between = np.linalg.norm(groups.mean(axis=1)[:, None] - groups.mean(axis=1)[None], axis=-1)[np.triu_indices(3, 1)].min()
+    assert between > 3 * within
+    np.testing.assert_array_equal(points, flat_map(vectors))
+
+
+@pytest.mark.parametrize("vectors", [np.ones((12, 4)), np.eye(12, 3)], ids=["all equal", "fewer dims than two maps need"])
+def test_t_sne_of_collapsed_or_few_features_is_finite(vectors):
+    assert np.isfinite(flat_map(vectors)).all()
+
+
+def test_a_tile_of_the_sheet_shows_its_image_alone():
+    images = np.zeros((5, 24, 24, 3), np.uint8)
+    images[3] = 255
+    sheet = pictures.sheet(images)
+    pixels = np.asarray(Image.open(io.BytesIO(sheet.jpeg)))
+    assert pixels.shape == (sheet.rows * sheet.side, sheet.columns * sheet.side, 3)
+    tiles = pixels.reshape(sheet.rows, sheet.side, sheet.columns, sheet.side, 3).mean(axis=(1, 3, 4)).ravel()
+    np.testing.assert_allclose(tiles, [0, 0, 0, 255, 0, 0], atol=1)
+
+
+def test_small_pictures_keep_every_pixel():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    uri = pictures.picture(image)
+    import base64
+
+    assert uri.startswith("data:image/png;base64,")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))), image)
+
+
+def test_the_most_confused_pairs_come_first_and_right_answers_are_none():
+    counts = np.array([[90, 5, 0], [9, 80, 0], [0, 1, 70]])
+    assert most_confused(counts, 2) == [(1, 0), (0, 1)]
+    assert most_confused(np.diag([3, 4]), 2) == []
+
+
+def test_figures_are_what_plotly_accepts():
+    import plotly.graph_objects as go
+
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    figures = [
+        plots.curves({"loss": [3.0, None, 1.0]}, "loss"),
+        plots.curves({"a": [0.1], "b": [None]}, "accuracy", percent=True),
+        plots.flat_map(points, ["cat", "dog"] * 3),
+        plots.flat_map(points, np.arange(6.0)),
+        plots.flat_map(points, None),
+        plots.confusion(np.eye(3, dtype=int), ["a", "b", "c"]),
+        plots.bars({"train": {"a": 1}, "eval": {"b": 2}}, "class"),
+        plots.against_truth(np.arange(6.0), np.arange(6.0) + 1, "age"),
+    ]
+    for figure in figures:
+        go.Figure(data=figure["data"], layout=figure["layout"])
+        json.dumps(figure)
+
+
+def test_characters_that_act_unseen_are_written_as_numbers():
+    assert visible("a\nb\u202egpj\u200fc") == "a\\u000ab\\u202egpj\\u200fc"
+    assert visible("Straße 犬 🐕") == "Straße 犬 🐕"
+
+
+def test_json_in_a_page_cannot_end_its_script_and_reads_as_it_was():
+    value = {"name": "</script><script>alert(1)</script>", "list": ["<!--", 1.5, None]}
+    text = str(json_data(value))
+    assert "<" not in text
+    assert json.loads(text) == value
+
+
+def test_classes_take_turns_among_the_shown_images():
+    assert spread(["a", "a", "a", "b", "c", "b"], 4).tolist() == [0, 3, 4, 1]
+
+
+def test_numbers_read_as_a_person_says_them():
+    assert [duration(0.04), duration(75), duration(7260)] == ["0.0 s", "1 min 15 s", "2 h 1 min"]
+    assert [megabytes(2_700), megabytes(3_000_000)] == ["2.7 kB", "3.0 MB"]
+    assert flat({"encoder": {"depth": 18}, "image_size": [32, 32]}) == [("encoder.depth", 18), ("image_size", [32, 32])]
