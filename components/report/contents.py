@@ -28,7 +28,7 @@ from components.report.run import (
     Run,
     runs_with_other_models,
 )
-from components.report.sample import Sample, first_images, splits, take_sample
+from components.report.sample import Sample, some_examples, splits, take_sample
 from components.store import properties
 from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from trainer_module.augment import augment
@@ -53,6 +53,7 @@ SCORES = {
     "untrained_": (", untrained", "of the same head and training on the encoder before pretraining"),
 }
 KNN = "knn_accuracy"
+WATCHED = {"knn_accuracy": "kNN", "probe_accuracy": "linear probe"}  # while pretraining, see trainer_module/monitor.py
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,14 @@ def learning(run: Run) -> list[dict]:
     rates = last_scalars(run.uri(PRETRAINER, "model_run"), "learning_rate")
     shown = []
     if "loss" in history:
-        shown.append(("Loss", "Contrastive loss (NT-Xent); it should fall.", plots.curves({"loss": history["loss"]}, "loss")))
+        shown.append(
+            ("Loss", "What pretraining makes small, mean of the epoch; it should fall.", plots.curves({"loss": history["loss"]}, "loss"))
+        )
     if rates:
         shown.append(("Learning rate", "At the end of each epoch.", plots.curves({"learning rate": rates}, "learning rate")))
-    accuracies = {name.replace("_", " "): history[name] for name in ("knn_accuracy", "probe_accuracy") if name in history}
+    accuracies = {name: history[key] for key, name in WATCHED.items() if key in history}
     if accuracies:
-        meaning = "Held-out accuracy of neighbours (kNN) and of a linear probe on the features, without training on labels; it should rise."
+        meaning = "Held-out accuracy of the nearest neighbours (kNN) and of a quick linear probe on the features; it should rise."
         shown.append(("What the features are good for", meaning, plots.curves(accuracies, "accuracy", percent=True)))
     embedding = {name: history[name] for name in ("alignment", "uniformity") if name in history}
     if embedding:
@@ -229,7 +232,7 @@ def views(run: Run) -> dict:
 
     settings = run.settings(PRETRAINER)
     split = "pretrain" if "pretrain" in splits(run) else "train"
-    images = first_images(run, split, VIEWED_IMAGES).images
+    images = some_examples(run, split, VIEWED_IMAGES).images
     augmentation = Augmentation(
         **{name: tuple(value) if isinstance(value, list) else value for name, value in settings["augmentation"].items()}
     )

@@ -75,8 +75,7 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
       most_asked: images that the served model is asked about.
     """
     transformed = record_files(run, TRANSFORM, "transformed_examples", split)
-    ids = np.sort(np.concatenate([ids for ids, _ in _batches(transformed)]))
-    chosen = ids[thinned(len(ids), most)]
+    chosen, total = chosen_ids(transformed, most)
     examples = read_chosen(run, transformed, chosen)
     pairs = sorted(_with_ids(record_files(run, EXAMPLE_GEN, "examples", split), chosen), key=lambda pair: pair[0])
     records, names = [record for _, record in pairs], names_by_id(run)
@@ -84,7 +83,7 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
     features, head = examples.features(load_encoder(pretrained)), load_projection_head(pretrained)
     return Sample(
         split=split,
-        total=len(ids),
+        total=total,
         names=[names.get(image_id, "") for image_id, _ in pairs],
         examples=examples,
         features=features,
@@ -116,11 +115,16 @@ def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
         return read_split([path], transform, run.settings(PRETRAINER))
 
 
-def first_images(run: Run, split: str, count: int) -> Examples:
-    """Returns the first transformed examples of a split as they lie in its files."""
+def some_examples(run: Run, split: str, most: int) -> Examples:
+    """Returns at most `most` transformed examples of a split, ordered by id, which is as good as shuffled."""
     files = record_files(run, TRANSFORM, "transformed_examples", split)
-    ids, _ = next(_batches(files, batch=count))
-    return read_chosen(run, files, ids)
+    return read_chosen(run, files, chosen_ids(files, most)[0])
+
+
+def chosen_ids(files: list[str], most: int) -> tuple[np.ndarray, int]:
+    """Returns at most `most` ids of the examples in these files, always the same ones, and how many examples there are."""
+    ids = np.sort(np.concatenate([ids for ids, _ in _batches(files)]))
+    return ids[thinned(len(ids), most)], len(ids)
 
 
 def ask(model_dir: str, records: list[bytes]) -> list[dict]:
@@ -147,9 +151,9 @@ def names_by_id(run: Run) -> dict[int, str]:
     return found
 
 
-def _batches(files: list[str], batch: int = READ_BATCH) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
+def _batches(files: list[str]) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
     """Yields ids [B] and serialized records [B]."""
-    for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(batch):
+    for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH):
         yield tf.io.parse_example(records, {IMAGE_ID: tf.io.FixedLenFeature([], tf.int64)})[IMAGE_ID].numpy(), records
 
 
