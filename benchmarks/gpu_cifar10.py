@@ -4,6 +4,8 @@ The data are .npz files with `images` (uint8 [n, 32, 32, 3]) and `labels` ([n]),
 A run that does not end within --minutes stops at its last checkpoint and says so; the same command continues it.
 
     KERAS_BACKEND=jax python benchmarks/gpu_cifar10.py --pieces cifar10 --folder run --epochs 100 --minutes 9
+
+The step of a PyTorch user on the same card: `python benchmarks/torch_step.py --batch_size 512 --compiled`.
 """
 
 import argparse
