@@ -156,3 +156,6 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs):
     served = [float(line.split()[1]) for line in answers]
     error = np.mean(np.abs(np.subtract(served, numbers)))
     assert error == pytest.approx(told["metrics"]["mean_absolute_error"], rel=0.01)  # what is served is what was judged
+    command = [sys.executable, "-m", "pipeline.evaluate", f"{discs}/root", f"{discs}/eval.csv", "--json"]
+    score = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    assert score[""]["mean_absolute_error"] == pytest.approx(told["metrics"]["mean_absolute_error"], rel=1e-5)

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,31 +97,17 @@ def test_the_digest_of_a_dotted_path_sees_its_file_edited(tmp_path, monkeypatch)
 
 # All three at once, through the whole pipeline.
 
-RUN = """
-import dataclasses
-import sys
-from pathlib import Path
+PAGE = (Path(__file__).resolve().parent.parent / "docs" / "swapping.md").read_text(encoding="utf-8")
+SIZES = "image_size=(64, 64), view_size=(64, 64))"
+SECONDS = """image_size=(16, 16), view_size=(16, 16), encoder=Encoder(width=0.25, builder="mine.patches_encoder"),
+    pretraining=Pretraining(epochs=1, batch_size=16, projection_hidden=16, projection_dim=8, loss="mine.squared_distance"))"""
 
-from pipeline.recipes import own
-from pipeline.runner import Root, run
-from trainer_module.settings import Encoder, Pretraining
-from trainer_module.tasks.classification import Classification
 
-def create(*arguments):
-    from tfx.components import ImportExampleGen
-    from tfx.proto import example_gen_pb2
-    from pipeline.pipeline import create_pipeline
-
-    splits = [example_gen_pb2.Input.Split(name=name, pattern=f"{name}-*.tfrecord.gz") for name in ("train", "eval")]
-    records = ImportExampleGen(input_base="records", input_config=example_gen_pb2.Input(splits=splits))
-    return create_pipeline(*arguments, example_gen=records)
-
-configuration = dataclasses.replace(
-    own(), name="records", image_size=(16, 16), view_size=(16, 16), encoder=Encoder(width=0.25, builder="mine.patches_encoder"),
-    pretraining=Pretraining(epochs=1, batch_size=16, projection_hidden=16, projection_dim=8, loss="mine.squared_distance"),
-)
-sys.exit(run(configuration, Classification(2), Root(Path("root").resolve()), [], create=create))
-"""
+def script_of_the_page():
+    """The last block of docs/swapping.md, with settings that take seconds, and an encoder and a loss of one's own."""
+    script = re.findall(r"^```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)[-1]
+    assert script.count(SIZES) == 1
+    return "from trainer_module.settings import Encoder, Pretraining\n" + script.replace(SIZES, SECONDS)
 
 
 @pytest.fixture
@@ -141,7 +128,7 @@ def records(tmp_path):
                 writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
     functions = "\n\n".join(inspect.getsource(function) for function in (squared_distance, patches_encoder))
     (tmp_path / "mine.py").write_text(f"import keras\n\n{functions}")
-    (tmp_path / "run.py").write_text(RUN)
+    (tmp_path / "run.py").write_text(script_of_the_page())
     return tmp_path
 
 
@@ -150,7 +137,7 @@ def test_a_run_reads_tfrecords_with_an_encoder_and_a_loss_of_ones_own(records):
     environment = os.environ | {"PYTHONPATH": f"{Path(__file__).resolve().parent.parent}:{records}"}
     result = subprocess.run([sys.executable, "run.py"], cwd=records, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
-    summary = json.loads((records / "root" / "summary.json").read_text())
+    summary = json.loads((records / "runs" / "records" / "summary.json").read_text())
     assert summary["components"][0]["id"] == "ImportExampleGen"
     assert summary["metrics"]["accuracy"] == 1.0
     encoder = keras.models.load_model(Path(summary["pushed_model"], "assets.extra", "encoder.keras"))

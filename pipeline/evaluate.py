@@ -1,0 +1,132 @@
+"""What a pushed model scores on any list: `python -m pipeline.evaluate MODEL LIST`, as its Evaluator would have said it.
+
+The rows are read and checked as ingest does, the served model answers, and TFMA computes the task's own metrics: the number that gated
+the model, now on a list that it was not gated on, such as a test split.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
+from pipeline.predict import newest_model, task_of
+from pipeline.terminal import libraries_to_log
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.task import Task
+
+Score = dict[str, float]
+
+
+def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
+    """Asks the served model about every row of a list.
+
+    Args:
+      model_dir: a SavedModel with the signatures that TFMA asks, as the Finetuner leaves it.
+      list_path: list file, one `path,target` a line.
+
+    Returns:
+      '' -> name of a metric -> value over the whole list, and the same for each part that the task tells apart: a slice, or a class.
+
+    Raises:
+      InputError: naming bad rows.
+      ValueError: if the model is an encoder, which answers no task.
+    """
+    task = task_of(model_dir)
+    if not task.has_target:
+        raise ValueError(f"{model_dir}: an encoder answers no task, so there is nothing to evaluate")
+    rows = read_rows(list_path)
+    refuse(check_rows(rows, task))
+    with tempfile.TemporaryDirectory() as folder:
+        return _judge(model_dir, task, _write_examples(rows, task, Path(folder)), Path(folder, "evaluation"))
+
+
+def _write_examples(rows: list[Row], task: Task, folder: Path) -> Path:
+    """Writes what ingest makes of the rows as a TFRecord file and returns it."""
+    import tensorflow as tf
+
+    from components.file_list_example_gen.executor import ReadImage
+
+    reader, path, problems = ReadImage(task_to_json(task), labelled=True), folder / "examples", []
+    reader.setup()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for made in (made for row in rows for made in reader.process(row)):
+            if isinstance(made, tf.train.Example):
+                writer.write(made.SerializeToString())
+            else:
+                problems.append(made.value)
+    refuse(problems)
+    return path
+
+
+def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
+    """Runs TFMA with the task's configuration, thresholds left out."""
+    import tensorflow_model_analysis as tfma
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from google.protobuf import json_format
+
+    settings = task.evaluation(0.0, 0.0)
+    for metric in (metric for spec in settings["metrics_specs"] for metric in spec["metrics"]):
+        metric.pop("per_slice_thresholds", None)
+    config = json_format.ParseDict(settings, tfma.EvalConfig())
+    model = tfma.default_eval_shared_model(str(model_dir), eval_config=config)
+    options = PipelineOptions(["--runner=FnApiRunner"])
+    result = tfma.run_model_analysis(model, config, data_location=str(examples), output_path=str(output), pipeline_options=options)
+    return scores(result.slicing_metrics)
+
+
+def scores(slicing_metrics: list) -> dict[str, Score]:
+    """Returns TFMA's nested metrics as name of a part -> name of a metric -> value; '' is the whole."""
+    found: dict[str, Score] = {}
+    for slice_key, outputs in slicing_metrics:
+        in_slice = ", ".join(f"{name} {_text(value)}" for name, value in slice_key)
+        for sub_key, metrics in outputs[""].items():
+            part = " ".join(filter(None, [in_slice, sub_key.replace("classId:", "class ")]))
+            values = {name: float(value["doubleValue"]) for name, value in metrics.items() if "doubleValue" in value}
+            if values:
+                found[part] = values
+    return found
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def table(found: dict[str, Score], task: Task) -> str:
+    """Returns the scores for a person: the task's metric over the whole, then every part's first metric of the same kind."""
+    lines = [f"  {task.metric.replace('_', ' ')}  {task.shown(found[''][task.metric])}"]
+    for part in sorted(set(found) - {""}, key=_natural):
+        name = task.metric if task.metric in found[part] else next(iter(found[part]))
+        lines.append(f"    {part:<24} {task.shown(found[part][name]):>9}")
+    return "\n".join(lines)
+
+
+def _natural(text: str) -> list:
+    """Sorts `class 10` behind `class 9`."""
+    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in text.split()]
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.evaluate", description=__doc__, allow_abbrev=False)
+    parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
+    parser.add_argument("list", help="list file, one `path,target` a line")
+    parser.add_argument("--json", action="store_true", help="every metric of every part, as one JSON object")
+    flags = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.argv = sys.argv[:1]  # Beam would read our flags as its own
+    try:
+        model_dir = newest_model(flags.model)
+        with libraries_to_log(os.devnull):
+            found = evaluate(model_dir, flags.list)
+    except ValueError as error:
+        print(f"pipeline.evaluate: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Scores of a model on any list: what TFMA returns, in the order of a reader, and bad input told as everywhere."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluate import scores, table
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.segmentation import Segmentation
+
+ROOT = Path(__file__).resolve().parent.parent
+BY_CLASS = {f"classId:{index}": {"iou": {"doubleValue": 0.1 * index}} for index in (1, 10, 2)}
+SEGMENTED = [((), {"": {"": {"mean_iou": {"doubleValue": 0.5}, "histogram": {"bytesValue": b""}}, **BY_CLASS}})]
+CLASSIFIED = [
+    ((("label", 1),), {"": {"": {"accuracy": {"doubleValue": 0.25}, "loss": {"doubleValue": 2.0}}}}),
+    ((), {"": {"": {"accuracy": {"doubleValue": 0.75}}}}),
+    ((("label", b"cat"),), {"": {"": {"accuracy": {"doubleValue": 1.0}}}}),
+]
+
+
+def test_classes_and_slices_become_named_parts():
+    assert scores(SEGMENTED) == {
+        "": {"mean_iou": 0.5},
+        "class 1": {"iou": pytest.approx(0.1)},
+        "class 10": {"iou": 1.0},
+        "class 2": {"iou": 0.2},
+    }
+    assert scores(CLASSIFIED) == {"label 1": {"accuracy": 0.25, "loss": 2.0}, "": {"accuracy": 0.75}, "label cat": {"accuracy": 1.0}}
+
+
+def test_the_table_begins_with_the_whole_and_counts_as_people_do():
+    lines = [line.split() for line in table(scores(SEGMENTED), Segmentation(11)).splitlines()]
+    assert [line[0] + line[1] for line in lines] == ["meaniou", "class1", "class2", "class10"]
+    assert lines[0][-2:] == ["50.00", "%"] and lines[3][-2:] == ["100.00", "%"]
+    assert table(scores(CLASSIFIED), Classification(2)).splitlines()[1].split() == ["label", "1", "25.00", "%"]
+
+
+def test_a_folder_without_a_model_ends_with_exit_code_2(tmp_path):
+    command = [sys.executable, "-m", "pipeline.evaluate", str(tmp_path), "list.csv"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2 and f"{tmp_path}: no model here" in result.stderr
