@@ -1,6 +1,7 @@
 """What the gates said about a model: metrics and reasons for a refusal, from the artifacts of Evaluator and ModelCheck."""
 
 import json
+import math
 from pathlib import Path
 
 
@@ -10,9 +11,32 @@ def evaluated_metrics(evaluation_uri: str) -> dict[str, float]:
 
     result = tfma.load_eval_result(evaluation_uri)
     values = dict(result.slicing_metrics)[()][""][""]
+    return {name: values[name]["doubleValue"] for name in _gated(result)}
+
+
+def metrics_by_class(evaluation_uri: str) -> dict[str, float]:
+    """Returns the metric of each class that occurs, by class name or id: that of its images, or, of label maps, of its pixels."""
+    import tensorflow_model_analysis as tfma
+
+    result, found = tfma.load_eval_result(evaluation_uri), {}
+    for slice_key, outputs in result.slicing_metrics:
+        if slice_key:  # of images: a slice a class
+            found |= {str(slice_key[0][1]): outputs[""][""][name] for name in _gated(result)}
+        else:  # of pixels: a sub-key a class
+            classes = {sub_key.partition(":")[2]: values for sub_key, values in outputs[""].items() if sub_key.startswith("classId:")}
+            found |= {class_id: value for class_id, values in classes.items() for value in values.values()}
+    measured = {name: value["doubleValue"] for name, value in found.items() if math.isfinite(value.get("doubleValue", math.nan))}
+    return {name: measured[name] for name in sorted(measured, key=_numbers_first)}
+
+
+def _numbers_first(name: str) -> tuple[bool, int, str]:
+    return (not name.isdigit(), int(name) if name.isdigit() else 0, name)
+
+
+def _gated(result) -> list[str]:
+    """Returns the names of the metrics of an evaluation that have thresholds."""
     metrics = [metric for spec in result.config.metrics_specs for metric in spec.metrics]
-    gated = [json.loads(f"{{{metric.config}}}")["name"] for metric in metrics if metric.per_slice_thresholds]
-    return {name: values[name]["doubleValue"] for name in gated}
+    return [json.loads(f"{{{metric.config}}}")["name"] for metric in metrics if metric.per_slice_thresholds]
 
 
 def evaluator_refusals(evaluation_uri: str) -> list[str]:

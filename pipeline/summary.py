@@ -10,12 +10,13 @@ from components.environment import git_commit, hardware, versions
 from components.report.place import FILE as REPORT_FILE
 from components.report.place import REPORT
 from components.store import NodeRun, node_runs
-from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
+from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class, model_check_refusal
 from pipeline.config import Configuration, to_dict
 from pipeline.fingerprint import NODES, node_fingerprint
 from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
+MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 
 
@@ -36,6 +37,7 @@ def collect(store: MetadataStore, configuration: Configuration, task: Task, run_
         "seconds": round(seconds, 1),
         "metric": task.metric,  # the one that gates
         "metrics": {name: value for metrics in _metrics_by_node(nodes).values() for name, value in metrics.items()},
+        "metrics_by_class": _metrics_by_class(nodes),
         "blessed": blessed,
         "pushed_model": _pushed(nodes),
         "refused_because": _refusals(nodes),
@@ -87,6 +89,9 @@ def table(summary: dict, task: Task) -> str:
     }
     decimals = max((len(value) for value in shown.values()), default=0)
     rows = [(name.replace("_", " "), f"{value:>{decimals}}") for name, value in shown.items()]
+    by_class = summary["metrics_by_class"]
+    if 0 < len(by_class) <= MOST_CLASSES_TOLD:
+        rows.append(("by class", ", ".join(f"{name} {task.shown(value)}" for name, value in by_class.items())))
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
@@ -125,6 +130,11 @@ def _pushed(nodes: dict[str, NodeRun]) -> str:
     if not artifacts or not artifacts[0].custom_properties["pushed"].int_value:
         return ""
     return artifacts[0].custom_properties["pushed_destination"].string_value
+
+
+def _metrics_by_class(nodes: dict[str, NodeRun]) -> dict[str, float]:
+    uri = _uri(nodes, "Evaluator", "evaluation")
+    return metrics_by_class(uri) if uri else {}
 
 
 def _metrics_by_node(nodes: dict[str, NodeRun]) -> dict[str, dict[str, float]]:

@@ -72,6 +72,7 @@ def test_two_lists_become_a_blessed_pushed_model(place):
     told = summary(place)
     assert told["blessed"] is True
     assert told["metrics"]["accuracy"] == 1.0
+    assert told["metrics_by_class"] == {"bright": 1.0, "dark": 1.0}
     assert set(told["metrics"]) == {"accuracy", "linear_accuracy", "untrained_linear_accuracy", "knn_accuracy"}
     assert (Path(told["pushed_model"]) / "saved_model.pb").is_file()
 
@@ -177,6 +178,9 @@ def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_imag
     assert result.returncode == 0, result.stdout + result.stderr
     metrics = summary(place, "segmented")["metrics"]
     assert set(metrics) == {"mean_iou", "pretrained_mean_iou", "untrained_mean_iou"}
+    by_class = summary(place, "segmented")["metrics_by_class"]
+    assert list(by_class) == ["0", "1"]
+    assert np.mean(list(by_class.values())) == pytest.approx(metrics["mean_iou"])
     assert metrics["mean_iou"] > 0.6
     command = [sys.executable, "-m", "pipeline.predict", "segmented", "scenes/eval/0.png", "scenes/eval/1.png", "--output_dir", "answers"]
     subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)

@@ -17,6 +17,8 @@ from typing import NoReturn
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
+SPLITS = (("train", "train"), ("val", "eval"))  # flag of local_runner.py, list
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one message; argparse would print the whole usage first."""
@@ -144,13 +146,12 @@ def summary(lists: dict[str, Path], label_map_classes: int, numbers: bool = Fals
         classes = _span(counts) if numbers else ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
         lines.append(f"  {path.name:<24} {len(rows):>7,} images  {classes or 'with label maps'}")
     if labels:
-        chosen = " ".join(f"--{flag}_file_path={shlex.quote(str(lists[name]))}" for flag, name in (("train", "train"), ("val", "eval")))
+        chosen = " ".join(f"--{flag}_file_path={shlex.quote(str(lists[name]))}" for flag, name in SPLITS)
         task = "--task=regression" if numbers else f"--task=classification --num_classes={len(labels)}"
         lines.append(f"Next: python local_runner.py {chosen} {task}")
     if label_map_classes:
-        lines.append(
-            f"The label maps have {label_map_classes} classes; local_runner.py has no task for them, pretraining takes their images"
-        )
+        chosen = " ".join(f"--{flag}_file_path={shlex.quote(str(lists[f'{split}_segmentation']))}" for flag, split in SPLITS)
+        lines.append(f"Next, for label maps: python local_runner.py {chosen} --task=segmentation --num_classes={label_map_classes}")
     return "\n".join(lines)
 
 

@@ -146,6 +146,11 @@ class Classification(Task):
         names = list(self.class_names) if self.class_names else [str(index) for index in range(self.num_classes)]
         return names + [f"unused {index}" for index in range(len(names), self.num_classes)]
 
+    def judged(self, raw: dict, transformed: dict) -> dict:
+        """Returns the class ids; named apart from the raw label, by which the Evaluator makes its slices, so that these have names."""
+        del raw
+        return {"class_id": transformed["label"]}
+
     def evaluation(self, limit: float, max_drop: float) -> dict:
         """Returns TFMA's EvalConfig as a dict: accuracy with thresholds, one slice a class, the confusion matrix."""
         threshold = {
@@ -158,7 +163,7 @@ class Classification(Task):
                 {
                     "signature_name": "serving_default",
                     "prediction_key": "probabilities",
-                    "label_key": "label",
+                    "label_key": "class_id",
                     "preprocessing_function_names": ["transform_labels"],
                 }
             ],
