@@ -4,12 +4,16 @@ Each run makes its own at its end (components/report); this is for runs from bef
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
+from components.metadata_url import FORM
 from components.store import open_store, run_ids
+from pipeline.lineage.__main__ import metadata_of
 from pipeline.terminal import libraries_to_log
+from trainer_module.errors import InputError
 
 FILE = "report.html"
 
@@ -18,26 +22,43 @@ def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__, allow_abbrev=False)
     parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--run", help="id of the run; default: the latest")
+    parser.add_argument("--metadata", default="", metavar=FORM, help="the metadata store, where it is not in the pipeline root")
+    parser.add_argument("--run", default="", help="id of the run; default: the latest of the pipeline root")
     parser.add_argument("--output", type=Path, help="HTML file to write; default: report.html in the pipeline root")
     flags = parser.parse_args(arguments)
-    metadata = flags.pipeline_root / "metadata.sqlite"
-    if not metadata.is_file():
-        print(f"pipeline.report: {metadata}: no such file; name the run's folder with --pipeline_root", file=sys.stderr)
+    try:
+        store = open_store(flags.metadata or metadata_of(flags.pipeline_root))
+        run_id = _run_id(store, flags.run or _latest(flags.pipeline_root))
+        output = _writable(flags.output or flags.pipeline_root / FILE)
+    except InputError as error:
+        print(f"pipeline.report: {error}", file=sys.stderr)
         return 2
-    store = open_store(str(metadata))
-    known = run_ids(store)
-    run_id = flags.run or (known[-1] if known else "")
-    if run_id not in known:
-        print(f"pipeline.report: no run {run_id!r} in {metadata}. There are: {', '.join(known) or 'none'}", file=sys.stderr)
-        return 2
-    output = flags.output or flags.pipeline_root / FILE
     with libraries_to_log(os.devnull):
         from components.report.page import write_report
 
         write_report(store, run_id, output)
     print(output)
     return 0
+
+
+def _latest(root: Path) -> str:
+    """Returns the id of the root's latest run, or '' where none is recorded; other roots may share the store."""
+    record = root / "run.json"
+    return json.loads(record.read_text(encoding="utf-8")).get("run_id", "") if record.is_file() else ""
+
+
+def _run_id(store, wanted: str) -> str:
+    known = run_ids(store)
+    chosen = wanted or (known[-1] if known else "")
+    if chosen not in known:
+        raise InputError(f"`--run` must be a run of this store. Received: {chosen!r}. There are: {', '.join(known) or 'none'}")
+    return chosen
+
+
+def _writable(path: Path) -> Path:
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(f"`--output` must be a file in a folder that is there. Received: {path}")
+    return path
 
 
 if __name__ == "__main__":

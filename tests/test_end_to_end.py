@@ -89,6 +89,30 @@ def test_the_second_run_is_cached_from_end_to_end(place):
     assert summary(place)["blessed"] is True
 
 
+def test_a_run_ends_with_a_page_about_it_and_files_for_tensorboard(place):
+    page = Path(summary(place)["report"])
+    text = page.read_text()
+    assert "Blessed and pushed" in text
+    assert summary(place)["pushed_model"] in text
+    assert {"projector_config.pbtxt", "metadata.tsv", "images.jpg", "features.tsv", "embeddings.tsv"} <= {
+        file.name for file in (page.parent / "tensorboard").iterdir()
+    }
+
+
+def test_a_report_that_cannot_be_made_is_told_and_costs_nothing_else(place):
+    template = place / "components" / "report" / "page.html"
+    whole = template.read_text()
+    template.write_text("{{ no.such.thing }}")
+    result = run(place, *FLAGS)
+    template.write_text(whole)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "The report could not be made" in result.stdout
+    assert summary(place)["blessed"] is True
+    assert summary(place)["report"] is None
+    again = subprocess.run([sys.executable, "-m", "pipeline.report", "--pipeline_root", "root"], cwd=place, capture_output=True, text=True)
+    assert (place / again.stdout.strip()).stat().st_size > 1e6, again.stderr
+
+
 def test_the_pushed_model_predicts_image_files(place):
     command = [sys.executable, "-m", "pipeline.predict", "root", "images/eval/0.png", "images/eval/1.png"]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)

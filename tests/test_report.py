@@ -15,6 +15,7 @@ from components.report.maps import flat_map
 from components.report.page import duration, json_data, megabytes, visible
 from components.report.run import Run, latest_run, runs_with_other_models
 from components.store import open_store, run_ids
+from pipeline import report
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +148,13 @@ def test_numbers_read_as_a_person_says_them():
     assert [duration(0.04), duration(75), duration(7260)] == ["0.0 s", "1 min 15 s", "2 h 1 min"]
     assert [megabytes(2_700), megabytes(3_000_000)] == ["2.7 kB", "3.0 MB"]
     assert flat({"encoder": {"depth": 18}, "image_size": [32, 32]}) == [("encoder.depth", 18), ("image_size", [32, 32])]
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [(["--run", "nobody"], "`--run` must be a run of this store"), (["--output", "no/such/folder/page.html"], "`--output` must be a file")],
+)
+def test_a_wrong_command_line_is_told_at_once(capsys, tmp_path, flags, reason):
+    fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data"])
+    assert report.main(["--pipeline_root", str(tmp_path), *flags]) == 2
+    assert reason in capsys.readouterr().err

@@ -256,7 +256,8 @@ def maps(task: Task, sample: Sample, told: list[list[str]]) -> dict:
         for (title, meaning, _), places in zip(vectors, points, strict=True)
     ]
     coloured_by = "" if colours is None else "class" if isinstance(colours, list) else task.target
-    return {"figures": figures, "sheet": pictures.sheet(sample.images), "captions": told, "coloured_by": coloured_by}
+    labels = [] if colours is None else [label(kind) for kind in colours]
+    return {"figures": figures, "sheet": pictures.sheet(sample.images), "captions": told, "coloured_by": coloured_by, "labels": labels}
 
 
 def neighbours(task: Task, sample: Sample, told: list[list[str]]) -> list[dict]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.store import RUN_CONTEXT, NodeRun, input_artifacts, node_runs, properties, run_ids
+from components.store import PIPELINE_CONTEXT, RUN_CONTEXT, NodeRun, input_artifacts, node_runs, properties, run_ids
 
 PRETRAINER, FINETUNER, EVALUATOR, MODEL_CHECK, PUSHER = "Pretrainer", "Finetuner", "Evaluator", "ModelCheck", "Pusher"
 EXAMPLE_GEN, TRANSFORM = "FileListExampleGen", "Transform"
@@ -79,8 +79,9 @@ class Run:
     @property
     def name(self) -> str:
         """The name of the pipeline."""
-        contexts = self.store.get_contexts_by_type("pipeline")
-        return contexts[0].name if contexts else ""
+        first = next((node.execution_id for node in self.nodes.values()), None)
+        contexts = [] if first is None else self.store.get_contexts_by_execution(first)
+        return next((context.name for context in contexts if context.type == PIPELINE_CONTEXT), "")
 
     @property
     def started(self) -> datetime | None:
@@ -116,13 +117,13 @@ def latest_run(store: MetadataStore) -> Run | None:
 
 
 def runs_with_other_models(run: Run) -> list[Run]:
-    """Returns the runs before this one that made a model of their own, the latest first."""
+    """Returns the runs of the same pipeline before this one that made a model of their own, the latest first."""
     ids = run_ids(run.store)
     before = ids[: ids.index(run.run_id)] if run.run_id in ids else ids
     seen, others = {run.model_id}, []
     for run_id in before:  # oldest first: a model belongs to the run that made it, not to those that found it in the cache
         other = Run(run.store, run_id)
-        if other.model_id not in {None, *seen}:
+        if other.model_id not in {None, *seen} and other.name == run.name:
             seen.add(other.model_id)
             others.append(other)
     return others[::-1][:MOST_EARLIER_RUNS]

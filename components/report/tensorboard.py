@@ -25,8 +25,9 @@ def write_tensorboard(contents: Contents, folder: Path) -> None:
     writer.close()
     if contents.maps:
         vectors = {"features": contents.sample.features, "embeddings": contents.sample.embeddings}
-        rows = ["; ".join(lines) for lines in contents.maps["captions"]]
-        write_projector(folder, {name: values for name, values in vectors.items() if values is not None}, rows, contents.maps["sheet"])
+        vectors = {name: values for name, values in vectors.items() if values is not None}
+        columns = {"image": contents.sample.names, contents.maps["coloured_by"]: contents.maps["labels"]}
+        write_projector(folder, vectors, {name: values for name, values in columns.items() if values}, contents.maps["sheet"])
 
 
 def write_images(name: str, images: np.ndarray) -> None:
@@ -37,17 +38,19 @@ def write_images(name: str, images: np.ndarray) -> None:
     tf.summary.write(name, tf.constant([str(width).encode(), str(height).encode(), *encoded]), step=0, metadata=metadata)
 
 
-def write_projector(folder: Path, vectors: dict[str, np.ndarray], captions: list[str], sheet: Sheet) -> None:
+def write_projector(folder: Path, vectors: dict[str, np.ndarray], columns: dict[str, list[str]], sheet: Sheet) -> None:
     """Writes what the projector reads.
 
     Args:
       folder: a log folder.
       vectors: name -> float [N, D].
-      captions: N texts.
+      columns: name -> N texts, to search and to colour by.
       sheet: N images in the same order.
     """
     (folder / SHEET_FILE).write_bytes(sheet.jpeg)
-    (folder / METADATA_FILE).write_text("".join(f"{visible(caption)}\n" for caption in captions), encoding="utf-8")
+    header = [list(columns)] if len(columns) > 1 else []  # the projector takes the first row for one only then
+    rows = ["\t".join(map(visible, row)) for row in (*header, *zip(*columns.values(), strict=True))]
+    (folder / METADATA_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
     blocks = []
     for name, values in vectors.items():
         np.savetxt(folder / f"{name}.tsv", values, fmt="%.5g", delimiter="\t")
