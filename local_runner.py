@@ -16,10 +16,11 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
 from components.metadata_url import FORM, parse_mysql
-from pipeline.config import Configuration, Lists, numbers, with_setting
+from pipeline.config import Configuration, Lists, SavePaths, absolute, numbers, parse_like, with_setting
 from pipeline.recipes import RECIPES, recipe_named
+from pipeline.save_paths import check_save_paths, with_saved_encoder
 from trainer_module.errors import InputError
-from trainer_module.settings import DEPTHS, HEADS
+from trainer_module.settings import DEPTHS, HEADS, Encoder
 from trainer_module.tasks.registry import TASKS
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -63,13 +64,16 @@ def _run_and_image_flags() -> Parser:
     run.add_argument("--recipe", help=f"named configuration: {', '.join(sorted(RECIPES))}; default: demo, or own with lists of your own")
     run.add_argument("--task", choices=TASKS, help="default: classification")
     run.add_argument("--resume", action="store_true", help="continue the interrupted run")
+    run.add_argument("--from_scratch", nargs="?", const=True, type=_boolean, help="no pretraining: the task learns the whole network")
+    run.add_argument("--pretrain_save_path", help="folder: pretraining leaves its encoder there, any other task takes it from there")
+    run.add_argument("--finetune_save_path", help="folder for the final model")
     run.add_argument("--pipeline_root", type=Path, help="folder of artifacts, metadata, pushed models; default: runs/NAME")
     run.add_argument("--metadata", default="", metavar=FORM, help="keep ML Metadata on a MySQL server, not in the pipeline root")
     data = parser.add_argument_group("images")
     data.add_argument("--train_file_path", help="list file, one `path,target` (or `path`) a line")
     data.add_argument("--val_file_path", help="list file; without it 20 %% of the training list are held out")
     data.add_argument("--pretrain_file_path", help="list file, one `path` a line; default: the training images")
-    data.add_argument("--cifar10", nargs="?", const=True, default=False, type=_boolean, help="the CIFAR-10 recipe")
+    data.add_argument("--cifar10", nargs="?", const=True, default=False, type=_boolean, help="the recipe cifar10_original")
     data.add_argument("--source", help="archive or folder that a recipe's data set is read from")
     data.add_argument("--input_size", metavar='"H W"', help='pixels, as in "240 240"')
     data.add_argument("--crop_size", metavar='"H W"', help="pixels of the views in pretraining; default: the input size")
@@ -89,6 +93,8 @@ def _add_training_flags(model) -> None:
     model.add_argument("--learning_rate", type=float, help="of the task's training")
     model.add_argument("--temperature", type=float, help="of the contrastive loss")
     model.add_argument("--strength", type=float, help="of the colour jitter; 1.0 is SimCLR's for ImageNet")
+    model.add_argument("--eval_epochs", metavar="E,E,...", help="epochs of pretraining after which the frozen features are evaluated")
+    model.add_argument("--label_fraction", type=float, help="share of the labels that fine-tuning may use, in (0, 1]")
     model.add_argument("--seed", type=int)
     model.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", help="any other setting")
 
@@ -100,13 +106,13 @@ def configure(flags: argparse.Namespace) -> Configuration:
       ValueError: naming the field, the rule and the value received.
     """
     own_lists = any((flags.train_file_path, flags.val_file_path, flags.pretrain_file_path))
-    name = flags.recipe or ("cifar10" if flags.cifar10 else "own" if own_lists else "demo")
+    name = flags.recipe or ("cifar10_original" if flags.cifar10 else "own" if own_lists else "demo")
     configuration = recipe_named(name)
     if flags.task:
         configuration = dataclasses.replace(configuration, task=flags.task)
     if own_lists:
         configuration = _with_lists(configuration, flags)
-    for change in (_with_sizes, _with_training, _with_settings):
+    for change in (_with_sizes, _with_training, _with_settings, _with_encoder_choice):
         configuration = change(configuration, flags)
     # One root, baseline and serving folder for each task: an encoder is no newer version of a classifier.
     suffix = "" if configuration.task == "classification" else f"-{configuration.task}"
@@ -152,6 +158,7 @@ def _size(text: str, name: str) -> tuple[int, int]:
 def _with_training(configuration: Configuration, flags: argparse.Namespace) -> Configuration:
     section = "pretraining" if configuration.task == "pretrain" else "finetuning"
     wanted = {
+        "pretraining.warmup_epochs": _shortened_warmup(configuration, section, flags),  # before the epochs, which it must not exceed
         f"{section}.epochs": flags.num_epochs,
         f"{section}.batch_size": flags.batch_size,
         f"{section}.learning_rate": flags.learning_rate,
@@ -160,6 +167,8 @@ def _with_training(configuration: Configuration, flags: argparse.Namespace) -> C
         "pretraining.seed": flags.seed,
         "finetuning.seed": flags.seed,
         "finetuning.freeze": flags.freeze,
+        "finetuning.label_fraction": flags.label_fraction,
+        "eval_epochs": flags.eval_epochs,
         "finetuning.head": flags.head,
         "encoder.depth": flags.depth,
         "encoder.width": flags.width,
@@ -173,6 +182,14 @@ def _with_training(configuration: Configuration, flags: argparse.Namespace) -> C
     return configuration
 
 
+def _shortened_warmup(configuration: Configuration, section: str, flags: argparse.Namespace) -> float | None:
+    """Returns a warm-up in proportion where pretraining is made shorter than the recipe's warm-up; None to keep that."""
+    pretraining = configuration.pretraining
+    epochs = flags.pretrain_epochs or (flags.num_epochs if section == "pretraining" else None)
+    too_long = epochs is not None and 1 <= epochs < pretraining.warmup_epochs
+    return pretraining.warmup_epochs * epochs / pretraining.epochs if too_long else None
+
+
 def _with_settings(configuration: Configuration, flags: argparse.Namespace) -> Configuration:
     for setting in flags.set:
         path, equals, text = setting.partition("=")
@@ -180,6 +197,57 @@ def _with_settings(configuration: Configuration, flags: argparse.Namespace) -> C
             raise ValueError(f"`--set` takes SECTION.FIELD=VALUE. Received: {setting!r}")
         configuration = with_setting(configuration, path, text)
     return configuration
+
+
+def _with_encoder_choice(configuration: Configuration, flags: argparse.Namespace) -> Configuration:
+    """Says where the encoder comes from and where it goes: pretrained, taken from a folder, or learned from the labels alone."""
+    paths = SavePaths(*(path and absolute(path) for path in (flags.pretrain_save_path or "", flags.finetune_save_path or "")))
+    configuration = dataclasses.replace(configuration, save_paths=paths)
+    if not flags.from_scratch:
+        return configuration
+    idle = {"--task=pretrain": configuration.task == "pretrain", "--freeze": flags.freeze, "--eval_epochs": flags.eval_epochs}
+    idle |= {"--pretrain_save_path": paths.pretrain, "--pretrain_epochs": flags.pretrain_epochs}
+    if any(idle.values()):
+        clashing = ", ".join(name for name, given in idle.items() if given)
+        raise ValueError(f"`--from_scratch` learns the encoder from labels alone, without pretraining. Received beside it: {clashing}")
+    finetuning = dataclasses.replace(configuration.finetuning, freeze=False)
+    return dataclasses.replace(configuration, from_scratch=True, eval_epochs=(), finetuning=finetuning)
+
+
+def _asked_encoder(flags: argparse.Namespace) -> dict[str, object]:
+    """Returns the encoder's settings that the user named, flag or `--set`."""
+    asked = {name: value for name, value in (("depth", flags.depth), ("width", flags.width)) if value is not None}
+    for setting in flags.set:
+        name, _, text = setting.partition("=")
+        if name.startswith("encoder."):
+            field = name.removeprefix("encoder.")
+            asked[field] = parse_like(getattr(Encoder(), field), text, name)
+    return asked
+
+
+def with_eval_epochs(configuration: Configuration, chosen: bool) -> Configuration:
+    """Returns the configuration with those epochs to evaluate whose encoder there is or will be.
+
+    Args:
+      configuration: of the run.
+      chosen: the user named the epochs; a recipe's own are left out where there is no encoder of them.
+
+    Raises:
+      ValueError: if one was chosen that there will not be.
+    """
+    saved, last = configuration.saved_encoder, configuration.pretraining.epochs
+    possible = {epoch for epoch in configuration.eval_epochs if (epoch in saved.milestones if saved.path else epoch <= last)}
+    task = TASKS[configuration.task]
+    possible = possible if task.one_class_an_image or task is Unlabelled else set()
+    absent = [epoch for epoch in configuration.eval_epochs if epoch not in possible]
+    if absent and chosen:
+        there = f"{saved.path} holds {', '.join(map(str, saved.milestones)) or 'none'}" if saved.path else f"pretraining ends after {last}"
+        named = ", ".join(map(str, absent))
+        raise ValueError(
+            f"`--eval_epochs` must name epochs of pretraining whose encoder is kept, for --task=classification. Received: {named} "
+            f"for --task={configuration.task}, while {there}. Fix: leave them out, or pretrain with these epochs"
+        )
+    return dataclasses.replace(configuration, eval_epochs=tuple(sorted(possible)))
 
 
 def with_dataset(configuration: Configuration, source: str) -> Configuration:
@@ -191,15 +259,21 @@ def with_dataset(configuration: Configuration, source: str) -> Configuration:
     """
     if not configuration.dataset.name:
         return configuration
-    folder, name = DATA / configuration.recipe, configuration.dataset.name
+    name, options = configuration.dataset.name, dict(configuration.dataset.options)
+    folder = DATA / (configuration.recipe if options else name)  # a whole data set is written once for all recipes
     module = importlib.import_module(f"pipeline.datasets.{name}")
-    if source and "source" not in inspect.signature(module.write).parameters:
+    accepted = inspect.signature(module.write).parameters
+    if source and "source" not in accepted:
         raise ValueError(f"`--source` has no meaning for the data set {name!r}, which needs none. Received: {source!r}")
-    wanted = json.dumps([name, dict(configuration.dataset.options), source and str(Path(source).resolve())])
+    wanted = json.dumps([name, options, source and str(Path(source).resolve())])
+    if source:
+        options["source"] = source
+    elif "download" in accepted:
+        options["download"] = True
     record = folder / ".written"
     if not record.is_file() or (source and record.read_text(encoding="utf-8") != wanted):
-        print(f"Writing the data set {name} into {folder} ...", flush=True)
-        module.write(folder, **configuration.dataset.options, **({"source": source} if source else {}))
+        print(f"{'Downloading' if options.get('download') else 'Writing'} the data set {name} into {folder} ...", flush=True)
+        module.write(folder, **options)
         record.write_text(wanted, encoding="utf-8")
     lists = [str(_list_for(configuration.task, folder, split)) for split in ("train", "eval")]
     return dataclasses.replace(configuration, lists=Lists(*lists))
@@ -271,12 +345,26 @@ def prepare(flags: argparse.Namespace):
     Raises:
       ValueError: if a setting or the input breaks a rule.
     """
-    configuration = with_dataset(configure(flags), flags.source)
+    configuration = configure(flags)
+    check_save_paths(configuration)
+    configuration = with_saved_encoder(configuration, _asked_encoder(flags))
+    _tell_saved_encoder(configuration)
+    chosen = flags.eval_epochs is not None or any(setting.startswith("eval_epochs=") for setting in flags.set)
+    configuration = with_eval_epochs(configuration, chosen)
+    configuration = with_dataset(configuration, flags.source)
     task, images, configuration = check_lists(configuration)
     _tell_flags_without_effect(configuration, task, flags)
     chosen = any(setting.startswith("pretraining.batch_size") for setting in flags.set)
     chosen = chosen or (configuration.task == "pretrain" and flags.batch_size is not None)
+    if configuration.saved_encoder.path or configuration.from_scratch:
+        return configuration, task
     return with_batch_that_fits(configuration, images, chosen), task
+
+
+def _tell_saved_encoder(configuration: Configuration) -> None:
+    saved, encoder = configuration.saved_encoder, configuration.encoder
+    if saved.path:
+        print(f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, not pretrained again")
 
 
 def _tell_flags_without_effect(configuration: Configuration, task: Task, flags: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ class Lists:
 
     def given(self) -> dict[str, str]:
         """Returns split -> absolute path; a pretraining list that is the training list is stored once, as `train`."""
-        paths = {split: _absolute(path) for split, path in dataclasses.asdict(self).items() if path}
+        paths = {split: absolute(path) for split, path in dataclasses.asdict(self).items() if path}
         if paths.get("pretrain") == paths.get("train"):
             paths.pop("pretrain", None)
         return paths
@@ -101,6 +101,7 @@ class Configuration:
     finetuning: Finetuning = Finetuning()
     gate: Gate = Gate()
     eval_epochs: tuple[int, ...] = ()  # after which of them, counted from 1, the frozen features are evaluated
+    from_scratch: bool = False  # the task learns the whole network from its labels, without pretraining
     save_paths: SavePaths = SavePaths()
     saved_encoder: SavedEncoder = SavedEncoder()
 
@@ -138,6 +139,8 @@ def with_setting(configuration: Configuration, path: str, text: str) -> Configur
         require(bool(rest), f"`{head}` is a section; name one of its fields, as in `{head}.FIELD=VALUE`", setting=path)
         return dataclasses.replace(configuration, **{head: with_setting(present, rest, text)})
     require(not rest, f"`{head}` has no fields", setting=path)
+    if head == "eval_epochs":  # as many as are named
+        present = (0,) * len(text.replace(",", " ").split())
     return dataclasses.replace(configuration, **{head: parse_like(present, text, path)})
 
 
@@ -172,5 +175,6 @@ def to_dict(configuration: Configuration) -> dict:
     return dataclasses.asdict(configuration)
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
+    """Returns a local path from the root on, a remote one as it is."""
     return path if "://" in path else os.path.abspath(path)

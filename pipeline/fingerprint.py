@@ -22,6 +22,7 @@ NODES = {
         "trainer_module.finetune_run_fn",
         ("targets", "head", "fitted_linear", "views", "loss", "metrics", "served", "judged"),
     ),
+    "EpochEvaluation": ("components.epoch_evaluation.component", ("targets",)),
     "ModelCheck": ("components.model_check.probe", ()),
     "RunReport": ("components.report.executor", ("targets", "shown", "line", "drawn")),
 }

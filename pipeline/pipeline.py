@@ -1,16 +1,19 @@
 """The graph: from list files to a pushed model, one node a sentence.
 
-`create_pipeline` is the whole road of a task with a target; `create_pretraining_pipeline` ends with the encoder.
-Another graph is another function over the same pieces.
+`create_pipeline` is the whole road of a task with a target; `create_finetuning_pipeline` takes the encoder of an earlier run,
+`create_supervised_pipeline` none at all; `create_pretraining_pipeline` ends with the encoder. Another graph is another function over
+the same pieces.
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
 from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
 from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.placeholder import placeholder as ph
 from tfx.orchestration.pipeline import Pipeline
@@ -20,6 +23,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
+from components.epoch_evaluation.component import EpochEvaluation
 from components.file_list_example_gen.component import FileListExampleGen
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
@@ -45,6 +49,16 @@ class Places:
 
     root: str  # artifacts of every node
     serving: str  # pushed models, one numbered folder each
+    imported: str = ""  # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
+
+
+def graph_of(configuration: Configuration, task: Task):
+    """Returns the function that builds the graph of a run."""
+    if not task.has_target:
+        return create_pretraining_pipeline
+    if configuration.from_scratch:
+        return create_supervised_pipeline
+    return create_finetuning_pipeline if configuration.saved_encoder.path else create_pipeline
 
 
 def create_pipeline(configuration: Configuration, task: Task, places: Places, example_gen: BaseComponent | None = None) -> Pipeline:
@@ -58,38 +72,34 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places, ex
     """
     data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
-    finetuner = finetune(configuration, task, data, pretrainer)
-    # The latest model that was blessed before this one is what it must not fall behind.
-    baseline = Resolver(
-        strategy_class=EarlierBlessedModel,
-        candidate=finetuner.outputs["model"],
-        model=Channel(type=Model, producer_component_id=finetuner.id),
-        model_blessing=Channel(type=ModelBlessing),
-    ).with_id("Baseline")
-    # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
-    evaluator = Evaluator(
-        examples=data.example_gen.outputs["examples"],
-        model=finetuner.outputs["model"],
-        baseline_model=baseline.outputs["model"],
-        eval_config=json_format.ParseDict(
-            task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop), tfma.EvalConfig()
-        ),
-        example_splits=["eval"],
-    )
-    # ModelCheck loads the model in a fresh process and asks it as a server would.
-    check = check_model(data, finetuner)
-    # Pusher copies the model out only if both blessed it.
-    pusher = Pusher(
-        model=finetuner.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
-        infra_blessing=check.outputs["blessing"],
-        push_destination=_destination(places),
-    )
+    encoder = pretrainer.outputs["model"]
+    finetuner = finetune(configuration, task, data, encoder)
+    table = evaluate_epochs(configuration, task, data, encoder)
+    judged = judge_and_push(configuration, task, data, finetuner, places)
     # RunReport shows all of it on one page.
-    evidence = {name: evaluator.outputs[name] for name in ("evaluation", "blessing")}
-    finetuned = {"model": finetuner.outputs["model"], "finetuning": finetuner.outputs["model_run"]}
-    report = report_run(data, pretrainer, check, pusher, **finetuned, **evidence)
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, finetuner, baseline, evaluator, check, pusher, report])
+    report = report_run(data, **judged.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, *table, finetuner, *judged.nodes, report])
+
+
+def create_finetuning_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
+    """Builds the same road with the encoder of an earlier run in place of the Pretrainer."""
+    data = ingest(configuration, task)
+    imported = import_encoder(configuration, places)
+    encoder = imported.outputs["result"]
+    finetuner = finetune(configuration, task, data, encoder)
+    table = evaluate_epochs(configuration, task, data, encoder)
+    judged = judge_and_push(configuration, task, data, finetuner, places)
+    report = report_run(data, **judged.told, pretrained_model=encoder)
+    return _pipeline(configuration, places, [*data.nodes, imported, *table, finetuner, *judged.nodes, report])
+
+
+def create_supervised_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
+    """Builds the same road without pretraining: the Finetuner begins with an untrained encoder."""
+    data = ingest(configuration, task)
+    finetuner = finetune(configuration, task, data)
+    judged = judge_and_push(configuration, task, data, finetuner, places)
+    report = report_run(data, **judged.told)
+    return _pipeline(configuration, places, [*data.nodes, finetuner, *judged.nodes, report])
 
 
 def create_pretraining_pipeline(
@@ -100,7 +110,8 @@ def create_pretraining_pipeline(
     pretrainer = pretrain(configuration, task, data)
     check = check_model(data, pretrainer, split="train")
     pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
-    report = report_run(data, pretrainer, check, pusher)
+    told = {"infra_blessing": check.outputs["blessing"], "pushed_model": pusher.outputs["pushed_model"]}
+    report = report_run(data, **told, pretrained_model=pretrainer.outputs["model"], pretraining=pretrainer.outputs["model_run"])
     return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher, report])
 
 
@@ -137,6 +148,7 @@ def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent 
         custom_config={
             "image_size": list(configuration.image_size),
             "task": task_to_json(task),
+            "normalization": [list(configuration.saved_encoder.channel_mean), list(configuration.saved_encoder.channel_std)],
             "fingerprint": node_fingerprint("Transform"),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
@@ -163,11 +175,88 @@ def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
     return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings)
 
 
-def finetune(configuration: Configuration, task: Task, data: Data, pretrainer: Trainer) -> Trainer:
-    """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen."""
+def finetune(configuration: Configuration, task: Task, data: Data, encoder: Channel | None = None) -> Trainer:
+    """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen; without one, it begins untrained."""
     settings = _science(configuration, task) | {"finetuning": dataclasses.asdict(configuration.finetuning)}
     splits = ("train", _held_out(configuration, task))
-    return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, base_model=pretrainer.outputs["model"])
+    return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, **({"base_model": encoder} if encoder else {}))
+
+
+def import_encoder(configuration: Configuration, places: Places) -> Importer:
+    """Builds the node that enters the encoder of an earlier run into ML Metadata; its content is part of its identity."""
+    saved = configuration.saved_encoder
+    return Importer(
+        source_uri=places.imported,
+        artifact_type=Model,
+        custom_properties={"fingerprint": saved.fingerprint, "source": saved.path},
+    ).with_id("Encoder")
+
+
+def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> list:
+    """Builds the node that tabulates accuracy against epochs of pretraining; none if it was not asked for."""
+    if not configuration.eval_epochs:
+        return []
+    settings = {
+        "task": task_to_json(task),
+        "image_size": list(configuration.image_size),
+        "eval_epochs": list(configuration.eval_epochs),
+        "seed": configuration.pretraining.seed,
+    }
+    node = EpochEvaluation(
+        examples=data.transform.outputs["transformed_examples"],
+        transform_graph=data.transform.outputs["transform_graph"],
+        model=encoder,
+        settings=json.dumps(settings, sort_keys=True),
+        fingerprint=node_fingerprint("EpochEvaluation"),
+    )
+    return [node.with_id("EpochEvaluation")]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The nodes from a model to its push, and what the report tells of them."""
+
+    nodes: tuple
+    told: dict[str, Channel]
+
+
+def judge_and_push(configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places) -> Judged:
+    """Builds the nodes that judge a model against thresholds and its predecessor, and push it only if it passes."""
+    # The latest model that was blessed before this one is what it must not fall behind.
+    baseline = Resolver(
+        strategy_class=EarlierBlessedModel,
+        candidate=finetuner.outputs["model"],
+        model=Channel(type=Model, producer_component_id=finetuner.id),
+        model_blessing=Channel(type=ModelBlessing),
+    ).with_id("Baseline")
+    # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
+    evaluator = Evaluator(
+        examples=data.example_gen.outputs["examples"],
+        model=finetuner.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        eval_config=json_format.ParseDict(
+            task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop), tfma.EvalConfig()
+        ),
+        example_splits=["eval"],
+    )
+    # ModelCheck loads the model in a fresh process and asks it as a server would.
+    check = check_model(data, finetuner)
+    # Pusher copies the model out only if both blessed it.
+    pusher = Pusher(
+        model=finetuner.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=check.outputs["blessing"],
+        push_destination=_destination(places),
+    )
+    told = {
+        "model": finetuner.outputs["model"],
+        "finetuning": finetuner.outputs["model_run"],
+        "evaluation": evaluator.outputs["evaluation"],
+        "blessing": evaluator.outputs["blessing"],
+        "infra_blessing": check.outputs["blessing"],
+        "pushed_model": pusher.outputs["pushed_model"],
+    }
+    return Judged((baseline, evaluator, check, pusher), told)
 
 
 def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
@@ -180,7 +269,7 @@ def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck
     ).with_id("ModelCheck")
 
 
-def report_run(data: Data, pretrainer: Trainer, check: ModelCheck, pusher: Pusher, **channels) -> RunReport:
+def report_run(data: Data, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
         fingerprint=node_fingerprint("RunReport"),
@@ -189,10 +278,6 @@ def report_run(data: Data, pretrainer: Trainer, check: ModelCheck, pusher: Pushe
         anomalies=data.validator.outputs["anomalies"],
         transformed_examples=data.transform.outputs["transformed_examples"],
         transform_graph=data.transform.outputs["transform_graph"],
-        pretrained_model=pretrainer.outputs["model"],
-        pretraining=pretrainer.outputs["model_run"],
-        infra_blessing=check.outputs["blessing"],
-        pushed_model=pusher.outputs["pushed_model"],
         **channels,
     )
 

@@ -23,6 +23,7 @@ from components.report.place import METADATA
 from components.store import connection, node_runs, note_run, open_store, sweep_interrupted, this_process
 from pipeline import summary
 from pipeline.config import Configuration
+from pipeline.save_paths import bring_in, leave
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 
@@ -119,6 +120,7 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
             store = open_store(root.metadata, read_only=False) if root.has_metadata else None
             if code == DONE:
                 result = summary.collect(store, configuration, task, run_id, (datetime.now() - started).total_seconds())
+                result["saved"] = _leave_models(configuration, store, run_id, result["blessed"])
                 code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result, task)
             else:
                 result = summary.unfinished(store, configuration, run_id, "failed")
@@ -181,11 +183,12 @@ def _compiled(configuration, task, root: Root, create: Callable | None):
     with _imports_without_collection():
         from tfx.dsl.compiler import compiler
 
-        from pipeline.pipeline import Places, create_pipeline, create_pretraining_pipeline
+        from pipeline.pipeline import Places, graph_of
 
     _use_gpu_sparingly()
-    create = create or (create_pipeline if task.has_target else create_pretraining_pipeline)
-    return compiler.Compiler().compile(create(configuration, task, Places(str(root.path / "artifacts"), str(root.serving))))
+    imported = bring_in(configuration.saved_encoder, root.path)
+    places = Places(str(root.path / "artifacts"), str(root.serving), imported)
+    return compiler.Compiler().compile((create or graph_of(configuration, task))(configuration, task, places))
 
 
 def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
@@ -225,6 +228,17 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Unpack(deployment)
     deployment.metadata_connection_config.Pack(connection(metadata))
     graph.deployment_config.Pack(deployment)
+
+
+def _leave_models(configuration, store, run_id: str, blessed: bool | None) -> dict[str, str]:
+    """Copies encoder and final model to where the user wants them, unless they were refused; returns where they are, '' for nowhere."""
+    outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
+    made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
+    good = {"Finetuner"} if blessed else set()
+    if blessed is not False or "Finetuner" in made:
+        good.add("Pretrainer")  # a refused classifier says nothing against its encoder
+    paths = dict(zip(TRAINERS, (configuration.save_paths.pretrain, configuration.save_paths.finetune), strict=True))
+    return {node: leave(made.get(node, "") if node in good else "", path) for node, path in paths.items()}
 
 
 def graph_digest(graph) -> str:

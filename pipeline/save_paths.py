@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.config import Configuration, SavedEncoder
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record
+from trainer_module.saved_encoder import CHANNELS, EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record
 
 SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the SavedModel
 
@@ -53,13 +53,17 @@ def with_saved_encoder(configuration: Configuration, asked: dict[str, object]) -
         return configuration
     record = read_record(path)
     _refuse_another_encoder(path, record, asked)
-    encoder = replace(configuration.encoder, depth=record.depth, width=record.width, stem=record.stem)
     saved = SavedEncoder(path, encoder_fingerprint(path), record.channel_mean, record.channel_std, record.milestones)
-    return replace(configuration, encoder=encoder, saved_encoder=saved)
+    return replace(configuration, encoder=record.encoder, saved_encoder=saved)
 
 
 def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, object]) -> None:
-    differing = {name: (value, getattr(record, name)) for name, value in asked.items() if value != getattr(record, name)}
+    differing = {name: (value, getattr(record.encoder, name)) for name, value in asked.items() if value != getattr(record.encoder, name)}
+    if record.input_channels != CHANNELS:
+        raise InputError(
+            f"The encoder in {path} must take images of {CHANNELS} channels, as they are read. Received: {record.input_channels} channels. "
+            f"Fix: another folder, to pretrain into it"
+        )
     if differing:
         wanted = ", ".join(f"{name}={value}" for name, (value, _) in differing.items())
         there = ", ".join(f"{name}={value}" for name, (_, value) in differing.items())

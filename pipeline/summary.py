@@ -7,6 +7,7 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 
 from components.environment import git_commit, hardware, versions
+from components.epoch_evaluation import show
 from components.report.place import FILE as REPORT_FILE
 from components.report.place import REPORT
 from components.store import NodeRun, node_runs
@@ -17,6 +18,7 @@ from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
+EPOCHS_FILE = "accuracy_by_epoch.json"  # see components/epoch_evaluation/component.py
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 
 
@@ -40,6 +42,7 @@ def collect(store: MetadataStore, configuration: Configuration, task: Task, run_
         "metrics_by_class": _metrics_by_class(nodes),
         "blessed": blessed,
         "pushed_model": _pushed(nodes),
+        "accuracy_by_epoch": _accuracy_by_epoch(nodes),
         "refused_because": _refusals(nodes),
     }
 
@@ -97,9 +100,11 @@ def table(summary: dict, task: Task) -> str:
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
     rows.append(("report", summary["report"] or "none"))
+    rows += [(f"left by {node}", path) for node, path in summary["saved"].items() if path]
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
-    return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows)])
+    epochs = ["", show.table(summary["accuracy_by_epoch"])] if summary["accuracy_by_epoch"] else []
+    return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows), *epochs])
 
 
 def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:
@@ -146,6 +151,12 @@ def _metrics_by_node(nodes: dict[str, NodeRun]) -> dict[str, dict[str, float]]:
         if file.exists():
             metrics[node] = json.loads(file.read_text(encoding="utf-8"))["metrics"]
     return metrics
+
+
+def _accuracy_by_epoch(nodes: dict[str, NodeRun]) -> list[dict]:
+    """Returns the rows of components/epoch_evaluation, [] where it did not run."""
+    file = Path(_uri(nodes, "EpochEvaluation", "evaluation") or "/nonexistent", EPOCHS_FILE)
+    return json.loads(file.read_text(encoding="utf-8"))["rows"] if file.exists() else []
 
 
 def _refusals(nodes: dict[str, NodeRun]) -> list[str]:

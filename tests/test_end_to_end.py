@@ -5,6 +5,7 @@ The images are bright or dark, so that even an untrained encoder tells them apar
 
 import fcntl
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,8 +22,14 @@ pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("components", "pipeline", "trainer_module", "local_runner.py")
 SMALL = ["--width=0.125", "--set", "pretraining.projection_hidden=16", "--set", "pretraining.projection_dim=8"]
+# Two command lines of the original program, values as they stand; what follows them makes them small (see tests/test_original_commands.py).
+PRETRAIN = shlex.split('--input_size="240 240" --train_file_path=images/plain.csv --task=pretrain --batch_size=256 --num_epochs=1000')
+CLASSIFY = shlex.split(
+    '--input_size="240 240" --train_file_path=images/train.csv --val_file_path=images/eval.csv --task=classification --num_classes=5 '
+    "--freeze=True"
+)
 FLAGS = [
-    "--train_file_path=images/train.csv", "--val_file_path=images/eval.csv", "--pipeline_root=root", "--input_size=16 16",
+    *CLASSIFY, "--pipeline_root=root", "--input_size=16 16", "--num_classes=2",
     "--pretrain_epochs=1", "--set", "pretraining.batch_size=16", *SMALL,
 ]  # fmt: skip
 NODES = (
@@ -224,14 +231,7 @@ def test_a_label_map_of_another_size_than_its_image_ends_with_exit_code_2_and_it
 
 def test_a_killed_pretraining_is_continued_by_resume(place):
     (place / "images" / "plain.csv").write_text("".join(f"eval/{index}.png\n" for index in range(16)))
-    flags = [
-        "--task=pretrain",
-        "--train_file_path=images/plain.csv",
-        "--pipeline_root=killed",
-        "--input_size=16 16",
-        "--batch_size=8",
-        *SMALL,
-    ]
+    flags = [*PRETRAIN, "--pipeline_root=killed", "--input_size=16 16", "--batch_size=8", *SMALL]
     process = subprocess.Popen([sys.executable, "local_runner.py", *flags, "--num_epochs=400"], cwd=place, stdout=subprocess.DEVNULL)
     _wait_for_checkpoint(place / "killed", process)
     process.send_signal(signal.SIGKILL)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from components.epoch_evaluation.show import chart, table
-from trainer_module.epoch_evaluation import COLUMNS, Split, evaluate_epochs
+from trainer_module.epoch_evaluation import COLUMNS, evaluate_epochs
+from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear_in_epochs, linear_accuracy
 from trainer_module.milestones import load_weights, milestone_file
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
@@ -69,9 +70,9 @@ def test_a_run_that_is_continued_keeps_the_same_encoders(images, tmp_path, train
 def test_every_milestone_has_a_row_behind_the_untrained_encoder(trained, images):
     folder, _ = trained
     labels = np.arange(16) % 2
-    split = Split(images, labels, MEAN, STD)
+    split = Examples(images, labels, MEAN, STD)
     kept = {epoch: milestone_file(folder, epoch) for epoch in (3, 1)}
-    rows = evaluate_epochs(untrained_encoder(ENCODER, (16, 16), 0), kept, split, split, 2)
+    rows = evaluate_epochs(untrained_encoder(ENCODER, (16, 16), 0), kept, split, split)
     assert [row["epoch"] for row in rows] == [0, 1, 3]
     assert all(set(row) == set(COLUMNS) for row in rows)
     assert all(row["linear_accuracy"] == 1.0 for row in rows)  # 16 random images in 64 dims: any labels can be separated

@@ -53,6 +53,7 @@ def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
         "--learning_rate=1.0",
     )
     pretraining = configuration.pretraining
+    assert (configuration.recipe, pretraining.optimizer) == ("cifar10_original", "lars")
     assert (pretraining.batch_size, pretraining.epochs, pretraining.temperature, pretraining.learning_rate) == (256, 1000, 0.1, 1.0)
     assert (configuration.augmentation.brightness, configuration.augmentation.hue) == (0.4, 0.1)
 
@@ -160,3 +161,40 @@ def test_a_recipes_data_set_is_written_once(tmp_path, monkeypatch, capsys):
     assert "Writing the data set shapes" in capsys.readouterr().out
     assert local_runner.with_dataset(small, "").lists == lists
     assert capsys.readouterr().out == ""
+
+
+def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
+    assert configure("--cifar10", "--task=pretrain", "--num_epochs=5").pretraining.warmup_epochs == pytest.approx(0.05)
+    assert configure("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs == 10
+
+
+def test_from_scratch_trains_the_whole_network():
+    configuration = configure("--train_file_path=a.csv", "--from_scratch", "--label_fraction=0.1")
+    assert configuration.from_scratch and not configuration.finetuning.freeze
+    assert configuration.finetuning.label_fraction == 0.1
+
+
+@pytest.mark.parametrize("flag", ["--freeze=True", "--pretrain_save_path=a", "--eval_epochs=1", "--pretrain_epochs=3", "--task=pretrain"])
+def test_from_scratch_refuses_what_belongs_to_pretraining(flag):
+    with pytest.raises(ValueError, match=f"without pretraining. Received beside it: {flag.split('=')[0]}"):
+        configure("--train_file_path=a.csv", "--from_scratch", flag)
+
+
+def test_epochs_to_evaluate_must_have_an_encoder_and_a_recipes_own_are_left_out_where_they_have_none():
+    chosen = configure("--train_file_path=a.csv", "--pretrain_epochs=10", "--eval_epochs=5,20")
+    with pytest.raises(ValueError, match="Received: 20 for --task=classification, while pretraining ends after 10"):
+        local_runner.with_eval_epochs(chosen, chosen=True)
+    assert local_runner.with_eval_epochs(chosen, chosen=False).eval_epochs == (5,)
+    assert configure("--train_file_path=a.csv", "--eval_epochs=200,400").eval_epochs == (200, 400)
+
+
+@pytest.mark.parametrize("epochs", ["0,5", "5,5", "6,5", "a"])
+def test_epochs_to_evaluate_must_rise(epochs):
+    with pytest.raises(ValueError, match=r"eval_epochs. must be"):
+        configure("--train_file_path=a.csv", f"--eval_epochs={epochs}")
+
+
+@pytest.mark.parametrize("fraction", ["0", "1.5"])
+def test_a_fraction_of_labels_lies_in_0_to_1(fraction):
+    with pytest.raises(ValueError, match=r"label_fraction. must satisfy"):
+        configure("--train_file_path=a.csv", f"--label_fraction={fraction}")

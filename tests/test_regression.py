@@ -78,7 +78,7 @@ def test_a_view_is_the_image_or_its_mirror_image():
     import keras
 
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 8, 3), dtype=np.uint8)
-    views, targets = task().views(images, np.arange(20.0), keras.random.SeedGenerator(0))
+    views, targets = task().views(images, np.arange(20.0), keras.random.SeedGenerator(0), task().mild)
     straight = [np.allclose(view, image / 255, atol=1e-5) for view, image in zip(np.asarray(views), images, strict=True)]
     mirrored = [np.allclose(view, image[:, ::-1] / 255, atol=1e-5) for view, image in zip(np.asarray(views), images, strict=True)]
     assert all(one != other for one, other in zip(straight, mirrored, strict=True)) and any(straight) and any(mirrored)

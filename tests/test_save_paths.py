@@ -9,8 +9,9 @@ from pipeline import save_paths
 from pipeline.config import Configuration, SavePaths
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, encoder_fingerprint, read_record, write_record
+from trainer_module.settings import Encoder
 
-RECORD = EncoderRecord(18, 0.5, "small", (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20))
+RECORD = EncoderRecord(Encoder(18, 0.5, "small"), (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20))
 
 
 def write_model(folder, weights=b"weights"):
@@ -50,6 +51,12 @@ def test_pretraining_does_not_take_the_encoder_it_will_replace(tmp_path):
 def test_another_depth_or_width_than_asked_for_names_both(tmp_path):
     with pytest.raises(InputError, match=r"depth=34, width=2.0 asked for, depth=18, width=0.5 in .* Fix: leave out"):
         save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path)), {"depth": 34, "width": 2.0, "stem": "small"})
+
+
+def test_an_encoder_of_other_images_names_both_numbers_of_channels(tmp_path):
+    write_record(write_model(tmp_path), replace(RECORD, input_channels=1))
+    with pytest.raises(InputError, match=r"images of 3 channels.*Received: 1 channels"):
+        save_paths.with_saved_encoder(configuration(pretrain=tmp_path), {})
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])

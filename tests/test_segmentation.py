@@ -146,7 +146,7 @@ def test_a_prediction_is_drawn_at_the_size_of_its_image():
 def test_views_keep_label_maps_with_their_images():
     label_maps = np.random.default_rng(0).integers(0, 3, (4, 18, 22)).astype(np.uint8)
     images = np.repeat((100 * label_maps)[..., None], 3, axis=-1)
-    views, seen = TASK.views(images, label_maps, keras.random.SeedGenerator(0))
+    views, seen = TASK.views(images, label_maps, keras.random.SeedGenerator(0), TASK.mild)
     assert (views.shape, seen.shape) == ((4, 18, 22, 3), (4, 18, 22))
     for view, ids in zip(np.asarray(views), np.asarray(seen), strict=True):
         greys = [view[ids == class_id].mean() for class_id in range(3)]

@@ -4,13 +4,11 @@ N images, M held-out ones of H x W pixels, D feature dims, C classes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
-from trainer_module.features import encode
+from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear, fit_linear_in_epochs, linear_accuracy
 from trainer_module.milestones import load_weights
 from trainer_module.monitor import knn_accuracy
@@ -19,21 +17,7 @@ FEW_EPOCHS = 10  # of the linear head in the table of the original program
 COLUMNS = ("epoch", "linear_accuracy_10_epochs", "linear_accuracy", "knn_accuracy")
 
 
-@dataclass(frozen=True)
-class Split:
-    """Labelled images: uint8 [N, H, W, 3], integers [N], and the statistics that normalize them, [3] each."""
-
-    images: np.ndarray
-    labels: np.ndarray
-    channel_mean: np.ndarray
-    channel_std: np.ndarray
-
-    def features(self, encoder: keras.Model) -> np.ndarray:
-        """Returns float32 [N, D]."""
-        return encode(encoder, self.images, self.channel_mean, self.channel_std)
-
-
-def evaluate_epochs(encoder: keras.Model, milestones: Mapping[int, Path], train: Split, held_out: Split, num_classes: int) -> list[dict]:
+def evaluate_epochs(encoder: keras.Model, milestones: Mapping[int, Path], train: Examples, held_out: Examples) -> list[dict]:
     """Measures the encoder as it is and with the weights of each milestone.
 
     Args:
@@ -41,23 +25,23 @@ def evaluate_epochs(encoder: keras.Model, milestones: Mapping[int, Path], train:
         milestones: epoch -> file of the encoder's weights.
         train: what the linear heads learn from.
         held_out: what they are measured on.
-        num_classes: C.
 
     Returns:
         One row an epoch, in order, the first for epoch 0, before pretraining. A row holds COLUMNS; accuracies lie in [0, 1].
     """
-    rows = [{"epoch": 0} | _accuracies(encoder, train, held_out, num_classes)]
+    rows = [{"epoch": 0} | _accuracies(encoder, train, held_out)]
     for epoch, path in sorted(milestones.items()):
         load_weights(encoder, path)
-        rows.append({"epoch": epoch} | _accuracies(encoder, train, held_out, num_classes))
+        rows.append({"epoch": epoch} | _accuracies(encoder, train, held_out))
     return rows
 
 
-def _accuracies(encoder: keras.Model, train: Split, held_out: Split, num_classes: int) -> dict[str, float]:
+def _accuracies(encoder: keras.Model, train: Examples, held_out: Examples) -> dict[str, float]:
+    num_classes = int(train.targets.max()) + 1
     features, unseen = train.features(encoder), held_out.features(encoder)  # [N, D], [M, D]
     heads = {
-        "linear_accuracy_10_epochs": fit_linear_in_epochs(features, train.labels, num_classes, FEW_EPOCHS),
-        "linear_accuracy": fit_linear(features, train.labels, num_classes),
+        "linear_accuracy_10_epochs": fit_linear_in_epochs(features, train.targets, num_classes, FEW_EPOCHS),
+        "linear_accuracy": fit_linear(features, train.targets, num_classes),
     }
-    measured = {name: linear_accuracy(*head, unseen, held_out.labels) for name, head in heads.items()}
-    return measured | {"knn_accuracy": knn_accuracy(features, train.labels, unseen, held_out.labels)}
+    measured = {name: linear_accuracy(*head, unseen, held_out.targets) for name, head in heads.items()}
+    return measured | {"knn_accuracy": knn_accuracy(features, train.targets, unseen, held_out.targets)}

@@ -111,6 +111,11 @@ def load_projection_head(model_uri: str) -> keras.Model | None:
     return keras.models.load_model(path, compile=False) if tf.io.gfile.exists(path) else None
 
 
-def load_encoder(model_uri: str) -> keras.Model:
-    """Loads the encoder that `save_served_model` left beside a SavedModel."""
-    return keras.models.load_model(os.path.join(model_uri, EXTRAS, ENCODER_FILE), compile=False)
+def load_encoder(model_uri: str, image_size: tuple[int, int] | None = None) -> keras.Model:
+    """Loads the encoder that `save_served_model` left beside a SavedModel, for images of another size (H, W) if one is given."""
+    encoder = keras.models.load_model(os.path.join(model_uri, EXTRAS, ENCODER_FILE), compile=False)
+    if image_size is None or tuple(encoder.input_shape[1:3]) == tuple(image_size):
+        return encoder
+    resized = keras.models.clone_model(encoder, input_tensors=keras.Input((*image_size, 3), name="images"))
+    resized.set_weights(encoder.get_weights())
+    return resized

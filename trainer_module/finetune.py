@@ -9,30 +9,15 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
-from trainer_module.augment import augment
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
 from trainer_module.normalize import normalize
-from trainer_module.settings import Augmentation, Finetuning
+from trainer_module.precision import dtype_policy
+from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
 SCORED_AT_ONCE = 32  # images
-# Mild views: a label must survive them.
-VIEWS = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
-
-
-def mild_views(images, chance):
-    """Returns one randomly cropped and flipped view of every image, of the image's size.
-
-    Args:
-      images: uint8 [B, H, W, 3].
-      chance: keras.random.SeedGenerator.
-
-    Returns:
-      float32 [B, H, W, 3] in [0, 1].
-    """
-    return augment(images, VIEWS, images.shape[1:3], chance)
 
 
 class Finetuner(keras.Model):
@@ -41,19 +26,19 @@ class Finetuner(keras.Model):
     Call it with images and targets; it returns outputs and the targets of the very views that the outputs belong to.
     """
 
-    def __init__(self, finetuned: keras.Model, task: Task, train: Examples, seed: int):
-        """Takes the model to train, the task and the statistics of its data."""
+    def __init__(self, finetuned: keras.Model, task: Task, train: Examples, settings: Finetuning):
+        """Takes the model to train, the task, the statistics of its data, and how views come about."""
         super().__init__(name="finetuner")
         self.finetuned = finetuned
-        self._views = task.views
+        self._task, self._views = task, task.mild if settings.views == MILD else settings.views
         self._mean, self._std = train.channel_mean, train.channel_std
-        self._chance = keras.random.SeedGenerator(seed, name="chance")
+        self._chance = keras.random.SeedGenerator(settings.seed, name="chance")
 
     def call(self, inputs, training=False):
         """Returns outputs [B, ...] and targets [B, ...] for uint8 images [B, H, W, 3] and their targets."""
         images, targets = inputs
         if training:
-            images, targets = self._views(images, targets, self._chance)
+            images, targets = self._task.views(images, targets, self._chance, self._views)
         return self.finetuned(normalize(images, self._mean, self._std), training=training), targets
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -86,9 +71,13 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
         features = features_to_learn(encoder, task, train, settings) if features is None else features
         fit_on_features(head_alone(encoder, finetuned), task, train, features, settings)
         return finetuned
-    encoder.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
-    _fit(Finetuner(finetuned, task, train, settings.seed), task, train, (train.images, train.targets), settings)
-    encoder.trainable = True
+    twin = in_precision(encoder, settings.precision)
+    trained = task.head(twin, settings.head)
+    trained.set_weights(finetuned.get_weights())
+    twin.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
+    _fit(Finetuner(trained, task, train, settings), task, train, (train.images, train.targets), settings)
+    twin.trainable = True  # a model lists its frozen weights last
+    finetuned.set_weights(trained.get_weights())
     return finetuned
 
 
@@ -99,6 +88,24 @@ def features_to_learn(encoder: keras.Model, task: Task, train: Examples, setting
         return features
     copies = encode_crops(encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed)
     return np.concatenate([features, copies])
+
+
+def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
+    """Returns a twin of an encoder that computes in a precision of the settings; features and weights are float32 in all of them.
+
+    float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in float32.
+    """
+    policy = dtype_policy(precision)
+    policy = policy if policy == "mixed_bfloat16" else "float32"
+
+    def twin_of(layer):
+        config = layer.get_config()
+        kept = isinstance(layer, keras.layers.InputLayer) or layer is encoder.layers[-1]
+        return type(layer).from_config(config if kept else config | {"dtype": policy})
+
+    twin = keras.models.clone_model(encoder, clone_function=twin_of)
+    twin.set_weights(encoder.get_weights())
+    return twin
 
 
 def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:

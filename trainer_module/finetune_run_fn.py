@@ -14,13 +14,14 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_served_model
+from trainer_module.few_labels import labelled_subset
 from trainer_module.finetune import features_to_learn, finetune, fit_on_features, head_alone, outputs_of, score
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.monitor import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.resnet import stem_for
-from trainer_module.saved_encoder import EXTRAS
-from trainer_module.settings import Encoder, Finetuning
+from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
+from trainer_module.settings import Encoder, Finetuning, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
@@ -36,16 +37,17 @@ def run_fn(fn_args: FnArgs) -> None:
     keras.utils.clear_session()
     settings = fn_args.custom_config
     task = task_from_json(settings["task"])
-    finetuning = Finetuning(**settings["finetuning"])
+    finetuning = from_json(Finetuning, settings["finetuning"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
     train, held_out = (read_split(files, transform, settings) for files in (fn_args.train_files, fn_args.eval_files))
-    encoder = load_encoder(fn_args.base_model)
-    before = weights_checksum(encoder)
+    train = _with_few_labels(train, finetuning)
     untrained = untrained_encoder(_encoder_of(settings), train.images.shape[1:3], settings["pretraining"]["seed"])
-    learn = _beside_linear_heads if task.on_features else _beside_an_untrained_twin
-    model, metrics = learn(encoder, untrained, task, (train, held_out), finetuning)
+    encoder = load_encoder(fn_args.base_model, train.images.shape[1:3]) if fn_args.base_model else untrained
+    before = weights_checksum(encoder)
+    model, metrics = _learner(fn_args.base_model, task)(encoder, untrained, task, (train, held_out), finetuning)
     served = ServedModel(model, transform, lambda outputs, encoded: task.served(outputs, encoded, train.statistics))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
+    write_record(fn_args.serving_model_dir, encoder_record(_encoder_of(settings), train))
     proof = _freeze_proof(finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir)))
     report = {"metrics": metrics, "freeze": proof}
     for folder in (Path(fn_args.model_run_dir), Path(fn_args.serving_model_dir, EXTRAS)):  # the pushed model carries its report
@@ -57,6 +59,25 @@ def _encoder_of(settings: dict) -> Encoder:
     """Returns the encoder's settings with the stem that pretraining chose for its views."""
     encoder = Encoder(**settings["encoder"])
     return dataclasses.replace(encoder, stem=stem_for(encoder, tuple(settings["view_size"])))
+
+
+def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
+    """Returns the images whose targets fine-tuning may use."""
+    chosen = labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed)
+    return dataclasses.replace(train, images=train.images[chosen], targets=train.targets[chosen])
+
+
+def _learner(model_uri: str | None, task: Task):
+    """Returns the function that fine-tunes and measures what pretraining was worth, if there was any."""
+    if not model_uri:
+        return _from_scratch
+    return _beside_linear_heads if task.on_features else _beside_an_untrained_twin
+
+
+def _from_scratch(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):
+    """Returns the model that learned from the labels alone; there is nothing to compare it with."""
+    del untrained
+    return finetune(encoder, task, splits[0], finetuning), {}
 
 
 def _beside_linear_heads(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):

@@ -21,7 +21,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Args:
       inputs: batched raw features: `image` encoded bytes, `image_id`, and the task's target where there is one.
-      custom_config: `image_size` [H, W] in pixels, `task` as JSON.
+      custom_config: `image_size` [H, W] in pixels, `task` as JSON, `normalization`: an encoder's own, see there.
 
     Returns:
       `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`: float32 [B, 3] in units of
@@ -30,7 +30,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     height, width = custom_config["image_size"]
     with tf.device("/CPU:0"):  # the GPU is the Trainers'
         images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
-    mean, std = channel_statistics(images)
+    mean, std = normalization(custom_config) or channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
         IMAGE: pack_images(images),
@@ -65,6 +65,12 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
         return tf.ensure_shape(tf.cond(fits, lambda: pixels, resized), [height, width, 3])
 
     return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8))
+
+
+def normalization(custom_config: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor] | None:
+    """Returns the mean and standard deviation that came with an encoder of an earlier run, float32 [3] each; None to learn them here."""
+    mean, std = custom_config.get("normalization") or ([], [])
+    return (tf.constant(mean, tf.float32), tf.constant(std, tf.float32)) if mean else None
 
 
 def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -16,8 +16,8 @@ from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.resnet import stem_for
-from trainer_module.saved_encoder import EXTRAS, EncoderRecord, write_record
-from trainer_module.settings import Augmentation, Encoder, Pretraining
+from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
+from trainer_module.settings import Augmentation, Encoder, Pretraining, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -38,7 +38,7 @@ def run_fn(fn_args: FnArgs) -> None:
     encoder, projection_head, report = pretrain(
         Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
         Encoder(**settings["encoder"]),
-        Augmentation(**_with_tuples(settings["augmentation"])),
+        from_json(Augmentation, settings["augmentation"]),
         _that_fits(Pretraining(**settings["pretraining"]), len(examples.images)),
         Places(checkpoints, fn_args.model_run_dir, milestones),
         _watched(fn_args, transform, examples),
@@ -52,16 +52,9 @@ def run_fn(fn_args: FnArgs) -> None:
         kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
         kept.parent.mkdir(exist_ok=True)
         shutil.copy(milestone_file(checkpoints, epoch), kept)
-    write_record(fn_args.serving_model_dir, _record(settings, examples))
-
-
-def _record(settings: dict, examples: Examples) -> EncoderRecord:
-    encoder = Encoder(**settings["encoder"])
-    statistics = (tuple(float(value) for value in values) for values in (examples.channel_mean, examples.channel_std))
-    stem = stem_for(encoder, tuple(settings["view_size"]))
-    return EncoderRecord(
-        encoder.depth, encoder.width, stem, tuple(settings["image_size"]), *statistics, milestones=tuple(settings["eval_epochs"])
-    )
+    chosen = Encoder(**settings["encoder"])
+    chosen = dataclasses.replace(chosen, stem=stem_for(chosen, tuple(settings["view_size"])))
+    write_record(fn_args.serving_model_dir, encoder_record(chosen, examples, milestones))
 
 
 def checkpoint_dir(fn_args: FnArgs) -> str:
@@ -86,8 +79,3 @@ def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: E
     train = pretrained_on if "Split-train" in fn_args.train_files[0] else read_split(labelled, transform, settings)
     held_out = read_split(fn_args.eval_files, transform, settings)
     return Watched(train.images, train.targets, held_out.images, held_out.targets)
-
-
-def _with_tuples(values: dict) -> dict:
-    """Returns settings with the lists that JSON makes of tuples turned back."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

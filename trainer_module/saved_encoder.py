@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_module.errors import InputError
+from trainer_module.settings import Encoder, from_json
 
 EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
 ENCODER_FILE, RECORD_FILE = "encoder.keras", "encoder.json"
@@ -21,14 +22,24 @@ CHANNELS = 3  # of every image that is read
 class EncoderRecord:
     """What one must know to use an encoder."""
 
-    depth: int
-    width: float
-    stem: str  # 'small' or 'imagenet'
+    encoder: Encoder  # its settings, the stem decided
     image_size: tuple[int, int]  # (H, W) in pixels of the images it was made for
     channel_mean: tuple[float, ...]  # [3], in units of [0, 1] pixels: what its images are normalized with
     channel_std: tuple[float, ...]  # [3], likewise
     input_channels: int = CHANNELS
     milestones: tuple[int, ...] = ()  # epochs of pretraining whose encoders lie beside it
+
+
+def encoder_record(encoder: Encoder, examples, milestones: tuple[int, ...] = ()) -> EncoderRecord:
+    """Returns the record of an encoder.
+
+    Args:
+        encoder: its settings, the stem decided.
+        examples: the images it was made for, [N, H, W, 3], with the statistics that normalize them.
+        milestones: epochs whose encoders lie beside it.
+    """
+    mean, std = (tuple(float(value) for value in values) for values in (examples.channel_mean, examples.channel_std))
+    return EncoderRecord(encoder, examples.images.shape[1:3], mean, std, milestones=milestones)
 
 
 def write_record(model_dir: str, record: EncoderRecord) -> None:
@@ -52,7 +63,7 @@ def read_record(model_dir: str | Path) -> EncoderRecord:
     path = Path(model_dir, EXTRAS, RECORD_FILE)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return EncoderRecord(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return from_json(EncoderRecord, values)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into another folder") from error
 

@@ -160,6 +160,10 @@ class Target:
         require(-1 <= self.ignored_class <= 255, "`ignored_class` must lie in [-1, 255]", ignored_class=self.ignored_class)
 
 
+# A label must survive them.
+MILD = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
+
+
 @dataclass(frozen=True)
 class Finetuning:
     """A head on the pretrained encoder, which is frozen (linear evaluation) or trained along."""
@@ -173,6 +177,9 @@ class Finetuning:
     copies: int = 0  # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is fitted to as well
     class_balance: float = 0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike
     dice: float = 0.0  # share of the Dice loss beside cross entropy, of a label map
+    views: Augmentation = MILD  # what is learned from where a network is trained; left alone, each task has its own mild ones
+    precision: str = "auto"  # of the encoder where it is trained along
+    label_fraction: float = 1.0  # of the labels of each class that count, at least one image each
     seed: int = 0
 
     def __post_init__(self):
@@ -180,8 +187,17 @@ class Finetuning:
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
+        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
+        require(0 < self.label_fraction <= 1, "`label_fraction` must satisfy 0 < fraction <= 1", label_fraction=self.label_fraction)
         require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
         require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
         for name in ("class_balance", "dice"):
             require(0 <= getattr(self, name) <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: getattr(self, name)})
         require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
+
+
+def from_json(kind: type, values: dict[str, Any]) -> Any:
+    """Returns the settings of a kind from what `dataclasses.asdict` and JSON made of them: lists are tuples again, dicts are settings."""
+    nested = {field.name: field.type for field in dataclasses.fields(kind) if dataclasses.is_dataclass(field.type)}
+    rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return kind(**{name: from_json(nested[name], value) if name in nested else value for name, value in rebuilt.items()})

@@ -16,13 +16,11 @@ from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation, Trans
 from tfx.utils import path_utils
 
 from components.epoch_evaluation.show import chart, table
-from trainer_module.epoch_evaluation import Split, evaluate_epochs
+from trainer_module.epoch_evaluation import evaluate_epochs
 from trainer_module.examples import read_split
 from trainer_module.milestones import milestone_file
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.saved_encoder import EXTRAS, read_record
-from trainer_module.settings import Encoder
-from trainer_module.tasks.registry import task_from_json
 
 FILE = "accuracy_by_epoch.json"
 
@@ -50,11 +48,10 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
     keras.utils.clear_session()
     options, serving = json.loads(settings), path_utils.serving_model_path(model.uri)
     transform = tft.TFTransformOutput(transform_graph.uri)
-    train, held_out = (_split(examples, name, transform, options) for name in ("train", "eval"))
-    record = read_record(serving)
-    encoder = untrained_encoder(Encoder(record.depth, record.width, record.stem), tuple(options["image_size"]), options["seed"])
+    train, held_out = (read_split(_files(examples, name), transform, options) for name in ("train", "eval"))
+    encoder = untrained_encoder(read_record(serving).encoder, tuple(options["image_size"]), options["seed"])
     milestones = {epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options["eval_epochs"]}
-    rows = evaluate_epochs(encoder, milestones, train, held_out, task_from_json(options["task"]).num_classes)
+    rows = evaluate_epochs(encoder, milestones, train, held_out)
     write(Path(evaluation.uri), rows, len(train.images), len(held_out.images))
 
 
@@ -67,6 +64,5 @@ def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _split(examples: Examples, name: str, transform: tft.TFTransformOutput, options: dict) -> Split:
-    read = read_split([str(Path(get_split_uris([examples], name)[0], "*"))], transform, options)
-    return Split(read.images, read.targets, read.channel_mean, read.channel_std)
+def _files(examples: Examples, split: str) -> list[str]:
+    return [str(Path(get_split_uris([examples], split)[0], "*"))]

@@ -91,7 +91,7 @@ def collect(run: Run) -> Contents:
     """Reads and computes everything that the report of a run tells."""
     settings = run.settings(FINETUNER) or run.settings(PRETRAINER)
     task = task_from_json(settings["task"]) if settings else None
-    sample = _sample(run, task) if run.uri(PRETRAINER, "model") else None
+    sample = _sample(run, task) if run.encoder_uri else None
     told = captions(task, sample) if sample else []
     return Contents(
         title=run.name,
@@ -103,7 +103,7 @@ def collect(run: Run) -> Contents:
         learning=learning(run),
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
-        views=views(run) if sample else None,
+        views=views(run) if run.uri(PRETRAINER, "model") else None,
         maps=maps(task, sample, told) if sample and len(sample.names) >= LEAST_POINTS else None,
         neighbours=neighbours(task, sample, told) if sample and len(sample.names) > NEIGHBOURS else [],
         splits=data.describe_splits(run),

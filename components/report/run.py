@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.store import PIPELINE_CONTEXT, RUN_CONTEXT, NodeRun, input_artifacts, node_runs, properties, run_ids
 
 PRETRAINER, FINETUNER, EVALUATOR, MODEL_CHECK, PUSHER = "Pretrainer", "Finetuner", "Evaluator", "ModelCheck", "Pusher"
+ENCODER = "Encoder"  # imported, where an earlier run pretrained it
 EXAMPLE_GEN, TRANSFORM = "FileListExampleGen", "Transform"
 EVALUATION_FILE = "linear_evaluation.json"  # see trainer_module/finetune_run_fn.py
 HISTORY_FILE = "history.json"  # see trainer_module/pretrain_run_fn.py
@@ -70,6 +71,16 @@ class Run:
     def settings(self, node: str) -> dict:
         """Returns a Trainer's settings (pipeline/pipeline.py), or {}."""
         return json.loads(self.parameters.get(node, {}).get("custom_config") or "{}")
+
+    @property
+    def encoder_uri(self) -> str:
+        """Where the model lies whose features are shown: the pretrained one, or without pretraining the final one; '' for none."""
+        return self.uri(PRETRAINER, "model") or self.uri(ENCODER, "result") or self.uri(FINETUNER, "model")
+
+    @property
+    def training_settings(self) -> dict:
+        """The settings of the first Trainer that ran, or {}."""
+        return self.settings(PRETRAINER) or self.settings(FINETUNER)
 
     def flag(self, node: str, key: str, name: str) -> int | None:
         """Returns a number among an artifact's properties, or None where there is no such artifact or number."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.file_list_example_gen.rows import parse_rows
-from components.report.run import EXAMPLE_GEN, FINETUNER, PRETRAINER, TRANSFORM, Run
+from components.report.run import EXAMPLE_GEN, FINETUNER, TRANSFORM, Run
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import load_encoder, load_projection_head
@@ -69,7 +69,7 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
     """Reads some images of a split and asks the run's models about them.
 
     Args:
-      run: with at least a Pretrainer that is done.
+      run: with at least one Trainer that is done.
       split: 'eval', 'train' or 'pretrain'.
       most: images.
       most_asked: images that the served model is asked about.
@@ -79,8 +79,8 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
     examples = read_chosen(run, transformed, chosen)
     pairs = sorted(_with_ids(record_files(run, EXAMPLE_GEN, "examples", split), chosen), key=lambda pair: pair[0])
     records, names = [record for _, record in pairs], names_by_id(run)
-    pretrained = f"{run.uri(PRETRAINER, 'model')}/{SAVED_MODEL}"
-    features, head = examples.features(load_encoder(pretrained)), load_projection_head(pretrained)
+    pretrained = f"{run.encoder_uri}/{SAVED_MODEL}"
+    features, head = examples.features(load_encoder(pretrained, examples.images.shape[1:3])), load_projection_head(pretrained)
     return Sample(
         split=split,
         total=total,
@@ -112,7 +112,7 @@ def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for _, record in _with_ids(files, chosen):
                 writer.write(record)
-        return read_split([path], transform, run.settings(PRETRAINER))
+        return read_split([path], transform, run.training_settings)
 
 
 def some_examples(run: Run, split: str, most: int) -> Examples:

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
-from trainer_module.settings import Finetuning, Target
+from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
 LARGEST = 3.4e38  # of a float32, which tf.Examples hold
 LEAST_STD = 1e-6  # in units of the target
 MEAN, STD = "number_mean", "number_std"
+# What a number survives: a crop changes sizes, positions and counts, which it may well be.
+FLIPS = Augmentation(crop_probability=0.0, jitter_probability=0.0, colour_drop_probability=0.0)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Regression(Task):
     """The task; the training list fixes nothing that Transform does not learn."""
 
     name = "regression"
+    mild = FLIPS
     metric = "mean_absolute_error"
     higher_is_better = False
     target = "number"
@@ -96,14 +99,6 @@ class Regression(Task):
         from trainer_module.ridge import fit_ridge
 
         return list(fit_ridge(features, targets))
-
-    def views(self, images, targets, chance):
-        """Flips images left to right and no more: a crop changes sizes, positions and counts, which a number may well be."""
-        from trainer_module.augment import augment
-        from trainer_module.settings import Augmentation
-
-        flips = Augmentation(crop_probability=0.0, jitter_probability=0.0, colour_drop_probability=0.0)
-        return augment(images, flips, images.shape[1:3], chance), targets
 
     def loss(self, statistics: dict, settings: Finetuning):
         """Returns Huber's loss of standardised numbers: squared up to one deviation, absolute beyond, so that outliers do not rule."""

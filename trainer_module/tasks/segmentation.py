@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
-from trainer_module.settings import Finetuning, Target
+from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
 MOST_CLASSES = 255  # ids are bytes
 NO_CLASS = 255  # in the served `class_ids`, beyond an image that is smaller than the largest of its batch
 SHOWN_CLASSES = 3
 # What the decoder learns from: a scene and its mirror image look alike, its top and bottom do not.
-VIEWS = {"crop_area": (0.5, 1.0), "brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02, "colour_drop_probability": 0.0}
+VIEWS = Augmentation(crop_area=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, colour_drop_probability=0.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Segmentation(Task):
     ignored_class: int = 255
 
     name = "segmentation"
+    mild = VIEWS
     metric = "mean_iou"
     target = "label_map"
     target_is_file = True
@@ -129,12 +130,11 @@ class Segmentation(Task):
 
         return build_decoder(encoder, self.num_classes)
 
-    def views(self, images, targets, chance):
+    def views(self, images, targets, chance, settings: Augmentation):
         """Returns a crop and flip of every image with the same crop and flip of its label map; light and colours vary a little."""
         from trainer_module.paired import augment_pair
-        from trainer_module.settings import Augmentation
 
-        return augment_pair(images, targets, Augmentation(**VIEWS), images.shape[1:3], chance)
+        return augment_pair(images, targets, settings, images.shape[1:3], chance)
 
     def loss(self, statistics: dict, settings: Finetuning):
         """Returns the loss of logits [B, H, W, C] against class ids [B, H, W]."""

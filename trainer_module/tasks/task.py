@@ -21,7 +21,7 @@ B images, H x W pixels as Transform stores them, D feature dims.
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
-from trainer_module.settings import Finetuning, Target
+from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
 
@@ -41,6 +41,7 @@ class Task(Protocol):
         before and after pretraining are compared; else the whole head is trained a second time, on an untrained encoder.
       fits_linear: whether a linear head on the features of a frozen encoder is fitted at once (`fitted_linear`), not by gradient steps.
       statistics: names of what `transform` learns beside the target, the same in every row, such as the target's mean.
+      mild: the views that a target survives.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Task(Protocol):
     on_features: ClassVar[bool] = True
     fits_linear: ClassVar[bool] = False
     statistics: ClassVar[tuple[str, ...]] = ()
+    mild: ClassVar[Augmentation] = MILD
 
     @property
     def has_target(self) -> bool:
@@ -133,20 +135,21 @@ class Task(Protocol):
           targets: [N, ...].
         """
 
-    def views(self, images, targets, chance):
-        """Returns one random view of every image that its target survives, and the target of that view.
+    def views(self, images, targets, chance, settings: Augmentation):
+        """Returns one random view of every image, and the target of that view.
 
         Args:
           images: uint8 [B, H, W, 3].
           targets: [B, ...].
           chance: keras.random.SeedGenerator.
+          settings: the user's `finetuning.views`, or `mild` where they were left alone.
 
         Returns:
           float32 [B, H, W, 3] in [0, 1] and [B, ...].
         """
-        from trainer_module.finetune import mild_views
+        from trainer_module.augment import augment
 
-        return mild_views(images, chance), targets
+        return augment(images, settings, images.shape[1:3], chance), targets
 
     def loss(self, statistics: dict, settings: Finetuning):
         """Returns the Keras loss of outputs against targets."""

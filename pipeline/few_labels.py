@@ -1,0 +1,135 @@
+"""What few labels are worth, with and without pretraining: `python -m pipeline.few_labels --recipe NAME [flags of local_runner.py]`.
+
+Every number is the accuracy of a run of the whole pipeline, all in one pipeline root: pretraining is done once, from all images.
+Each fraction of the labels is used three times: by a linear head on the frozen encoder, by fine-tuning the pretrained encoder, and by the
+same training of the same network from scratch. The last two take equally many steps, whatever the fraction.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.config import numbers
+from trainer_module.errors import InputError
+
+RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
+JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
+DONE, BAD_INPUT, REFUSED = 0, 2, 3  # exit codes of local_runner.py that this program knows
+WAYS = {  # -> flags of local_runner.py
+    "linear head, frozen encoder": ["--freeze=True"],
+    "fine-tuned": ["--freeze=False"],
+    "supervised from scratch": ["--from_scratch"],
+}
+PRETRAINING_FLAGS = ("--pretrain_epochs", "--eval_epochs")
+OWN_FLAGS = ("--freeze", "--from_scratch", "--label_fraction", "--num_epochs", "--batch_size", "--resume", "--task")
+
+
+def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Returns this program's flags, and those that are handed on.
+
+    Raises:
+      ValueError: if a flag that is handed on is this program's to choose, or a value breaks a rule.
+    """
+    parser = argparse.ArgumentParser(prog="python -m pipeline.few_labels", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--fractions", default="0.01,0.1,1", help="of the labels, default: %(default)s")
+    parser.add_argument("--steps", type=int, default=2000, help="of training where the encoder learns, default: %(default)s")
+    parser.add_argument("--batch_size", type=int, default=64, help="images, of that training, default: %(default)s")
+    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/few_labels"), help="default: %(default)s")
+    for name in PRETRAINING_FLAGS:
+        parser.add_argument(name, help="as of local_runner.py, where there is pretraining")
+    flags, others = parser.parse_known_args(arguments)
+    clashing = [flag for flag in others if flag.split("=")[0] in OWN_FLAGS]
+    if clashing:
+        raise InputError(f"{', '.join(clashing)}: chosen here, row by row; leave it out")
+    if min(flags.steps, flags.batch_size) < 1:
+        raise InputError(f"`--steps` and `--batch_size` must be at least 1. Received: {flags.steps} and {flags.batch_size}")
+    flags.fractions = numbers(flags.fractions, flags.fractions.count(",") + 1, "--fractions")
+    if not all(0 < fraction <= 1 for fraction in flags.fractions):
+        raise InputError(f"`--fractions` must satisfy 0 < fraction <= 1. Received: {flags.fractions}")
+    return flags, others
+
+
+def main(arguments: list[str]) -> int:
+    """Runs everything, writes and prints the table; returns an exit code of local_runner.py."""
+    try:
+        flags, others = parse(arguments)
+    except ValueError as error:
+        print(f"few_labels: {error}", file=sys.stderr)
+        return BAD_INPUT
+    rows, images = [], 0
+    for fraction in sorted(flags.fractions, reverse=True):
+        row = {"label_fraction": fraction}
+        for way in WAYS:
+            code = run(command_of(way, fraction, images, flags) + others)
+            if code not in (DONE, REFUSED):
+                return code
+            images = images or _training_images(flags.pipeline_root)
+            row[way] = _summary(flags.pipeline_root)["metrics"]["accuracy"]
+        rows.append(row | {"labels": labels_of(fraction, images)})
+        write(flags.pipeline_root, rows, arguments)
+    print(table(rows))
+    return DONE
+
+
+def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace) -> list[str]:
+    """Returns the flags of local_runner.py for one number of the table.
+
+    Args:
+      way: one of WAYS.
+      fraction: of the labels.
+      images: in the training list; 0 before the first run, which trains no encoder and writes the list.
+      flags: of this program.
+    """
+    command = [*WAYS[way], f"--label_fraction={fraction:g}", f"--pipeline_root={flags.pipeline_root}", "--task=classification"]
+    if "--from_scratch" not in command:
+        given = {name: getattr(flags, name.removeprefix("--")) for name in PRETRAINING_FLAGS}
+        command += [f"{name}={value}" for name, value in given.items() if value]
+    if not images or way == next(iter(WAYS)):
+        return command
+    epochs = max(1, round(flags.steps * flags.batch_size / labels_of(fraction, images)))
+    return [*command, f"--num_epochs={epochs}", f"--batch_size={flags.batch_size}"]
+
+
+def run(flags: list[str]) -> int:
+    """Runs the pipeline in a process of its own and returns its exit code; a refused model still has its accuracy."""
+    print("\n$ python local_runner.py " + " ".join(flags), flush=True)
+    free_gate = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
+    return subprocess.run([sys.executable, str(RUNNER), *flags, *free_gate], check=False).returncode
+
+
+def table(rows: list[dict]) -> str:
+    """Returns the table in Markdown, the fewest labels first."""
+    lines = ["| labels | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
+    for row in sorted(rows, key=lambda row: row["label_fraction"]):
+        cells = " | ".join(f"{100 * row[way]:.1f} %" for way in WAYS)
+        lines.append(f"| {100 * row['label_fraction']:g} % ({row['labels']:,} images) | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def write(root: Path, rows: list[dict], arguments: list[str]) -> None:
+    """Leaves table and numbers in the pipeline root."""
+    result = {"command": "python -m pipeline.few_labels " + " ".join(arguments), "rows": rows}
+    (root / JSON_FILE).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (root / TABLE_FILE).write_text(table(rows), encoding="utf-8")
+
+
+def _summary(root: Path) -> dict:
+    return json.loads((root / "summary.json").read_text(encoding="utf-8"))
+
+
+def labels_of(fraction: float, images: int) -> int:
+    """Returns about how many labels a fraction is."""
+    return max(1, round(fraction * images))
+
+
+def _training_images(root: Path) -> int:
+    """Returns how many rows the training list of the latest run has."""
+    lines = Path(_summary(root)["configuration"]["lists"]["train"]).read_text(encoding="utf-8").splitlines()
+    return sum(bool(line.strip()) for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+"""Fine-tuning: the whole network learns in the precision of the hardware, and what is served is float32."""
+
+import json
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+import pytest
+
+from trainer_module.examples import Examples
+from trainer_module.finetune import Finetuner, finetune, in_precision
+from trainer_module.resnet import build_encoder
+from trainer_module.settings import MILD, Encoder, Finetuning, from_json
+from trainer_module.tasks.classification import Classification
+
+MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+SETTINGS = Finetuning(epochs=6, batch_size=16, freeze=False, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def train():
+    """Bright and dark images."""
+    rng, labels = np.random.default_rng(0), np.arange(64) % 2
+    images = rng.integers(0, 128, (64, 16, 16, 3)) + 128 * labels[:, None, None, None]
+    return Examples(images.astype(np.uint8), labels, MEAN, STD)
+
+
+@pytest.fixture
+def encoder():
+    return build_encoder(Encoder(width=0.125), (16, 16))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_whole_network_learns_in_either_precision(train, encoder, precision):
+    before = [weight.copy() for weight in encoder.get_weights()]
+    model = finetune(encoder, Classification(2), train, replace(SETTINGS, precision=precision))
+    answers = model.predict((train.images / 255 - MEAN) / STD, verbose=0).argmax(axis=1)
+    assert (answers == train.targets).mean() == 1.0
+    assert {weight.dtype for weight in model.weights} == {"float32"} and model.compute_dtype == "float32"
+    assert not all(np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True))
+
+
+def test_a_twin_in_another_precision_answers_nearly_the_same(train, encoder):
+    images = ((train.images / 255 - MEAN) / STD).astype(np.float32)
+    twin = in_precision(encoder, "bfloat16")
+    assert twin.get_layer("stage1").compute_dtype == "bfloat16"
+    assert np.asarray(twin(images)).dtype == np.float32
+    np.testing.assert_allclose(np.asarray(twin(images)), np.asarray(encoder(images)), rtol=0.1, atol=0.05)
+
+
+def test_the_views_that_were_set_are_learned_from(train):
+    # The network returns the brightness of what it sees; of one grey image all mild views are equally bright.
+    inputs = keras.Input((16, 16, 3))
+    brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    grey = np.full((8, 16, 16, 3), 100, np.uint8), np.zeros(8, int)
+    spread = {}
+    for name, views in (("mild", MILD), ("jittered", replace(MILD, jitter_probability=1.0, brightness=0.8))):
+        learner = Finetuner(brightness, Classification(2), train, replace(SETTINGS, views=views))
+        spread[name] = np.std(np.asarray(learner(grey, training=True)[0]))
+    assert spread["mild"] < 1e-4 and spread["jittered"] > 0.1
+
+
+def test_settings_survive_json():
+    settings = replace(SETTINGS, views=replace(MILD, crop_area=(0.3, 0.9)))
+    assert from_json(Finetuning, json.loads(json.dumps(asdict(settings)))) == settings
