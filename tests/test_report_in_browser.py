@@ -77,7 +77,7 @@ def _hostile(contents):
         neighbours=[{"query": shown, "near": [shown] * 6, "classes": True}],
         class_balance=plots.bars({"train": dict.fromkeys(HOSTILE, 3)}, "class"),
         anomalies=list(HOSTILE),
-        sample=Sampled(list(kinds), "eval", IMAGES),
+        sample=Sampled(list(kinds), "eval", IMAGES, images),
     )
 
 
@@ -88,6 +88,7 @@ class Sampled:
     names: list
     split: str
     total: int
+    images: np.ndarray
 
 
 @pytest.fixture(scope="module")

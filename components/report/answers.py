@@ -9,6 +9,7 @@ import numpy as np
 from components.report import pictures, plots
 from components.report.run import EVALUATOR, Run
 from components.report.sample import Sample
+from trainer_module.label_map import palette
 from trainer_module.tasks.task import Task
 
 MOST_CLASSES = 30  # of a confusion matrix; of more, those with the most mistakes
@@ -131,7 +132,10 @@ def _drawn(run: Run, task: Task, sample: Sample) -> dict:
         ]
         drawn = [{"title": title, "uri": pictures.reencoded(content)} for title, content in shown if content]
         rows.append({"name": sample.names[index], "line": task.line(answer), "pictures": drawn})
-    return {"kind": "drawn", "rows": rows, "classes": evaluated_classes(run.uri(EVALUATOR, "evaluation"))}
+    classes = evaluated_classes(run.uri(EVALUATOR, "evaluation"))
+    colours = palette(len(classes)) if classes else []
+    coloured = [row | {"colour": f"rgb{tuple(int(value) for value in colour)}"} for row, colour in zip(classes, colours, strict=True)]
+    return {"kind": "drawn", "rows": rows, "classes": coloured}
 
 
 def _last(drawn: dict[str, bytes]) -> bytes:

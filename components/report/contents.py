@@ -82,6 +82,11 @@ class Contents:
     sample: Sample | None = field(repr=False)
 
     @property
+    def large_images(self) -> bool:
+        """Whether images are too large to show them pixel by pixel."""
+        return self.sample is not None and max(self.sample.images.shape[1:3]) > pictures.MOST_TILE_SIDE
+
+    @property
     def metric(self) -> str:
         """The name of the task's metric."""
         return metric_title(self.task)

@@ -49,7 +49,7 @@ def curves(series: dict[str, Sequence[float | None]], y_title: str, percent: boo
             }
         )
     axis = {"title": {"text": y_title}, "tickformat": ".0%" if percent else "", "type": "log" if log else "linear"}
-    if percent:
+    if percent or min((value for trace in traces for value in trace["y"]), default=-1) == 0:
         axis["rangemode"] = "tozero"
     ticks = {"dtick": 1} if epochs <= FEW_EPOCHS else {"tickformat": "d"}
     epoch_axis = {"title": {"text": "epoch"}, "range": [0.5, epochs + 0.5], **ticks}
