@@ -77,8 +77,8 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places, ex
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
     # RunReport shows all of it on one page.
-    report = report_run(data, **judged.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, *table, finetuner, *judged.nodes, report])
+    report = report_run(data, **judged.told, **table.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
+    return _pipeline(configuration, places, [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report])
 
 
 def create_finetuning_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
@@ -89,8 +89,8 @@ def create_finetuning_pipeline(configuration: Configuration, task: Task, places:
     finetuner = finetune(configuration, task, data, encoder)
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
-    report = report_run(data, **judged.told, pretrained_model=encoder)
-    return _pipeline(configuration, places, [*data.nodes, imported, *table, finetuner, *judged.nodes, report])
+    report = report_run(data, **judged.told, **table.told, pretrained_model=encoder)
+    return _pipeline(configuration, places, [*data.nodes, imported, *table.nodes, finetuner, *judged.nodes, report])
 
 
 def create_supervised_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
@@ -182,6 +182,14 @@ def finetune(configuration: Configuration, task: Task, data: Data, encoder: Chan
     return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, **({"base_model": encoder} if encoder else {}))
 
 
+@dataclass(frozen=True)
+class Part:
+    """Some nodes, and what the report tells of them, by its inputs' names."""
+
+    nodes: tuple
+    told: dict[str, Channel]
+
+
 def import_encoder(configuration: Configuration, places: Places) -> Importer:
     """Builds the node that enters the encoder of an earlier run into ML Metadata; its content is part of its identity."""
     saved = configuration.saved_encoder
@@ -192,10 +200,10 @@ def import_encoder(configuration: Configuration, places: Places) -> Importer:
     ).with_id("Encoder")
 
 
-def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> list:
+def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> Part:
     """Builds the node that tabulates accuracy against epochs of pretraining; none if it was not asked for."""
     if not configuration.eval_epochs:
-        return []
+        return Part((), {})
     settings = {
         "task": task_to_json(task),
         "image_size": list(configuration.image_size),
@@ -209,18 +217,10 @@ def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encode
         settings=json.dumps(settings, sort_keys=True),
         fingerprint=node_fingerprint("EpochEvaluation"),
     )
-    return [node.with_id("EpochEvaluation")]
+    return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The nodes from a model to its push, and what the report tells of them."""
-
-    nodes: tuple
-    told: dict[str, Channel]
-
-
-def judge_and_push(configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places) -> Judged:
+def judge_and_push(configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places) -> Part:
     """Builds the nodes that judge a model against thresholds and its predecessor, and push it only if it passes."""
     # The latest model that was blessed before this one is what it must not fall behind.
     baseline = Resolver(
@@ -256,7 +256,7 @@ def judge_and_push(configuration: Configuration, task: Task, data: Data, finetun
         "infra_blessing": check.outputs["blessing"],
         "pushed_model": pusher.outputs["pushed_model"],
     }
-    return Judged((baseline, evaluator, check, pusher), told)
+    return Part((baseline, evaluator, check, pusher), told)
 
 
 def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:

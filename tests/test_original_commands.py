@@ -115,6 +115,7 @@ def test_accuracy_is_told_for_every_epoch_asked_for(classified):
     rows = classified[1]["accuracy_by_epoch"]
     assert [row["epoch"] for row in rows] == [0, 1, 2]
     assert all(0 <= row["linear_accuracy"] <= 1 for row in rows)
+    assert "Accuracy against epochs" in Path(classified[1]["report"]).read_text()
 
 
 def test_an_unchanged_encoder_is_cached_and_a_changed_one_runs_again(place, classified):

@@ -12,6 +12,7 @@ from components.report.sample import Sample
 from trainer_module.label_map import palette
 from trainer_module.tasks.task import Task
 
+CANDIDATE = "candidate"  # TFMA's name of the model that is judged
 MOST_CLASSES = 30  # of a confusion matrix; of more, those with the most mistakes
 MOST_PAIRS = 6
 PICTURES_A_PAIR = 6
@@ -84,7 +85,9 @@ def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray:
     """Returns the Evaluator's confusion matrix over the whole evaluation split, integers [C, C], a row a true class."""
     import tensorflow_model_analysis as tfma
 
-    overall = dict(tfma.load_eval_result(evaluation_uri).plots)[()]
+    # Beside a baseline TFMA keeps the plots of either model under its name, and finds none without.
+    plots = dict(tfma.load_eval_result(evaluation_uri).plots) or dict(tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots)
+    overall = plots[()]
     matrix = overall[""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"][0]  # the likeliest class, however unlikely
     counts = np.zeros((num_classes, num_classes), int)
     for entry in matrix["entries"]:

@@ -44,6 +44,7 @@ class RunReportSpec(ComponentSpec):
         "transform_graph": ChannelParameter(type=TransformGraph),
         "pretrained_model": _optional(Model),
         "pretraining": _optional(ModelRun),
+        "by_epoch": _optional(ModelEvaluation),
         "model": _optional(Model),
         "finetuning": _optional(ModelRun),
         "evaluation": _optional(ModelEvaluation),

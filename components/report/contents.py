@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from components.environment import git_commit, hardware, versions
+from components.epoch_evaluation.show import COLUMNS
 from components.report import data, graph, pictures, plots
 from components.report.answers import MOST_DRAWN, answers, captions, kinds, label
 from components.report.event_file import last_scalars
@@ -105,7 +106,7 @@ def collect(run: Run) -> Contents:
         task=task,
         verdict=verdict(run),
         scores=scores(run, task) if task else [],
-        learning=learning(run),
+        learning=learning(run) + accuracy_by_epoch(run),
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
@@ -124,7 +125,7 @@ def collect(run: Run) -> Contents:
 
 def _sample(run: Run, task: Task) -> Sample:
     """Returns images that training has not seen where there are any; fewer large ones, and few answers that are pictures themselves."""
-    pixels = np.prod(run.settings(PRETRAINER)["image_size"])
+    pixels = np.prod(run.training_settings["image_size"])
     most = int(np.clip(MOST_PIXELS // pixels, LEAST_POINTS_OF_LARGE_IMAGES, MOST_POINTS))
     return take_sample(run, "eval" if "eval" in splits(run) else splits(run)[-1], most, most if task.on_features else MOST_DRAWN)
 
@@ -196,6 +197,19 @@ def learning(run: Run) -> list[dict]:
         meaning = "Alignment: distance between two views of one image. Uniformity: how evenly images spread. Both should fall."
         shown.append(("Where the embeddings go", meaning, plots.curves(embedding, "value")))
     return [{"title": title, "meaning": meaning, "figure": figure} for title, meaning, figure in shown]
+
+
+def accuracy_by_epoch(run: Run) -> list[dict]:
+    """Returns the curves of the encoders that were kept along the way, each frozen, as `learning` does; none where none were kept."""
+    rows, series = run.rows_by_epoch, {}
+    if not rows:
+        return []
+    for column, (name, _) in COLUMNS.items():
+        by_epoch = {row["epoch"]: row[column] for row in rows}
+        series[name] = [by_epoch.get(epoch) for epoch in range(1, max(by_epoch) + 1)]
+    untrained = ", ".join(f"{name}: {100 * rows[0][column]:.1f} %" for column, (name, _) in COLUMNS.items())
+    meaning = f"Held-out accuracy on the frozen features of the encoder as it was after so many epochs. Before pretraining, {untrained}."
+    return [{"title": "Accuracy against epochs", "meaning": meaning, "figure": plots.curves(series, "accuracy", percent=True)}]
 
 
 @dataclass(frozen=True)

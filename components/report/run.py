@@ -18,6 +18,7 @@ PRETRAINER, FINETUNER, EVALUATOR, MODEL_CHECK, PUSHER = "Pretrainer", "Finetuner
 ENCODER = "Encoder"  # imported, where an earlier run pretrained it
 EXAMPLE_GEN, TRANSFORM = "FileListExampleGen", "Transform"
 EVALUATION_FILE = "linear_evaluation.json"  # see trainer_module/finetune_run_fn.py
+EPOCHS_FILE = "accuracy_by_epoch.json"  # see components/epoch_evaluation/component.py
 HISTORY_FILE = "history.json"  # see trainer_module/pretrain_run_fn.py
 MOST_EARLIER_RUNS = 20
 
@@ -119,6 +120,12 @@ class Run:
         """Returns a JSON file that a Trainer left in its log folder, or {}."""
         path = Path(self.uri(node, "model_run") or "/nonexistent", file)
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @property
+    def rows_by_epoch(self) -> list[dict]:
+        """Accuracy of the encoders that were kept along the way, one row an epoch, [] where none were kept."""
+        path = Path(self.uri("EpochEvaluation", "evaluation") or "/nonexistent", EPOCHS_FILE)
+        return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
 
 def latest_run(store: MetadataStore) -> Run | None:
