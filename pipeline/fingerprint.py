@@ -45,7 +45,7 @@ def code_fingerprint(module: str, task_methods: tuple[str, ...] = ()) -> str:
     digest = hashlib.sha256()
     modules = sorted(imported_modules(module, task_methods))
     for name in modules:
-        digest.update(f"{name}\0{ast.dump(_tree(_path(name), task_methods))}\0".encode())
+        digest.update(f"{name}\0{_dumped(_module(name, task_methods))}\0".encode())
     for path in sorted({path for name in modules for path in _path(name).parent.glob("*") if path.suffix in BESIDE_CODE}):
         digest.update(path.read_bytes())
     for library in LIBRARIES:
@@ -61,7 +61,7 @@ def imported_modules(module: str, task_methods: tuple[str, ...] = ()) -> set[str
         name = waiting.pop()
         if name not in seen and _path(name).exists():
             seen.add(name)
-            waiting += _imports(_tree(_path(name), task_methods))
+            waiting += _imports(_module(name, task_methods))
     return seen
 
 
@@ -70,6 +70,17 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
+def _module(name: str, task_methods: tuple[str, ...]) -> ast.Module:
+    path = _path(name)
+    return _tree(path, task_methods if path.parent.name == TASKS.name else ())  # of other files there is one version
+
+
+@functools.cache
+def _dumped(tree: ast.Module) -> str:
+    return ast.dump(tree)
+
+
+@functools.cache
 def _imports(tree: ast.Module) -> list[str]:
     found = []
     for node in ast.walk(tree):
