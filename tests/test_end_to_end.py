@@ -22,8 +22,9 @@ pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("components", "pipeline", "trainer_module", "local_runner.py")
 SMALL = ["--width=0.125", "--set", "pretraining.projection_hidden=16", "--set", "pretraining.projection_dim=8"]
-# Two command lines of the original program, values as they stand; what follows them makes them small (see tests/test_original_commands.py).
+# Three command lines of the original program, values as they stand (see tests/test_original_commands.py); what follows makes them small.
 PRETRAIN = shlex.split('--input_size="240 240" --train_file_path=images/plain.csv --task=pretrain --batch_size=256 --num_epochs=1000')
+SEGMENT = shlex.split('--input_size="240 240" --train_file_path=scenes/train.csv --task=segmentation --num_classes=5')
 CLASSIFY = shlex.split(
     '--input_size="240 240" --train_file_path=images/train.csv --val_file_path=images/eval.csv --task=classification --num_classes=5 '
     "--freeze=True"
@@ -201,7 +202,7 @@ def scenes(place):
             Image.fromarray(label_map).save(folder / f"{index}_map.png")
             rows.append(f"{split}/{index}.png,{split}/{index}_map.png")
         (place / "scenes" / f"{split}.csv").write_text("\n".join(rows))
-    flags = ["--train_file_path=scenes/train.csv", "--val_file_path=scenes/eval.csv", "--task=segmentation", "--num_classes=2"]
+    flags = [*SEGMENT, "--val_file_path=scenes/eval.csv", "--num_classes=2"]
     return [*flags, "--pipeline_root=segmented", "--input_size=18 26", "--pretrain_epochs=1", "--set", "pretraining.batch_size=8", *SMALL]
 
 
