@@ -63,6 +63,8 @@ def _encoder_of(settings: dict) -> Encoder:
 
 def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
     """Returns the images whose targets fine-tuning may use."""
+    if finetuning.label_fraction == 1:
+        return train  # without a copy
     chosen = labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed)
     return dataclasses.replace(train, images=train.images[chosen], targets=train.targets[chosen])
 
