@@ -19,6 +19,7 @@ from trainer_module.tasks.task import Task
 FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
 EPOCHS_FILE = "accuracy_by_epoch.json"  # see components/epoch_evaluation/component.py
+LEFT = {"Pretrainer": "encoder", "Finetuner": "model"}  # at the folders of `--pretrain_save_path` and `--finetune_save_path`
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
 
 
@@ -100,7 +101,7 @@ def table(summary: dict, task: Task) -> str:
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
     rows.append(("report", summary["report"] or "none"))
-    rows += [(f"left by {node}", path) for node, path in summary["saved"].items() if path]
+    rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     epochs = ["", show.table(summary["accuracy_by_epoch"])] if summary["accuracy_by_epoch"] else []
