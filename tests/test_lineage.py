@@ -195,6 +195,7 @@ def test_metrics_and_commits_stand_side_by_side_with_the_change(capsys, tmp_path
         ("running", this_process(), "running"),
         ("running", this_process().split()[0] + " 4194304", "interrupted"),  # above the largest process id
     ],
+    ids=["ended", "alive", "gone"],  # the same in every process of the test run
 )
 def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, told):
     metadata = str(tmp_path / "metadata.sqlite")
