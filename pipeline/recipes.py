@@ -91,7 +91,7 @@ def shapes_segmentation() -> Configuration:
         encoder=Encoder(width=0.25, stem="imagenet"),  # a sixteenth of the small stem's work; the decoder brings the resolution back
         augmentation=Augmentation(crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8),  # smaller crops share no region
         pretraining=replace(FEW_IMAGES, epochs=40, monitor_every_epochs=40),
-        finetuning=Finetuning(epochs=15, batch_size=32, learning_rate=5e-3),
+        finetuning=Finetuning(epochs=15, batch_size=32, learning_rate=1e-2),
         gate=Gate(min_metric=0.2),
     )
 
