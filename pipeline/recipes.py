@@ -47,7 +47,8 @@ def cifar10_small() -> Configuration:
 
     python local_runner.py --recipe cifar10_small --source PATH_OF_CIFAR10
 
-    2 CPU cores: 14 minutes; frozen linear accuracy 55.1 % (one run), 32.9 % untrained. See docs/results/cifar10_small_cpu.json.
+    2 CPU cores with AVX-512 and bfloat16: 9 min 16 s, evaluation at six epochs included; frozen linear accuracy 57.6 % (one run),
+    32.9 % untrained. See docs/results/cifar10_small_cpu.json. Without bfloat16 a step takes two to three times as long.
     """
     return Configuration(
         name="cifar10_small",
