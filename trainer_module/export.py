@@ -21,6 +21,7 @@ from trainer_module.tasks.task import Task
 TASK_FILE = "task.json"
 
 PROJECTION_HEAD_FILE = "projection_head.keras"
+FEATURES = "features"  # the signature from image bytes to the features of the encoder
 
 
 class ServedModel(tf.Module):
@@ -51,23 +52,31 @@ class ServedModel(tf.Module):
 
     def predict(self, encoded: tf.Tensor) -> dict:
         """Returns the answer for encoded image bytes, string [B]."""
+        return self._answer(self.model(self._normalized(encoded), training=False), encoded)
+
+    def features(self, encoded: tf.Tensor) -> dict:
+        """Returns the encoder's features [B, D] of encoded image bytes, string [B]."""
+        return {"features": self.encoder(self._normalized(encoded), training=False)}
+
+    def _normalized(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Returns encoded images, string [B], as the model sees them: float32 [B, H, W, 3]."""
         # The layer prunes what its inputs do not feed; `image` alone feeds everything that prediction needs.
         rows = self.transform({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
         images = unpack_images(tf.reshape(rows[IMAGE], [-1]), *self._image_size)
         mean, std = (rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD))  # [B, 1, 1, 3]
-        return self._answer(self.model(normalize(images, mean, std), training=False), encoded)
+        return normalize(images, mean, std)
 
     def signatures(self, task: Task) -> dict:
-        """Returns the serving functions: on tf.Examples, on image bytes, and the one of the target that the Evaluator needs."""
+        """Returns the serving functions: on tf.Examples, on image bytes, features of those, and the one of the target for the Evaluator."""
         strings = tf.TensorSpec([None], tf.string)
+        image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
         served = {
             "serving_default": tf.function(
                 lambda examples: self.predict(tf.reshape(self._parsed_image(examples), [-1])),
                 input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
             ),
-            "from_images": tf.function(
-                lambda image_bytes: self.predict(image_bytes), input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")]
-            ),
+            "from_images": tf.function(lambda image_bytes: self.predict(image_bytes), input_signature=[image_bytes]),
+            FEATURES: tf.function(lambda image_bytes: self.features(image_bytes), input_signature=[image_bytes]),
         }
         if task.has_target:
             served["transform_labels"] = tf.function(lambda examples: self.judged(examples, task), input_signature=[strings])
@@ -93,6 +102,7 @@ def save_served_model(served: ServedModel, directory: str, encoder: keras.Model,
       encoder: images -> features, kept as Keras file in assets.extra for the next Trainer.
       task: what the model answers; kept as JSON in assets.extra, for whoever shows its answers.
     """
+    served.encoder = encoder
     tf.saved_model.save(served, directory, signatures=served.signatures(task))
     extras = os.path.join(directory, EXTRAS)
     tf.io.gfile.makedirs(extras)
