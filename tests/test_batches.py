@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer_module.batches import EpochBatches
+from trainer_module.batches import EpochBatches, LabelledBatches
 
 
 @pytest.fixture
@@ -39,3 +39,17 @@ def test_fewer_images_than_a_batch_make_one_batch_of_all(images):
 
 def test_batches_stay_uint8(images):
     assert EpochBatches(images, 3, seed=0)[0][0].dtype == np.uint8
+
+
+def test_an_epoch_of_labelled_batches_holds_every_image_once_with_its_target_and_the_next_is_in_another_order(images):
+    batches = LabelledBatches(images, np.arange(10), 4, seed=0)
+    orders = []
+    for _ in range(2):
+        parts = [batches[index][0] for index in range(len(batches))]
+        assert [len(part[0]) for part in parts] == [4, 4, 2]
+        for seen, targets in parts:
+            np.testing.assert_array_equal(seen[:, 0, 0, 0], targets)
+        orders.append(np.concatenate([targets for _, targets in parts]).tolist())
+        batches.on_epoch_end()
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
+    assert orders[0] != orders[1]

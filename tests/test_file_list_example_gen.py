@@ -135,6 +135,15 @@ def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
         assert reason in told
 
 
+def test_images_without_label_maps_have_the_same_features_in_their_split(tmp_path, image_list):
+    labelled = image_list("train", 2)
+    (tmp_path / "map.png").write_bytes(encode_label_map(np.ones((16, 16), np.uint8)))
+    labelled.write_text("train/0.png,map.png\ntrain/1.png,map.png\n")
+    folder = ingest(tmp_path, {"train": labelled, "pretrain": image_list("pretrain", 2, labels=())}, task=Segmentation(3))
+    features = [sorted(read(folder / f"Split-{split}")[0].features.feature) for split in ("train", "pretrain")]
+    assert features == [["height", "image", "image_id", "label_map", "width"]] * 2
+
+
 def test_bad_rows_can_be_skipped_and_leave_a_report(tmp_path, image_list):
     path = image_list("train", 4)
     (tmp_path / "train" / "2.png").write_bytes(b"no image")

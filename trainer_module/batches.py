@@ -52,3 +52,35 @@ class EpochBatches(keras.utils.PyDataset):
         if self._permuted[0] != epoch:
             self._permuted = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.images)))
         return self._permuted[1]
+
+
+class LabelledBatches(keras.utils.PyDataset):
+    """Random batches of images with their targets, every epoch in a new order; nothing but the batch is copied out of the arrays."""
+
+    def __init__(self, images, targets, batch_size: int, seed: int):
+        """Takes over the arrays, without a copy.
+
+        Args:
+            images: uint8 [N, H, W, 3].
+            targets: [N, ...].
+            batch_size: B; the last batch of an epoch may be smaller.
+            seed: of the permutations.
+        """
+        super().__init__(workers=0)
+        self.images, self.targets = images, targets
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        """Returns the batches of an epoch."""
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index: int):
+        """Returns one batch as the inputs of a model that takes both: ((images, targets),)."""
+        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
+        return ((self.images[chosen], self.targets[chosen]),)
+
+    def on_epoch_end(self):
+        """Draws the order of the next epoch."""
+        self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
+        self.epoch += 1

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 import keras
 import numpy as np
 
+from trainer_module.batches import LabelledBatches
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
 from trainer_module.normalize import normalize
-from trainer_module.precision import dtype_policy
+from trainer_module.precision import compiles_with_xla, dtype_policy
 from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 
@@ -75,7 +76,8 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
     trained = task.head(twin, settings.head)
     trained.set_weights(finetuned.get_weights())
     twin.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
-    _fit(Finetuner(trained, task, train, settings), task, train, (train.images, train.targets), settings)
+    batches = LabelledBatches(train.images, train.targets, settings.batch_size, settings.seed)
+    _fit(Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings)
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
@@ -118,18 +120,19 @@ def fit_on_features(head: keras.Model, task: Task, train: Examples, features: np
     if task.fits_linear and settings.head == "linear":
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
-        _fit(head, task, train, features[: len(train.images)], settings)
+        data = {"x": features[: len(train.images)], "y": train.targets, "batch_size": settings.batch_size}
+        _fit(head, task, train, data, settings)
 
 
-def _fit(model: keras.Model, task: Task, train: Examples, inputs, settings: Finetuning) -> None:
-    """Trains on inputs [N, ...], or on a tuple of inputs and targets, from which the model takes what it needs."""
+def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: Finetuning) -> None:
+    """Trains on `data`, given as `fit` takes it."""
     steps = settings.epochs * -(-len(train.images) // settings.batch_size)
     warmup = max(1, int(WARMUP_SHARE * steps))
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    model.compile(optimizer=optimizer, loss=task.loss(train.statistics, settings), metrics=task.metrics(train.statistics))
-    targets = None if isinstance(inputs, tuple) else train.targets
-    model.fit(inputs, targets, batch_size=settings.batch_size, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
+    loss, metrics = task.loss(train.statistics, settings), task.metrics(train.statistics)
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=compiles_with_xla())
+    model.fit(**data, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
 
 
 def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:
