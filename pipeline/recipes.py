@@ -80,7 +80,8 @@ def shapes_segmentation() -> Configuration:
 
     python local_runner.py --recipe shapes_segmentation
 
-    2 CPU cores: not measured yet.
+    2 CPU cores beside other work: 8 min 37 s; mean IoU 29.7 %, 21.1 % with the same decoder on the untrained encoder (one run).
+    See docs/segmentation.md.
     """
     return Configuration(
         name="shapes",
@@ -102,7 +103,8 @@ def camvid() -> Configuration:
 
     python local_runner.py --recipe camvid --source PATH_OF_CAMVID
 
-    2 CPU cores: not measured yet.
+    2 CPU cores: 12 minutes; mean IoU 55.8 % on the validation list, 38.1 % on the test list; 55.6 % on the former without pretraining
+    (one run). See docs/segmentation.md.
     """
     return Configuration(
         name="camvid",
