@@ -5,6 +5,7 @@ The images are bright or dark, so that even an untrained encoder tells them apar
 
 import fcntl
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -241,6 +242,10 @@ def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_imag
     assert list(by_class) == ["0", "1"]
     assert np.mean(list(by_class.values())) == pytest.approx(metrics["mean_iou"])
     assert metrics["mean_iou"] > 0.6
+    page = Path(summary(place, "segmented")["report"]).read_text()
+    finetuning = page.partition('<section id="fine-tuning">')[2].partition("</section>")[0]
+    assert re.findall(r"<h3>(.*?)</h3>", finetuning) == ["Loss", "Mean IoU"]
+    assert "untrained" in finetuning
     command = [sys.executable, "-m", "pipeline.predict", "segmented", "scenes/eval/0.png", "scenes/eval/1.png", "--output_dir", "answers"]
     subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
     sizes = {file.name: Image.open(file).size for file in (place / "answers").iterdir()}

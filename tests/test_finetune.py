@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from components.report.event_file import scalars
+from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, finetune, in_precision
 from trainer_module.resnet import build_encoder
@@ -38,6 +40,18 @@ def test_the_whole_network_learns_in_either_precision(train, encoder, precision)
     assert (answers == train.targets).mean() == 1.0
     assert {weight.dtype for weight in model.weights} == {"float32"} and model.compute_dtype == "float32"
     assert not all(np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True))
+
+
+def test_every_epoch_of_finetuning_is_logged_and_read_back(train, encoder, tmp_path):
+    finetune(encoder, Classification(2), train, SETTINGS, callbacks=[EventLog(str(tmp_path))])
+    logged = scalars(tmp_path)
+    assert {name: len(values) for name, values in logged.items()} == dict.fromkeys(["learning_rate", "loss", "accuracy"], SETTINGS.epochs)
+    assert logged["loss"][-1] < logged["loss"][0] and logged["accuracy"][-1] > 0.9
+
+
+def test_a_linear_head_that_is_solved_for_has_no_epochs_to_log(train, encoder, tmp_path):
+    finetune(encoder, Classification(2), train, replace(SETTINGS, freeze=True), callbacks=[EventLog(str(tmp_path))])
+    assert scalars(tmp_path) == {} == scalars("")
 
 
 def test_a_twin_in_another_precision_answers_nearly_the_same(train, encoder):

@@ -4,7 +4,7 @@ N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -53,7 +53,14 @@ class Finetuner(keras.Model):
         return super().compute_metrics(x, targets, outputs, sample_weight)
 
 
-def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetuning, features: np.ndarray | None = None) -> keras.Model:
+def finetune(
+    encoder: keras.Model,
+    task: Task,
+    train: Examples,
+    settings: Finetuning,
+    features: np.ndarray | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> keras.Model:
     """Trains the task's head, and the encoder too unless it is frozen.
 
     Args:
@@ -62,6 +69,7 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
       train: the training images and their targets.
       settings: how.
       features: what `features_to_learn` returned, where the caller has it; a head on a frozen encoder's features learns from these.
+      callbacks: as `fit` takes them; a linear head that is solved for, without epochs, calls none.
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
@@ -70,14 +78,14 @@ def finetune(encoder: keras.Model, task: Task, train: Examples, settings: Finetu
     finetuned = task.head(encoder, settings.head)
     if settings.freeze and task.on_features:
         features = features_to_learn(encoder, task, train, settings) if features is None else features
-        fit_on_features(head_alone(encoder, finetuned), task, train, features, settings)
+        fit_on_features(head_alone(encoder, finetuned), task, train, features, settings, callbacks)
         return finetuned
     twin = in_precision(encoder, settings.precision)
     trained = task.head(twin, settings.head)
     trained.set_weights(finetuned.get_weights())
     twin.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
     batches = LabelledBatches(train.images, train.targets, settings.batch_size, settings.seed)
-    _fit(Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings)
+    _fit(Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings, callbacks)
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
@@ -115,16 +123,23 @@ def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:
     return keras.Model(encoder.output, finetuned.output, name="head")
 
 
-def fit_on_features(head: keras.Model, task: Task, train: Examples, features: np.ndarray, settings: Finetuning) -> None:
+def fit_on_features(
+    head: keras.Model,
+    task: Task,
+    train: Examples,
+    features: np.ndarray,
+    settings: Finetuning,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
     """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or with copies [(1 + R) * N, D]."""
     if task.fits_linear and settings.head == "linear":
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
         data = {"x": features[: len(train.images)], "y": train.targets, "batch_size": settings.batch_size}
-        _fit(head, task, train, data, settings)
+        _fit(head, task, train, data, settings, callbacks)
 
 
-def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: Finetuning) -> None:
+def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: Finetuning, callbacks: Sequence) -> None:
     """Trains on `data`, given as `fit` takes it."""
     steps = settings.epochs * -(-len(train.images) // settings.batch_size)
     warmup = max(1, int(WARMUP_SHARE * steps))
@@ -132,7 +147,7 @@ def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: 
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     loss, metrics = task.loss(train.statistics, settings), task.metrics(train.statistics)
     model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=compiles_with_xla())
-    model.fit(**data, epochs=settings.epochs, verbose=1 if sys.stdout.isatty() else 2)
+    model.fit(**data, epochs=settings.epochs, callbacks=list(callbacks), verbose=1 if sys.stdout.isatty() else 2)
 
 
 def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:

@@ -12,6 +12,7 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_served_model
 from trainer_module.few_labels import labelled_subset
@@ -26,6 +27,7 @@ from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
 EVALUATION_FILE = "linear_evaluation.json"
+LOGS, UNTRAINED_LOGS = "finetuning", "finetuning_untrained"  # folders of event files in the Trainer's log folder
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -44,13 +46,14 @@ def run_fn(fn_args: FnArgs) -> None:
     untrained = untrained_encoder(_encoder_of(settings), train.images.shape[1:3], settings["pretraining"]["seed"])
     encoder = load_encoder(fn_args.base_model, train.images.shape[1:3]) if fn_args.base_model else untrained
     before = weights_checksum(encoder)
-    model, metrics = _learner(fn_args.base_model, task)(encoder, untrained, task, (train, held_out), finetuning)
+    learn, logs = _learner(fn_args.base_model, task), Path(fn_args.model_run_dir)
+    model, metrics = learn(encoder, untrained, task, (train, held_out), finetuning, logs)
     served = ServedModel(model, transform, lambda outputs, encoded: task.served(outputs, encoded, train.statistics))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
     write_record(fn_args.serving_model_dir, encoder_record(_encoder_of(settings), train))
     proof = _freeze_proof(finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir)))
     report = {"metrics": metrics, "freeze": proof}
-    for folder in (Path(fn_args.model_run_dir), Path(fn_args.serving_model_dir, EXTRAS)):  # the pushed model carries its report
+    for folder in (logs, Path(fn_args.serving_model_dir, EXTRAS)):  # the pushed model carries its report
         folder.mkdir(parents=True, exist_ok=True)
         (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
@@ -76,13 +79,13 @@ def _learner(model_uri: str | None, task: Task):
     return _beside_linear_heads if task.on_features else _beside_an_untrained_twin
 
 
-def _from_scratch(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):
+def _from_scratch(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning, logs: Path):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
     del untrained
-    return finetune(encoder, task, splits[0], finetuning), {}
+    return finetune(encoder, task, splits[0], finetuning, callbacks=[EventLog(str(logs / LOGS))]), {}
 
 
-def _beside_linear_heads(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):
+def _beside_linear_heads(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning, logs: Path):
     """Returns the fine-tuned model and what linear heads on frozen features score, before and after pretraining."""
     train, held_out = splits
     linear = dataclasses.replace(finetuning, head="linear", freeze=True)
@@ -96,7 +99,7 @@ def _beside_linear_heads(encoder, untrained, task: Task, splits: tuple[Examples,
     }
     if task.one_class_an_image:
         metrics["knn_accuracy"] = knn_accuracy(features[0][: len(train.images)], train.targets, features[1], held_out.targets)
-    return finetune(encoder, task, train, finetuning, features[0]), metrics
+    return finetune(encoder, task, train, finetuning, features[0], [EventLog(str(logs / LOGS))]), metrics
 
 
 def _linear_score(encoder, task: Task, splits: tuple[Examples, Examples], features, linear: Finetuning) -> float:
@@ -106,12 +109,12 @@ def _linear_score(encoder, task: Task, splits: tuple[Examples, Examples], featur
     return score(task, splits[1], [head.predict(features[1], verbose=0)])
 
 
-def _beside_an_untrained_twin(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning):
+def _beside_an_untrained_twin(encoder, untrained, task: Task, splits: tuple[Examples, Examples], finetuning: Finetuning, logs: Path):
     """Returns the fine-tuned model, its score at the size of Transform, and that of the same training on an encoder never pretrained."""
     train, held_out = splits
-    model = finetune(encoder, task, train, finetuning)
+    model = finetune(encoder, task, train, finetuning, callbacks=[EventLog(str(logs / LOGS))])
     print("The same head and training on the untrained encoder, for comparison:")
-    twin = finetune(untrained, task, train, finetuning)
+    twin = finetune(untrained, task, train, finetuning, callbacks=[EventLog(str(logs / UNTRAINED_LOGS))])
     scores = [score(task, held_out, outputs_of(candidate, held_out)) for candidate in (model, twin)]
     return model, {f"pretrained_{task.metric}": scores[0], f"untrained_{task.metric}": scores[1]}
 

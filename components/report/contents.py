@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from components.environment import git_commit, hardware, versions
 from components.epoch_evaluation.show import COLUMNS
 from components.report import data, graph, pictures, plots
 from components.report.answers import MOST_DRAWN, answers, captions, kinds, label
-from components.report.event_file import last_scalars
+from components.report.event_file import scalars
 from components.report.maps import LEAST_POINTS, flat_map
 from components.report.run import (
     EVALUATION_FILE,
@@ -54,6 +55,7 @@ SCORES = {
     "untrained_": (", untrained", "of the same head and training on the encoder before pretraining"),
 }
 KNN = "knn_accuracy"
+FINETUNING_LOGS = {"pretrained": "finetuning", "untrained": "finetuning_untrained"}  # see trainer_module/finetune_run_fn.py
 WATCHED = {"knn_accuracy": "kNN", "probe_accuracy": "linear probe"}  # while pretraining, see trainer_module/monitor.py
 
 
@@ -68,6 +70,7 @@ class Contents:
     verdict: dict
     scores: list[dict]
     learning: list[dict]
+    finetuning: list[dict]
     models: list["Model"]
     answers: dict | None
     views: dict | None
@@ -107,6 +110,7 @@ def collect(run: Run) -> Contents:
         verdict=verdict(run),
         scores=scores(run, task) if task else [],
         learning=learning(run) + accuracy_by_epoch(run),
+        finetuning=finetuning(run, task) if task else [],
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
@@ -180,7 +184,7 @@ def measured(run: Run) -> dict[str, float]:
 def learning(run: Run) -> list[dict]:
     """Returns the curves of pretraining: what each shows, and the figure."""
     history = run.log(PRETRAINER, HISTORY_FILE).get("history", {})
-    rates = last_scalars(run.uri(PRETRAINER, "model_run"), "learning_rate")
+    rates = scalars(run.uri(PRETRAINER, "model_run")).get("learning_rate")
     shown = []
     if "loss" in history:
         shown.append(
@@ -210,6 +214,21 @@ def accuracy_by_epoch(run: Run) -> list[dict]:
     untrained = ", ".join(f"{name}: {100 * rows[0][column]:.1f} %" for column, (name, _) in COLUMNS.items())
     meaning = f"Held-out accuracy on the frozen features of the encoder as it was after so many epochs. Before pretraining, {untrained}."
     return [{"title": "Accuracy against epochs", "meaning": meaning, "figure": plots.curves(series, "accuracy", percent=True)}]
+
+
+def finetuning(run: Run, task: Task) -> list[dict]:
+    """Returns the curves of fine-tuning, as `learning` does; none where the head was solved for, without epochs."""
+    logs = Path(run.uri(FINETUNER, "model_run") or "/nonexistent")
+    logged = {name: scalars(logs / folder) for name, folder in FINETUNING_LOGS.items()}
+    falls = "What fine-tuning makes small, mean of the epoch; it should fall."
+    aims = f"It should {'rise' if task.higher_is_better else 'fall'}. What counts is the number of held-out images, above."
+    is_share = task.shown(1.0).endswith("%")
+    shown = []
+    for name, title, meaning, percent in [("loss", "Loss", falls, False), (task.metric, metric_title(task), aims, is_share)]:
+        series = {encoder: values[name] for encoder, values in logged.items() if name in values}
+        if series:
+            shown.append({"title": title, "meaning": meaning, "figure": plots.curves(series, title, percent=percent)})
+    return shown
 
 
 @dataclass(frozen=True)
