@@ -29,8 +29,8 @@ def demo() -> Configuration:
 
     python local_runner.py
 
-    2 CPU cores: 2 to 2.5 minutes; frozen linear accuracy 94 to 98 % (three runs, two seeds), 18 to 21 % untrained. See docs/results/demo_cpu.json.
-    Half the epochs are too few: six runs then gave anything from 64 to 91 %.
+    2 CPU cores: 2 to 2.5 minutes; frozen linear accuracy 93 to 98 % (five runs, three seeds), 18 to 21 % untrained.
+    See docs/results/demo_cpu.json. Half the epochs are too few: six runs then gave anything from 64 to 91 %.
     """
     return Configuration(
         name="demo",
@@ -81,7 +81,7 @@ def shapes_segmentation() -> Configuration:
 
     python local_runner.py --recipe shapes_segmentation
 
-    2 CPU cores beside other work: 8 min 37 s; mean IoU 29.7 %, 21.1 % with the same decoder on the untrained encoder (one run).
+    2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the untrained encoder (one run).
     See docs/segmentation.md.
     """
     return Configuration(
@@ -160,8 +160,7 @@ def elpv() -> Configuration:
     the whole network learns from the labels; `linear_accuracy` is that of a linear head before that, on the frozen encoder. Two cells of
     three are functional: always answering so scores 68.75 %. Published (Deitsch et al. 2019, their own split): CNN 88.4 %, SVM 82.4 %.
 
-    2 CPU cores with bfloat16: about 20 minutes alone (measured beside other work: 44); fine-tuned 84.6 %, frozen linear 82.0 %, 76.2 %
-    untrained (one run). See docs/results/elpv_cpu.json.
+    2 CPU cores with bfloat16: 10 min 50 s; fine-tuned 84.6 %, frozen linear 81.3 %, 76.2 % untrained. See docs/results/elpv_cpu.json.
     """
     return Configuration(
         name="elpv",
