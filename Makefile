@@ -1,11 +1,13 @@
 # Two commands: `make demo` and `make test`. Everything installs into .venv from a complete, hashed lock file.
 
-PYTHON ?= $(firstword $(wildcard $(shell command -v python3.11)) python3)
+# Empty: the first of python3, python3.13, python3.12, python3.11 that fits.
+PYTHON ?=
 LOCK ?= requirements/cpu.lock
+EXTRAS := aws elpv tensorboard torch
 WORKERS ?= 2
-VENV := .venv
+VENV ?= .venv
 RUN := $(VENV)/bin/python
-INSTALLED := $(VENV)/.installed
+INSTALLED := $(VENV)/.installed-$(notdir $(LOCK))
 
 JAX_VENV := .venv-jax
 JAX_INSTALLED := $(JAX_VENV)/.installed
@@ -30,21 +32,22 @@ lint: $(INSTALLED)
 install: $(INSTALLED)
 
 $(INSTALLED): $(LOCK) requirements/install.sh
-	sh requirements/install.sh "$(PYTHON)" "$(VENV)" "$(LOCK)"
-	touch $@
+	@sh requirements/install.sh "$(VENV)" "$(LOCK)" "$(PYTHON)"
+	@touch $@
 
 $(JAX_INSTALLED): requirements/jax.lock requirements/install.sh
-	sh requirements/install.sh "$(PYTHON)" "$(JAX_VENV)" requirements/jax.lock
-	touch $@
+	@sh requirements/install.sh "$(JAX_VENV)" requirements/jax.lock "$(PYTHON)"
+	@touch $@
 
-# Resolves requirements/*.in anew; needs uv (pip install uv). The GPU lock is the same with the CUDA wheels.
-UV_COMPILE := uv pip compile - --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-  --custom-compile-command "make lock" -q
+# Resolves requirements/ anew for Python 3.11 to 3.13; needs uv (pip install uv). UV_FLAGS=--upgrade takes the newest of everything.
+UV_FLAGS ?=
+UV_COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock" -q $(UV_FLAGS)
 lock:
-	cp requirements/overrides.txt /tmp/overrides.cpu
-	sed 's/^tensorflow==/tensorflow[and-cuda]==/' requirements/overrides.txt > /tmp/overrides.gpu
-	for kind in cpu gpu; do $(UV_COMPILE) --override /tmp/overrides.$$kind -o requirements/$$kind.lock < requirements/requirements.in || exit 1; done
-	$(UV_COMPILE) -o requirements/jax.lock < requirements/jax.in
+	for kind in cpu gpu; do $(UV_COMPILE) --override requirements/overrides.txt --override requirements/left-out.txt \
+	  --override requirements/$$kind-overrides.txt -o requirements/$$kind.lock requirements/$$kind.in || exit 1; done
+	$(UV_COMPILE) -o requirements/jax.lock requirements/jax.in
+	for extra in $(EXTRAS); do $(UV_COMPILE) --override requirements/overrides.txt --constraint requirements/cpu.lock \
+	  -o requirements/extras/$$extra.lock requirements/extras/$$extra.in || exit 1; done
 
 clean:
 	rm -rf $(VENV) $(JAX_VENV) runs data

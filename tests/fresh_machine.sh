@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# README's two commands on fresh machines: sudo tests/fresh_machine.sh [NAME...]; too long for every CI run, so it is run
+# before a release and its output kept in docs/results/fresh_machine.json.
+#
+#   debian-12              Python 3.11, glibc 2.36
+#   debian-13              Python 3.13, glibc 2.41
+#   debian-13-python3.12   the same with the Python 3.12 that PYTHON312 names (a folder with bin/python3.12)
+#
+# Each machine is a chroot made by debootstrap with python3, python3-venv, make, git and ca-certificates, no compiler;
+# a plain user clones the commit that is checked out here. Needs root, debootstrap, unshare and 12 GB in FRESH (default:
+# a folder in TMPDIR); the chroots are kept there, so that a second call starts from them. The last line of each machine is
+# JSON. STEPS="demo test" names what to run.
+set -euo pipefail
+repository=$(cd "$(dirname "$0")/.." && pwd)
+fresh=${FRESH:-${TMPDIR:-/tmp}/fresh-machines}
+steps=${STEPS:-demo test}
+
+make_machine() { # NAME: its root file system, made once
+  local root=$fresh/$1 suite
+  case $1 in debian-12) suite=bookworm ;; debian-13*) suite=trixie ;; *) echo "no machine '$1'" >&2 && exit 2 ;; esac
+  if [ ! -e "$root/home/newcomer" ]; then
+    rm -rf "$root"
+    mkdir -p "$fresh"
+    debootstrap --variant=minbase --include=python3,python3-venv,make,git,ca-certificates \
+      "$suite" "$root" >"$root.debootstrap.log"
+    cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/" # a mirror's own certificate, where there is one
+    cp /etc/resolv.conf /etc/hosts "$root/etc/"
+    chroot "$root" useradd --create-home --shell /bin/bash newcomer
+  fi
+  if [[ $1 = *python3.12 && ! -e $root/opt/python ]]; then
+    cp -a "${PYTHON312:?names a folder with bin/python3.12}" "$root/opt/python"
+  fi
+}
+
+inside() { # NAME COMMAND: as the plain user, in a process tree of its own that ends with the command
+  local root=$fresh/$1
+  unshare --mount --pid --fork --kill-child bash -euc '
+    mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm"
+    exec chroot --userspec=newcomer:newcomer "$1" env -i HOME=/home/newcomer LANG=C.UTF-8 \
+      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "$2"' _ "$root" "$2"
+}
+
+clone() { # NAME: the commit of this working tree, as a clone that the plain user owns
+  local home=$fresh/$1/home/newcomer
+  rm -rf "$home/simclr-tfx" "$home/.cache"
+  git -C "$repository" bundle create -q "$home/simclr.bundle" HEAD
+  chmod a+r "$home/simclr.bundle"
+  inside "$1" 'cd && git clone -q simclr.bundle simclr-tfx'
+}
+
+field() { # what a pattern finds last in a log, or null
+  grep -oP "$1" "$2" | tail -n 1 | grep . || echo null
+}
+
+try_machine() { # NAME
+  local name=$1 log=$fresh/$1.log python='' demo=null test=null started codes=''
+  make_machine "$name"
+  clone "$name"
+  [[ $name != *python3.12 ]] || python='PYTHON=/opt/python/bin/python3.12'
+  inside "$name" '! command -v gcc cc g++' || { echo "$name has a compiler" >&2 && exit 1; }
+  : >"$log"
+  for step in $steps; do
+    started=$(date +%s)
+    inside "$name" "cd simclr-tfx && make $step $python" >>"$log" 2>&1 && codes+="$step:0 " || codes+="$step:$? "
+    printf -v "$step" %s $(($(date +%s) - started))
+  done
+  inside "$name" 'cd simclr-tfx && .venv/bin/python -m pip check' >"$fresh/$name.pip-check" 2>&1 || true
+  printf '{"machine": "%s", "python": "%s", "glibc": "%s", "exit_codes": "%s", "demo_seconds": %s, "install_seconds": %s, ' \
+    "$name" "$(inside "$name" 'simclr-tfx/.venv/bin/python -V' | cut -d' ' -f2)" \
+    "$(inside "$name" 'getconf GNU_LIBC_VERSION' | cut -d' ' -f2)" "${codes% }" "$demo" \
+    "$(field '(?<=Installed in )\d+' "$log")"
+  printf '"venv_megabytes": %s, "blessed": %s, "accuracy": %s, "test_seconds": %s, "tests": "%s", "pip_check": %s}\n' \
+    "$(du -sm "$fresh/$name/home/newcomer/simclr-tfx/.venv" | cut -f1)" \
+    "$(field '(?<="blessed": )\w+' "$fresh/$name/home/newcomer/simclr-tfx/runs/demo/summary.json")" \
+    "$(field '(?<="accuracy": )[\d.]+' "$fresh/$name/home/newcomer/simclr-tfx/runs/demo/summary.json")" \
+    "$test" "$(field '\d+ passed.*(?= in )' "$log")" "$(grep -c . "$fresh/$name.pip-check" || true)"
+}
+
+for machine in "${@:-debian-12 debian-13}"; do
+  for name in $machine; do try_machine "$name"; done
+done
