@@ -17,7 +17,7 @@ from trainer_module.errors import InputError
 @component
 def AnomalyGate(  # noqa: N802 (a TFX component)
     anomalies: InputArtifact[ExampleAnomalies],
-    fingerprint: Parameter[str] = "",
+    fingerprint: Parameter[str],
 ) -> None:
     """Raises an InputError with a readable list of anomalies, if there are any.
 

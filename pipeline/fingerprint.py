@@ -60,8 +60,8 @@ def node_fingerprint(node: str, task: type, *also: str) -> str:
     return code_fingerprint([NODES[node], *also], f"{task.__module__}.{task.__qualname__}")
 
 
-def code_fingerprint(entries: Iterable[str], task: str = "") -> str:
-    """Returns the digest of all that is reached from dotted names, a task's class being given or not."""
+def code_fingerprint(entries: Iterable[str], task: str) -> str:
+    """Returns the digest of all that is reached from dotted names, the class of the task being given by one, too."""
     entries = list(entries)
     definitions, libraries = reached(entries, task)
     digest = hashlib.sha256(".".join(platform.python_version_tuple()[:2]).encode())
@@ -74,9 +74,9 @@ def code_fingerprint(entries: Iterable[str], task: str = "") -> str:
     return digest.hexdigest()[:16]
 
 
-def reached(entries: Iterable[str], task: str = "") -> tuple[dict[str, Definition], set[str]]:
+def reached(entries: Iterable[str], task: str) -> tuple[dict[str, Definition], set[str]]:
     """Returns what is reached: definitions by `module:name`, and the libraries that they mention."""
-    found, libraries, asked, tasks = {}, set(), set(), {task} if task else set()
+    found, libraries, asked, tasks = {}, set(), set(), {task}
     seen, waiting = {*REFUSALS, *CHOSEN}, {*entries}
     while waiting:
         seen |= waiting
