@@ -1,8 +1,8 @@
 """How many small faults the tests notice: `python benchmarks/mutants.py [FILE...]` changes judging and caching code, place by place.
 
-Comparisons, boolean and arithmetic operators, conditions, constants, results and statements made for their effect are each
-changed once in a copy of the project, and the tests of the file are run on the copy. The libraries are imported once, in a process that is
-forked for each change. Survivors are printed, then one JSON line.
+Comparisons, boolean and arithmetic operators, conditions, constants, results and statements made for their effect are
+each changed once in a copy of the project, and the tests of the file are run on the copy. The libraries are imported
+once, in a process that is forked for each change. Survivors are printed, then one JSON line.
 """
 
 import ast
@@ -17,21 +17,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_SECONDS = 300  # of the tests of one file
-FILES = {  # file -> its tests, and the names of the functions that judge where not all of it does
-    "pipeline/fingerprint.py": (["test_fingerprint.py", "test_caching.py"], ()),
-    "pipeline/definitions.py": (["test_fingerprint.py", "test_caching.py"], ()),
+PATIENCE = 5  # times as long as without a change; tests that take longer hang
+MOST_SECONDS = 600
+CACHING, JUDGED = ["test_fingerprint.py", "test_caching.py"], ("constant_score", "judged", "evaluation")
+FILES = {  # file -> its tests, and the names of the definitions that judge where not all of it does
+    "pipeline/fingerprint.py": (CACHING, ()),
+    "pipeline/definitions.py": (CACHING, ()),
     "components/mean_iou.py": (["test_mean_iou.py"], ()),
     "components/anomaly_gate.py": (["test_anomaly_gate.py"], ()),
-    "components/baseline.py": (["test_baseline.py"], ()),
-    "components/model_check/component.py": (["test_model_check.py"], ()),
+    "components/baseline.py": (["test_baseline.py", "test_graphs.py"], ()),
+    "components/model_check/component.py": (["test_model_check.py", "test_model_check_node.py"], ()),
     "components/model_check/probe.py": (["test_model_check.py"], ()),
     "components/verdict.py": (["test_verdict.py"], ()),
     "components/file_list_example_gen/driver.py": (["test_driver.py"], ()),
     "pipeline/config.py": (["test_evaluation.py"], ("Gate",)),
-    "trainer_module/tasks/classification.py": (["test_evaluation.py"], ("constant_score", "judged", "evaluation")),
-    "trainer_module/tasks/regression.py": (["test_evaluation.py"], ("constant_score", "judged", "evaluation")),
-    "trainer_module/tasks/segmentation.py": (["test_evaluation.py"], ("constant_score", "judged", "evaluation")),
+    **{f"trainer_module/tasks/{name}.py": (["test_evaluation.py"], JUDGED) for name in ("classification", "regression", "segmentation")},
 }
 OTHERS = {  # operator -> what it becomes, each in turn
     **{ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt)},
@@ -46,19 +46,11 @@ def mutants(source: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Yields a description and the text of every changed file."""
     tree = ast.parse(source)
     for owner, field, index, node in list(places(tree, names)):
+        line = getattr(node, "lineno", getattr(owner, "lineno", 0))
         for other in replacements(owner, field, node):
             put(owner, field, index, other)
-            line = getattr(node, "lineno", getattr(owner, "lineno", 0))
-            yield (
-                f"{line}: {ast.unparse(node) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__} -> {shown(other)}",
-                ast.unparse(ast.fix_missing_locations(tree)),
-            )
+            yield f"{line}: {shown(node)} -> {shown(other)}", ast.unparse(ast.fix_missing_locations(tree))
             put(owner, field, index, node)
-
-
-def shown(node: ast.AST) -> str:
-    """Returns a changed node as code, an operator by its name."""
-    return ast.unparse(ast.fix_missing_locations(node)) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__
 
 
 def put(owner: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
@@ -69,37 +61,35 @@ def put(owner: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
         getattr(owner, field)[index] = node
 
 
+def shown(node: ast.AST) -> str:
+    """Returns a node as code, an operator by its name."""
+    return ast.unparse(ast.fix_missing_locations(node)) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__
+
+
 def places(node: ast.AST, names: tuple[str, ...]) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
     """Yields (owner, field, index, node) of every node that is run; of named definitions alone if there are names."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns") or isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
             continue  # what an error says is no judgement
         for index, item in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if not isinstance(item, ast.AST):
-                continue
             inside = not names or getattr(item, "name", "") in names
-            if inside and not is_docstring(item):
+            is_docstring = isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant)
+            if isinstance(item, ast.AST) and inside and not is_docstring:
                 yield node, field, index, item
-                yield from places(item, ())
-            elif not inside:
-                yield from places(item, names)
-
-
-def is_docstring(node: ast.AST) -> bool:
-    """Tells whether a statement is text alone."""
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            if isinstance(item, ast.AST) and not is_docstring:
+                yield from places(item, () if inside else names)
 
 
 def replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
     """Yields what a node becomes, in turn."""
     yield from (kind() for kind in OTHERS.get(type(node), ()))
-    if isinstance(node, ast.Constant):
-        yield from constants(node.value)
+    plain = not isinstance(node, ast.Compare | ast.UnaryOp | ast.BoolOp | ast.Constant)
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
+        value = node.value
+        yield ast.Constant(not value if isinstance(value, bool) else f"{value}_" if isinstance(value, str) else value + 1)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node.operand
-    if (field == "test" or field == "ifs") and not isinstance(node, ast.Compare | ast.UnaryOp | ast.BoolOp):
-        yield ast.UnaryOp(ast.Not(), node)
-    if isinstance(owner, ast.BoolOp) and field == "values" and not isinstance(node, ast.Compare | ast.UnaryOp | ast.Constant):
+    if plain and (field in ("test", "ifs") or (isinstance(owner, ast.BoolOp) and field == "values")):
         yield ast.UnaryOp(ast.Not(), node)
     if isinstance(node, ast.Return) and node.value and not isinstance(node.value, ast.Constant):
         yield ast.Return(ast.Constant(None))
@@ -107,30 +97,19 @@ def replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]
         yield ast.Pass()
 
 
-def constants(value) -> Iterator[ast.Constant]:
-    """Yields another constant of the same kind."""
-    if isinstance(value, bool):
-        yield ast.Constant(not value)
-    elif isinstance(value, int | float):
-        yield ast.Constant(value + 1)
-    elif isinstance(value, str):
-        yield ast.Constant(f"{value}_")
-
-
-def noticed(project: Path, tests: list[str]) -> bool:
-    """Tells whether the tests fail on the copy of the project, in a forked process; one that hangs has failed."""
+def noticed(project: Path, tests: list[str], most_seconds: float) -> bool:
+    """Tells whether the tests fail on the copy of the project, in a forked process; tests that hang have failed."""
     child = os.fork()
     if child == 0:
         os.setpgrp()
         os.chdir(project)
         sys.path[:] = [str(project), *(path for path in sys.path if Path(path or ".").resolve() not in (ROOT, ROOT / "benchmarks"))]
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         import pytest
 
         os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]))
-    end = time.monotonic() + MOST_SECONDS
+    end = time.monotonic() + most_seconds
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -144,22 +123,19 @@ def noticed(project: Path, tests: list[str]) -> bool:
 def main(chosen: list[str]) -> None:
     """Changes the chosen files, or all."""
     sys.dont_write_bytecode = True
-    import pytest  # noqa: F401 (once, for all processes)
+    import tfx.components  # noqa: F401 (once, for all processes; TensorFlow and Beam with it)
 
-    chosen = chosen or list(FILES)
-    if any("mark.tfx" in (ROOT / "tests" / test).read_text(encoding="utf-8") for name in chosen for test in FILES[name][0]):
-        import tfx.components  # noqa: F401 (likewise, with TensorFlow and Beam)
-    project = Path(tempfile.mkdtemp())
+    project, counts = Path(tempfile.mkdtemp()), {}
     shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "data"), dirs_exist_ok=True)
-    counts = {}
-    for name in chosen:
+    for name in chosen or FILES:
         tests, names = FILES[name]
-        source, results = (project / name).read_text(encoding="utf-8"), []
-        if noticed(project, tests):
+        source, results, started = (project / name).read_text(encoding="utf-8"), [], time.monotonic()
+        if noticed(project, tests, MOST_SECONDS):
             raise SystemExit(f"{tests} fail without any change")
+        patience = PATIENCE * (time.monotonic() - started)
         for what, text in mutants(source, names):
             (project / name).write_text(text, encoding="utf-8")
-            results.append(noticed(project, tests))
+            results.append(noticed(project, tests, patience))
             if not results[-1]:
                 print(f"{name}:{what}", flush=True)
         (project / name).write_text(source, encoding="utf-8")

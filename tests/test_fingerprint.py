@@ -145,11 +145,12 @@ def test_it_does_not_count(project, what, first, second):
         "def run():\n    return 'trainer_module.apart'\n",
         "def run():\n    return 'trainer_module.apart.VALUE'\n",
         "from trainer_module.passed import VALUE\n\n\ndef run():\n    return VALUE\n",
+        "from trainer_module import passed\n\n\ndef run():\n    return passed.module.VALUE\n",
         "try:\n    from trainer_module.apart import VALUE\nexcept ImportError:\n    VALUE = 0\n\n\ndef run():\n    return VALUE\n",
     ],
 )
 def test_a_use_is_followed(project, use):
-    project("passed", "from trainer_module.apart import VALUE\n")
+    project("passed", "from trainer_module import apart as module\nfrom trainer_module.apart import VALUE\n")
     project("run", use)
     assert changes(project, "apart", "VALUE = 1\n", "VALUE = 2\n")
 
@@ -161,9 +162,11 @@ def test_a_use_is_followed(project, use):
         "from trainer_module import apart\n\n\ndef run():\n    return apart.OTHER\n",
         "def run():\n    return 'trainer_module.apart.OTHER'\n",
         "def run():\n    return 'see trainer_module.apart'\n",
+        "from trainer_module import passed\n\n\ndef run():\n    return passed.module.OTHER\n",
     ],
 )
 def test_what_is_imported_and_not_used_does_not_count(project, use):
+    project("passed", "from trainer_module import apart as module\n")
     project("run", use)
     assert not changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 2\nOTHER = 1\n")
 
@@ -240,6 +243,11 @@ def test_a_task_that_is_named_in_the_code_counts_beside_the_one_that_is_given(pr
     project("run", RUN.replace("return", "from trainer_module.tasks.other import Other as O\n\n    return O,"))
     other = OWN.replace("Own", "Other")
     assert changes(project, "tasks/other", other, other + "    def served(self, loss): return 2\n")
+
+
+def test_a_member_that_is_named_with_its_class_counts(project):
+    project("run", "from trainer_module.tasks.own import Own\n\n\ndef run():\n    return Own.line.__name__\n")
+    assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
 
 
 def test_a_class_in_a_tasks_file_that_is_no_task_counts_whole(project):
