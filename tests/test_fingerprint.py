@@ -171,6 +171,12 @@ def test_what_is_imported_and_not_used_does_not_count(project, use):
     assert not changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 2\nOTHER = 1\n")
 
 
+def test_an_import_from_the_folder_above_is_followed(project):
+    project("tasks/registry", "from ..apart import VALUE\n\n\ndef task_from_json(text): return VALUE\n")
+    assert changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 2\nOTHER = 1\n")
+    assert not changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 1\nOTHER = 2\n")
+
+
 def test_a_loose_statement_counts_wherever_an_import_leads_to_it(project):
     project("between", "from trainer_module.apart import VALUE\n")
     project("run", "from trainer_module.between import x\n\n\ndef run(): ...\n")
