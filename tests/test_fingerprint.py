@@ -109,6 +109,7 @@ def test_it_counts(project, what, first, second):
     ("what", "first", "second"),
     [
         ("a constant that nobody uses", LOSS, LOSS.replace("UNUSED = 2", "UNUSED = 3")),
+        ("a constant with a type that nobody uses", LOSS + "C: int = 1\n", LOSS + "C: int = 2\n"),
         ("a function that nobody uses", LOSS, LOSS + "def other(): ...\n"),
         ("a dataclass that nobody uses", LOSS, LOSS + "@dataclass(frozen=True)\nclass Other: ...\n"),
         ("a comment", LOSS, LOSS.replace("SCALE = 1", "SCALE = 1  # why")),
