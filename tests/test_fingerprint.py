@@ -81,6 +81,9 @@ def changes(project, name, first, second):
 LOSS = "SCALE = 1\nUNUSED = 2\n\n\ndef loss():\n    return SCALE\n"
 
 
+FIELD = "class B:\n    x = 1\n\n\nclass A:\n    b: B\n\n\nprint(A)\n"
+
+
 @pytest.mark.parametrize(
     ("what", "first", "second"),
     [
@@ -95,6 +98,9 @@ LOSS = "SCALE = 1\nUNUSED = 2\n\n\ndef loss():\n    return SCALE\n"
         ("a call for its effect", LOSS + "_ = print(1)\n", LOSS + "_ = print(2)\n"),
         ("a decorated function that nobody mentions", LOSS, LOSS + "@register\ndef other(): ...\n"),
         ("a decorated class that nobody mentions", LOSS, LOSS + "@keras.register('x')\nclass Other: ...\n"),
+        ("an operator", LOSS.replace("return SCALE", "return SCALE + 1"), LOSS.replace("return SCALE", "return SCALE - 1")),
+        ("what stands in which bracket", LOSS + "print([1], 2)\n", LOSS + "print([1, 2])\n"),
+        ("the type of a field", LOSS + FIELD, LOSS + FIELD.replace("x = 1", "x = 2")),
         ("a default", LOSS.replace("loss()", "loss(a=1)"), LOSS.replace("loss()", "loss(a=2)")),
         ("a base", LOSS + "class A: ...\nclass B(A): ...\nprint(B)\n", LOSS + "class A: x = 1\nclass B(A): ...\nprint(B)\n"),
         ("how many statements there are", LOSS.replace("return", "pass\n    return"), LOSS.replace("return", "pass\n    pass\n    return")),
