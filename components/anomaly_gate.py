@@ -6,7 +6,7 @@ ExampleValidator alone writes its findings and lets the run go on; training must
 import os
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
-from tfx.dsl.component.experimental.annotations import InputArtifact
+from tfx.dsl.component.experimental.annotations import InputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.artifact_utils import decode_split_names
 from tfx.types.standard_artifacts import ExampleAnomalies
@@ -15,12 +15,17 @@ from trainer_module.errors import InputError
 
 
 @component
-def AnomalyGate(anomalies: InputArtifact[ExampleAnomalies]) -> None:  # noqa: N802 (a TFX component)
+def AnomalyGate(  # noqa: N802 (a TFX component)
+    anomalies: InputArtifact[ExampleAnomalies],
+    fingerprint: Parameter[str],
+) -> None:
     """Raises an InputError with a readable list of anomalies, if there are any.
 
     Args:
       anomalies: what ExampleValidator found, one file a split.
+      fingerprint: digest of the gate's code.
     """
+    del fingerprint
     lines = []
     for split in decode_split_names(anomalies.split_names):
         with open(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:

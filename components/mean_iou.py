@@ -50,7 +50,7 @@ class MeanIoU(metric_types.Metric):
 
 
 def _computations(
-    num_classes: int, prediction_key: str, ignored: int, name: str, model_name: str = "", **settings
+    num_classes: int, prediction_key: str, ignored: int, name: str, model_name: str, **settings
 ) -> metric_types.MetricComputations:
     """Returns the confusion matrices of all classes and what is derived from them; TFMA passes more than is needed."""
     matrix = SemanticSegmentationConfusionMatrix(

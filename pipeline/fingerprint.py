@@ -1,112 +1,140 @@
-"""Fingerprints of code: what a component's module and everything it imports from this project amount to.
+"""Fingerprints of code: a digest of all that a node's answer depends on, among the parameters that the cache compares.
 
-A dotted path in a component's parameters says where code is, not what it says; its fingerprint among the parameters
-makes the cache see an edit. Comments, docstrings and layout do not count.
+One idea: code is a graph of definitions, the functions, classes and constants at the top of modules (definitions.py).
+From where a node begins, every name that a definition mentions is followed to the definition it stands
+for, in its module or through an import, until nothing new is found; the digest is of these definitions
+and of the versions of the libraries they mention. What a module holds besides does not count.
+
+- In doubt it counts: a module that is mentioned as such counts whole; a string that is the dotted name of
+  our code is a mention; a statement that defines nothing counts for whoever imports its module, and a
+  decorated definition, which may be registered somewhere, for whoever uses anything of its module. But a
+  constant is taken for its value: what is called for its effect stands alone, or is assigned to `_`.
+- A task is chosen by its name when a node runs, so it is given; of it count the members that are asked for,
+  as in `task.loss` or `self._task.views`. Variables that hold a task are called so; a test looks after it.
+- What only refuses does not count, because a node that fails leaves nothing to cache: REFUSALS, and the
+  checks of a frozen dataclass. The types in a signature count as text, but are not followed.
+
+Comments, docstrings and layout do not count either. docs/caching.md says what runs again after which edit.
 """
 
-import ast
 import functools
 import hashlib
 import importlib.metadata
-from pathlib import Path
+import platform
+import sys
+from collections.abc import Iterable, Iterator
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("components", "trainer_module")
-TASKS = ROOT / "trainer_module" / "tasks"
-# The module that each node runs, and the methods of a task that it calls: an edit of a task's loss does not read the images again.
+from pipeline.definitions import LOOSE, Definition, imported, is_ours, read, split
+from trainer_module import dotted
+
+# Where each node begins: our code, or the library that does all of its work.
 NODES = {
-    "FileListExampleGen": ("components.file_list_example_gen.executor", ("features", "placeholder")),
-    "Transform": ("trainer_module.preprocessing", ("transform",)),
-    "Pretrainer": ("trainer_module.pretrain_run_fn", ("targets",)),
-    "Finetuner": (
-        "trainer_module.finetune_run_fn",
-        ("targets", "head", "fitted_linear", "views", "loss", "metrics", "served", "judged"),
-    ),
-    "EpochEvaluation": ("components.epoch_evaluation.component", ("targets",)),
-    "ModelCheck": ("components.model_check.probe", ()),
-    "RunReport": ("components.report.executor", ("targets", "shown", "line", "drawn")),
+    "FileListExampleGen": "components.file_list_example_gen.executor.Executor",
+    "StatisticsGen": "tensorflow_data_validation",
+    "SchemaGen": "tensorflow_data_validation",
+    "ExampleValidator": "tensorflow_data_validation",
+    "AnomalyGate": "components.anomaly_gate.AnomalyGate",
+    "Transform": "trainer_module.preprocessing.preprocessing_fn",
+    "Pretrainer": "trainer_module.pretrain_run_fn.run_fn",
+    "Finetuner": "trainer_module.finetune_run_fn.run_fn",
+    "EpochEvaluation": "components.epoch_evaluation.component.EpochEvaluation",
+    "Evaluator": "tensorflow_model_analysis",
+    "ModelCheck": "components.model_check.component.ModelCheck",
+    "RunReport": "components.report.executor.Executor",
 }
-BESIDE_CODE = (".html", ".css", ".js")  # files that the modules in their folder write out
-LIBRARIES = ("tensorflow", "keras", "tensorflow-transform", "tfx")
+REFUSALS = ("trainer_module.errors.InputError", "trainer_module.settings.require")
+CHOSEN = ("trainer_module.tasks.registry.TASKS",)  # of these tasks one is given instead
+LIBRARIES = {"apache_beam", "keras", "numpy", "tensorflow", "tensorflow_transform", "tfx"}  # of every node
+DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "google": "protobuf", "sklearn": "scikit-learn"}
 
 
-def node_fingerprint(node: str) -> str:
-    """Returns the digest of the code that a node of the pipeline runs."""
-    return code_fingerprint(*NODES[node])
-
-
-def code_fingerprint(module: str, task_methods: tuple[str, ...] = ()) -> str:
-    """Returns a digest of a module, of the project's modules it imports directly or not, and of the library versions.
+@functools.cache
+def node_fingerprint(node: str, task: type, *also: str) -> str:
+    """Returns the digest of what a node's answer depends on.
 
     Args:
-      module: dotted name inside `components` or `trainer_module`.
-      task_methods: of the methods that trainer_module/tasks/task.py describes, those that count; not the others, nor what only they import.
+      node: a key of NODES.
+      task: the class of the run's task.
+      *also: dotted names of functions and classes that the node runs besides, by its settings.
     """
-    digest = hashlib.sha256()
-    modules = sorted(imported_modules(module, task_methods))
-    for name in modules:
-        digest.update(f"{name}\0{_dumped(_module(name, task_methods))}\0".encode())
-    for path in sorted({path for name in modules for path in _path(name).parent.glob("*") if path.suffix in BESIDE_CODE}):
-        digest.update(path.read_bytes())
-    for library in LIBRARIES:
-        digest.update(f"{library}=={importlib.metadata.version(library)}\0".encode())
+    return code_fingerprint([NODES[node], *also], f"{task.__module__}.{task.__qualname__}")
+
+
+def code_fingerprint(entries: Iterable[str], task: str) -> str:
+    """Returns the digest of all that is reached from dotted names, the class of the task being given by one, too."""
+    entries = list(entries)
+    definitions, libraries = reached(entries, task)
+    digest = hashlib.sha256(".".join(platform.python_version_tuple()[:2]).encode())
+    for name in sorted(definitions):
+        digest.update(f"{name}\0{definitions[name].text}\0".encode())
+    for entry in entries:
+        digest.update(b"" if is_ours(entry) else f"{entry}\0{dotted.digest(entry)}\0".encode())
+    for library in sorted(libraries | LIBRARIES):
+        digest.update(f"{library}=={_version(library)}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def imported_modules(module: str, task_methods: tuple[str, ...] = ()) -> set[str]:
-    """Returns `module` and every module of this project that it imports, directly or through others."""
-    seen: set[str] = set()
-    waiting = [module]
+def reached(entries: Iterable[str], task: str) -> tuple[dict[str, Definition], set[str]]:
+    """Returns what is reached: definitions by `module:name`, and the libraries that they mention."""
+    found, libraries, asked, tasks = {}, set(), set(), {task}
+    seen, waiting = {*REFUSALS, *CHOSEN}, {*entries}
     while waiting:
-        name = waiting.pop()
-        if name not in seen and _path(name).exists():
-            seen.add(name)
-            waiting += _imports(_module(name, task_methods))
-    return seen
+        seen |= waiting
+        mentioned: set[str] = set()
+        for name in waiting:
+            if not is_ours(name):
+                libraries.add(name.partition(".")[0])
+                continue
+            tasks |= _task_of(name)
+            for key, definition in _at(name):
+                found[key] = definition
+                mentioned |= definition.mentions
+                asked |= definition.asks
+        waiting = (mentioned | {f"{one}.{member}" for one in tasks for member in asked}) - seen
+    return found, libraries - sys.stdlib_module_names
 
 
-def _path(module: str) -> Path:
-    path = ROOT / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def _at(name: str) -> Iterator[tuple[str, Definition]]:
+    """Yields what a dotted name of ours stands for, and what runs when its module is imported."""
+    origin, rest = split(name)
+    module = read(origin)
+    for other in imported(origin):
+        yield f"{other}:{LOOSE}", read(other).definitions[LOOSE]
+    if rest and rest[0] in module.bases:
+        yield from _of_task(origin, rest[:2])
+    elif rest and rest[0] in module.definitions:
+        for wanted in (rest[0], *sorted(module.registered)):
+            yield f"{origin}:{wanted}", module.definitions[wanted]
+    elif rest and rest[0] in module.aliases:
+        targets = {".".join([target, *rest[1:]]) for target in module.aliases[rest[0]]}
+        yield f"{origin}:{rest[0]}", Definition("imported", targets)
+    else:  # the module itself, or a name that is not understood
+        for wanted, definition in module.definitions.items():
+            yield f"{origin}:{wanted}", definition
 
 
-def _module(name: str, task_methods: tuple[str, ...]) -> ast.Module:
-    path = _path(name)
-    return _tree(path, task_methods if path.parent.name == TASKS.name else ())  # of other files there is one version
+def _task_of(name: str) -> set[str]:
+    """Returns the class of a task that a dotted name of ours begins with, as a set of one or none."""
+    origin, rest = split(name)
+    return {f"{origin}.{rest[0]}"} if rest and rest[0] in read(origin).bases else set()
+
+
+def _of_task(origin: str, rest: list[str]) -> Iterator[tuple[str, Definition]]:
+    """Yields the class of a task, and of its members the one that is named: its own, or else that of its bases."""
+    module, name = read(origin), ".".join(rest)
+    own = module.definitions.get(name)
+    for wanted in (rest[0], *sorted(module.registered), *([name] if own else [])):
+        yield f"{origin}:{wanted}", module.definitions[wanted]
+    if not own or len(rest) == 1 or "super" in own.text:
+        for base in filter(is_ours, module.bases[rest[0]]):
+            of_base, found = split(base)
+            yield from _of_task(of_base, found + rest[1:])
 
 
 @functools.cache
-def _dumped(tree: ast.Module) -> str:
-    return ast.dump(tree)
-
-
-@functools.cache
-def _imports(tree: ast.Module) -> list[str]:
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in found if name.split(".")[0] in PACKAGES]
-
-
-@functools.cache
-def _tree(path: Path, task_methods: tuple[str, ...]) -> ast.Module:
-    """Parses a file and leaves out its docstrings, and of a task's methods all that are not named."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:] or [ast.Pass()]
-        if isinstance(node, ast.ClassDef) and path.parent.name == TASKS.name:
-            left_out = _task_methods() - set(task_methods)
-            node.body = [item for item in node.body if getattr(item, "name", "") not in left_out] or [ast.Pass()]
-    return tree
-
-
-@functools.cache
-def _task_methods() -> set[str]:
-    """Returns the names of the methods of a task."""
-    classes = [node for node in ast.parse((TASKS / "task.py").read_text(encoding="utf-8")).body if isinstance(node, ast.ClassDef)]
-    return {item.name for item in classes[0].body if isinstance(item, ast.FunctionDef)}
+def _version(library: str) -> str:
+    """Returns the version of the library that a module belongs to, '' for one that was not installed as a package."""
+    try:
+        return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
+    except importlib.metadata.PackageNotFoundError:
+        return ""

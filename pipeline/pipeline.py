@@ -29,7 +29,6 @@ from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.config import Configuration
 from pipeline.fingerprint import node_fingerprint
-from trainer_module import dotted
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 
@@ -77,7 +76,7 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places, ex
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
     # RunReport shows all of it on one page.
-    report = report_run(data, **judged.told, **table.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
+    report = report_run(data, task, **judged.told, **table.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
     return _pipeline(configuration, places, [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report])
 
 
@@ -89,7 +88,7 @@ def create_finetuning_pipeline(configuration: Configuration, task: Task, places:
     finetuner = finetune(configuration, task, data, encoder)
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
-    report = report_run(data, **judged.told, **table.told, pretrained_model=encoder)
+    report = report_run(data, task, **judged.told, **table.told, pretrained_model=encoder)
     return _pipeline(configuration, places, [*data.nodes, imported, *table.nodes, finetuner, *judged.nodes, report])
 
 
@@ -98,7 +97,7 @@ def create_supervised_pipeline(configuration: Configuration, task: Task, places:
     data = ingest(configuration, task)
     finetuner = finetune(configuration, task, data)
     judged = judge_and_push(configuration, task, data, finetuner, places)
-    report = report_run(data, **judged.told)
+    report = report_run(data, task, **judged.told)
     return _pipeline(configuration, places, [*data.nodes, finetuner, *judged.nodes, report])
 
 
@@ -108,10 +107,10 @@ def create_pretraining_pipeline(
     """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on. Arguments as above."""
     data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
-    check = check_model(data, pretrainer, split="train")
+    check = check_model(data, task, pretrainer, split="train")
     pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
     told = {"infra_blessing": check.outputs["blessing"], "pushed_model": pusher.outputs["pushed_model"]}
-    report = report_run(data, **told, pretrained_model=pretrainer.outputs["model"], pretraining=pretrainer.outputs["model_run"])
+    report = report_run(data, task, **told, pretrained_model=pretrainer.outputs["model"], pretraining=pretrainer.outputs["model_run"])
     return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher, report])
 
 
@@ -132,13 +131,15 @@ def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent 
     example_gen = example_gen or read_lists(configuration, task)
     others = ["eval", "pretrain"]
     # StatisticsGen describes every feature of every split.
-    statistics = StatisticsGen(examples=example_gen.outputs["examples"])
+    statistics = _stock(StatisticsGen(examples=example_gen.outputs["examples"]), task)
     # SchemaGen states what the training split looks like; it must not see the splits that are held against it.
-    schema = SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True, exclude_splits=others)
+    described = statistics.outputs["statistics"]
+    schema = _stock(SchemaGen(statistics=described, infer_feature_shape=True, exclude_splits=others), task)
     # ExampleValidator holds the other splits against that schema; pretraining images carry no target to compare.
-    validator = ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"], exclude_splits=["pretrain"])
+    validator = ExampleValidator(statistics=described, schema=schema.outputs["schema"], exclude_splits=["pretrain"])
+    validator = _stock(validator, task)
     # AnomalyGate stops the run if anything was found.
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"])
+    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", task))
     # Transform decodes, resizes, learns the normalization and transforms the targets, from the training split alone.
     transform = Transform(
         examples=example_gen.outputs["examples"],
@@ -149,7 +150,7 @@ def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent 
             "image_size": list(configuration.image_size),
             "task": task_to_json(task),
             "normalization": [list(configuration.saved_encoder.channel_mean), list(configuration.saved_encoder.channel_std)],
-            "fingerprint": node_fingerprint("Transform"),
+            "fingerprint": _code("Transform", task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
@@ -162,7 +163,7 @@ def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
     return FileListExampleGen(
         lists=configuration.lists.given(),
         task=task_to_json(task),
-        fingerprint=node_fingerprint("FileListExampleGen"),
+        fingerprint=_code("FileListExampleGen", task),
         on_bad_row=configuration.on_bad_row,
         hold_out=task.has_target,
     )
@@ -171,13 +172,17 @@ def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
 def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
-    settings = _science(configuration, task) | {"eval_epochs": list(configuration.eval_epochs)}
+    loss = [configuration.pretraining.loss] if "." in configuration.pretraining.loss else []
+    code = _code("Pretrainer", task, configuration.encoder.builder, *loss)
+    settings = _science(configuration, task) | {"eval_epochs": list(configuration.eval_epochs), "fingerprint": code}
     return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings)
 
 
 def finetune(configuration: Configuration, task: Task, data: Data, encoder: Channel | None = None) -> Trainer:
     """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen; without one, it begins untrained."""
-    settings = _science(configuration, task) | {"finetuning": dataclasses.asdict(configuration.finetuning)}
+    code = _code("Finetuner", task, configuration.encoder.builder)
+    settings = _science(configuration, task)
+    settings |= {"finetuning": dataclasses.asdict(configuration.finetuning), "fingerprint": code}
     splits = ("train", _held_out(configuration, task))
     return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, **({"base_model": encoder} if encoder else {}))
 
@@ -215,7 +220,7 @@ def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encode
         transform_graph=data.transform.outputs["transform_graph"],
         model=encoder,
         settings=json.dumps(settings, sort_keys=True),
-        fingerprint=node_fingerprint("EpochEvaluation"),
+        fingerprint=_code("EpochEvaluation", task, configuration.encoder.builder),
     )
     return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
 
@@ -230,17 +235,19 @@ def judge_and_push(configuration: Configuration, task: Task, data: Data, finetun
         model_blessing=Channel(type=ModelBlessing),
     ).with_id("Baseline")
     # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
+    evaluation = task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop)
+    config = json_format.ParseDict(evaluation, tfma.EvalConfig())
     evaluator = Evaluator(
         examples=data.example_gen.outputs["examples"],
         model=finetuner.outputs["model"],
         baseline_model=baseline.outputs["model"],
-        eval_config=json_format.ParseDict(
-            task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop), tfma.EvalConfig()
-        ),
+        eval_config=config,
         example_splits=["eval"],
     )
+    metrics = [metric for spec in config.metrics_specs for metric in spec.metrics if metric.module]
+    evaluator = _stock(evaluator, task, *(f"{metric.module}.{metric.class_name}" for metric in metrics))
     # ModelCheck loads the model in a fresh process and asks it as a server would.
-    check = check_model(data, finetuner)
+    check = check_model(data, task, finetuner)
     # Pusher copies the model out only if both blessed it.
     pusher = Pusher(
         model=finetuner.outputs["model"],
@@ -259,20 +266,20 @@ def judge_and_push(configuration: Configuration, task: Task, data: Data, finetun
     return Part((baseline, evaluator, check, pusher), told)
 
 
-def check_model(data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
+def check_model(data: Data, task: Task, trainer: Trainer, split: str = "eval") -> ModelCheck:
     """Builds the node that loads the model in a fresh process."""
     return ModelCheck(
         model=trainer.outputs["model"],
         examples=data.example_gen.outputs["examples"],
         split=split,
-        fingerprint=node_fingerprint("ModelCheck"),
+        fingerprint=_code("ModelCheck", task),
     ).with_id("ModelCheck")
 
 
-def report_run(data: Data, **channels) -> RunReport:
+def report_run(data: Data, task: Task, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
-        fingerprint=node_fingerprint("RunReport"),
+        fingerprint=_code("RunReport", task),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],
@@ -282,6 +289,16 @@ def report_run(data: Data, **channels) -> RunReport:
     )
 
 
+def _code(node: str, task: Task, *also: str) -> str:
+    return node_fingerprint(node, type(task), *also)
+
+
+def _stock(node: BaseComponent, task: Task, *also: str) -> BaseComponent:
+    """Returns a component of TFX's own, which knows no fingerprint, with one among the parameters that the cache compares."""
+    node.exec_properties["fingerprint"] = _code(node.id, task, *also)
+    return node
+
+
 def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels) -> Trainer:
     return Trainer(
         run_fn=run_fn,
@@ -289,7 +306,7 @@ def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settin
         transform_graph=data.transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(splits=[splits[0]]),
         eval_args=trainer_pb2.EvalArgs(splits=[splits[1]]),
-        custom_config=settings | {"fingerprint": node_fingerprint(name)},
+        custom_config=settings,
         **channels,
     ).with_id(name)
 
@@ -303,7 +320,6 @@ def _science(configuration: Configuration, task: Task) -> dict:
         "encoder": dataclasses.asdict(configuration.encoder),
         "augmentation": dataclasses.asdict(configuration.augmentation),
         "pretraining": dataclasses.asdict(configuration.pretraining),
-        "swapped": {path: dotted.digest(path) for path in (configuration.encoder.builder, configuration.pretraining.loss) if "." in path},
     }
 
 

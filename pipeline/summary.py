@@ -10,10 +10,10 @@ from components.environment import git_commit, hardware, versions
 from components.epoch_evaluation import show
 from components.report.place import FILE as REPORT_FILE
 from components.report.place import REPORT
-from components.store import NodeRun, node_runs
+from components.snapshot import flatten
+from components.store import NodeRun, node_runs, properties
 from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class, model_check_refusal
 from pipeline.config import Configuration, to_dict
-from pipeline.fingerprint import NODES, node_fingerprint
 from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
@@ -74,11 +74,19 @@ def unfinished(store: MetadataStore | None, configuration: Configuration, run_id
         ],
         "configuration": to_dict(configuration),
         "versions": versions(),
-        "code_fingerprints": {node: node_fingerprint(node) for node in NODES},
+        "code_fingerprints": _fingerprints(store, nodes),
         "git_commit": git_commit(),
         "hardware": hardware(),
         "report": _report({node.node: node for node in nodes}),
     }
+
+
+def _fingerprints(store: MetadataStore | None, nodes: list[NodeRun]) -> dict[str, str]:
+    """Returns node -> digest of the code that its answer was made by, of those that have one."""
+    executions = store.get_executions_by_id([node.execution_id for node in nodes]) if nodes else []
+    parameters = {execution.id: flatten(properties(execution)) for execution in executions}
+    digests = {node.node: parameters[node.execution_id].get("fingerprint", "") for node in nodes}
+    return {name: digest for name, digest in digests.items() if digest}
 
 
 def write(root: Path, summary: dict) -> None:

@@ -6,14 +6,12 @@ import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
-from tfx.proto import example_gen_pb2
 from tfx.types import standard_component_specs
 from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
 
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.component import FileListExampleGen, common_folder
-from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor, rows_to_examples
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
@@ -150,14 +148,6 @@ def test_bad_rows_can_be_skipped_and_leave_a_report(tmp_path, image_list):
     folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
     assert len(read(folder / "Split-train")) == 3
     assert json.loads((folder / "ingest_report.train.csv.json").read_text())[0]["line"] == 3
-
-
-def test_the_driver_fingerprints_the_rows_even_of_a_list_with_glob_characters_in_its_name(tmp_path, image_list):
-    path = image_list("train", 2).rename(tmp_path / "train[1].csv")
-    splits = [example_gen_pb2.Input.Split(name="train", pattern=path.name)]
-    processor = ListDriver(None).get_input_processor(splits, None, str(tmp_path))
-    assert processor.resolve_span_and_version() == (0, None)
-    assert processor.get_input_fingerprint(0, None).startswith("train:rows:2,sha256:")
 
 
 def test_the_common_folder_is_the_deepest_one_that_holds_all_lists():

@@ -44,3 +44,10 @@ def test_a_taken_encoder_is_entered_with_its_content_and_normalizes_as_it_did():
     assert encoder.exec_properties["artifact_uri"] == "/root/imported/abc"
     assert encoder.outputs["result"].additional_custom_properties == {"fingerprint": "abc", "source": "/saved"}
     assert '"normalization": [[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]' in components["Transform"].exec_properties["custom_config"]
+
+
+def test_the_baseline_is_chosen_from_what_the_graph_hands_it():
+    from components.baseline import EarlierBlessedModel
+
+    handed = set({component.id: component for component in graph(PRETRAINED, Classification(2)).components}["Baseline"].inputs)
+    assert set(EarlierBlessedModel().resolve_artifacts(None, {name: [] for name in handed})) == handed

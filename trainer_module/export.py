@@ -30,25 +30,34 @@ class ServedModel(tf.Module):
     The transform layer is Keras 2 and the model Keras 3: they meet only inside tf.functions, never in one Keras graph.
     """
 
-    def __init__(self, model: keras.Model, transform: tft.TFTransformOutput, answer: Callable[[tf.Tensor, tf.Tensor], dict]):
+    def __init__(
+        self,
+        model: keras.Model,
+        transform: tft.TFTransformOutput,
+        answer: Callable[[tf.Tensor, tf.Tensor], dict],
+        judged: tuple[str, Callable[[dict, dict], dict]] | None = None,
+    ):
         """Takes over a model.
 
         Args:
           model: normalized float32 images [B, H, W, 3] -> outputs [B, ...].
           transform: the graph that Transform learned.
           answer: outputs and encoded images -> dict of named tensors that the served model returns.
+          judged: name of the target, and raw and transformed features -> what the Evaluator holds the answers
+            against; None where there is no target.
         """
         super().__init__()
         self.model = model
         self.transform = transform.transform_features_layer()
         self._raw_spec = transform.raw_feature_spec()
         self._answer = answer
+        self._target, self._judged = judged or ("", None)
         self._image_size = tuple(model.input_shape[1:3])
 
-    def judged(self, serialized: tf.Tensor, task: Task) -> dict:
-        """Parses serialized tf.Examples [B] and returns what the Evaluator holds the task's answers against."""
-        raw = tf.io.parse_example(serialized, {task.target: self._raw_spec[task.target]})
-        return task.judged(raw, self.transform(raw))
+    def judged(self, serialized: tf.Tensor) -> dict:
+        """Parses serialized tf.Examples [B] and returns what the Evaluator holds the answers against."""
+        raw = tf.io.parse_example(serialized, {self._target: self._raw_spec[self._target]})
+        return self._judged(raw, self.transform(raw))
 
     def predict(self, encoded: tf.Tensor) -> dict:
         """Returns the answer for encoded image bytes, string [B]."""
@@ -66,7 +75,7 @@ class ServedModel(tf.Module):
         mean, std = (rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD))  # [B, 1, 1, 3]
         return normalize(images, mean, std)
 
-    def signatures(self, task: Task) -> dict:
+    def signatures(self) -> dict:
         """Returns the serving functions: on tf.Examples, on image bytes, features of those, and the one of the target for the Evaluator."""
         strings = tf.TensorSpec([None], tf.string)
         image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
@@ -78,8 +87,8 @@ class ServedModel(tf.Module):
             "from_images": tf.function(lambda image_bytes: self.predict(image_bytes), input_signature=[image_bytes]),
             FEATURES: tf.function(lambda image_bytes: self.features(image_bytes), input_signature=[image_bytes]),
         }
-        if task.has_target:
-            served["transform_labels"] = tf.function(lambda examples: self.judged(examples, task), input_signature=[strings])
+        if self._judged:
+            served["transform_labels"] = tf.function(lambda examples: self.judged(examples), input_signature=[strings])
         return {name: function.get_concrete_function() for name, function in served.items()}
 
     def _parsed_image(self, examples: tf.Tensor) -> tf.Tensor:
@@ -103,7 +112,7 @@ def save_served_model(served: ServedModel, directory: str, encoder: keras.Model,
       task: what the model answers; kept as JSON in assets.extra, for whoever shows its answers.
     """
     served.encoder = encoder
-    tf.saved_model.save(served, directory, signatures=served.signatures(task))
+    tf.saved_model.save(served, directory, signatures=served.signatures())
     extras = os.path.join(directory, EXTRAS)
     tf.io.gfile.makedirs(extras)
     encoder.save(os.path.join(extras, ENCODER_FILE))

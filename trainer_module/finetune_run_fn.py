@@ -48,7 +48,8 @@ def run_fn(fn_args: FnArgs) -> None:
     before = weights_checksum(encoder)
     learn, logs = _learner(fn_args.base_model, task), Path(fn_args.model_run_dir)
     model, metrics = learn(encoder, untrained, task, (train, held_out), finetuning, logs)
-    served = ServedModel(model, transform, lambda outputs, encoded: task.served(outputs, encoded, train.statistics))
+    answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
+    served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
     write_record(fn_args.serving_model_dir, encoder_record(_encoder_of(settings), train))
     proof = _freeze_proof(finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir)))

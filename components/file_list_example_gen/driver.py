@@ -49,8 +49,8 @@ class ListDriver(FileBasedDriver):
         self._options = options_of(exec_properties)
         return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
 
-    def get_input_processor(self, splits: Sequence, range_config=None, input_base_uri: str | None = None) -> ListInputProcessor:
+    def get_input_processor(self, splits: Sequence, range_config, input_base_uri: str) -> ListInputProcessor:
         """Returns the processor of these splits."""
-        processor = ListInputProcessor(input_base_uri or "", splits, range_config)
+        processor = ListInputProcessor(input_base_uri, splits, range_config)
         processor.options = self._options
         return processor

@@ -40,7 +40,7 @@ def ModelCheck(  # noqa: N802 (a TFX component)
       blessing: blessed = 1 if the model loads and answers, else 0; `report.json` holds what was seen.
       split: from which split the requests are taken.
       requests: how many examples are sent.
-      fingerprint: digest of the probe's code.
+      fingerprint: digest of the code of check and probe.
     """
     del fingerprint
     sample = os.path.join(blessing.uri, "requests.tfrecord")

@@ -1,0 +1,66 @@
+"""ModelCheck as a node: what its blessing holds for a model that answers and for a folder without one."""
+
+import json
+
+import pytest
+import tensorflow as tf
+from tfx.types.artifact_utils import encode_split_names
+from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
+
+from components.model_check.component import ModelCheck
+
+pytestmark = pytest.mark.tfx
+
+
+class Length(tf.Module):
+    """A served model that answers how many bytes an image has."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+    def on_examples(self, examples):
+        return self.on_images(tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})["image"])
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def on_images(self, image_bytes):
+        return {"length": tf.cast(tf.strings.length(image_bytes), tf.float32)}
+
+
+@pytest.fixture
+def examples(tmp_path):
+    for split in ("train", "eval"):
+        folder = tmp_path / "examples" / f"Split-{split}"
+        folder.mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
+            for _ in range(20):
+                feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[split.encode()]))
+                writer.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
+    artifact = Examples()
+    artifact.uri, artifact.split_names = str(tmp_path / "examples"), encode_split_names(["train", "eval"])
+    return artifact
+
+
+def check(tmp_path, examples, module):
+    """Returns the blessing of a model, its report, and the names of the files beside it."""
+    model, blessing = Model(), InfraBlessing()
+    model.uri, blessing.uri = str(tmp_path / "model"), str(tmp_path / "blessing")
+    (tmp_path / "blessing").mkdir()
+    if module:
+        signatures = {"serving_default": module.on_examples, "from_images": module.on_images}
+        tf.saved_model.save(module, str(tmp_path / "model" / "Format-Serving"), signatures)
+
+    parameters = {"split": "eval", "requests": 16, "fingerprint": "x"}
+    ModelCheck.EXECUTOR_SPEC.executor_class().Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, parameters)
+    report = json.loads((tmp_path / "blessing" / "report.json").read_text(encoding="utf-8"))
+    names = {path.name for path in (tmp_path / "blessing").iterdir()}
+    return blessing.get_int_custom_property("blessed"), report, names
+
+
+def test_a_model_that_answers_is_blessed(tmp_path, examples):
+    blessed, report, names = check(tmp_path, examples, Length())
+    assert blessed == 1 and report["requests"] == 16
+    assert {"INFRA_BLESSED", "requests.tfrecord"} <= names and "INFRA_NOT_BLESSED" not in names
+
+
+def test_a_folder_without_a_model_is_not_and_the_report_says_why(tmp_path, examples):
+    blessed, report, names = check(tmp_path, examples, None)
+    assert blessed == 0 and "model" in report["error"]
+    assert "INFRA_NOT_BLESSED" in names and "INFRA_BLESSED" not in names
