@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
+from components.verdict import numbers
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_to_json
@@ -78,14 +79,13 @@ def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[st
 
 
 def scores(slicing_metrics: list) -> dict[str, Score]:
-    """Returns TFMA's nested metrics as name of a part -> name of a metric -> value; '' is the whole."""
+    """Returns TFMA's nested metrics as name of a part -> name of a metric -> value, without what was not measured; '' is the whole."""
     found: dict[str, Score] = {}
     for slice_key, outputs in slicing_metrics:
         in_slice = ", ".join(f"{name} {_text(value)}" for name, value in slice_key)
         for sub_key, metrics in outputs[""].items():
             part = " ".join(filter(None, [in_slice, sub_key.replace("classId:", "class ")]))
-            values = {name: float(value["doubleValue"]) for name, value in metrics.items() if "doubleValue" in value}
-            if values:
+            if values := numbers(metrics):
                 found[part] = values
     return found
 
@@ -96,7 +96,8 @@ def _text(value) -> str:
 
 def table(found: dict[str, Score], task: Task) -> str:
     """Returns the scores for a person: the task's metric over the whole, then every part's first metric of the same kind."""
-    lines = [f"  {task.metric.replace('_', ' ')}  {task.shown(found[''][task.metric])}"]
+    whole = found.get("", {}).get(task.metric)
+    lines = [f"  {task.metric.replace('_', ' ')}  {'not measured' if whole is None else task.shown(whole)}"]
     for part in sorted(set(found) - {""}, key=_natural):
         name = task.metric if task.metric in found[part] else next(iter(found[part]))
         lines.append(f"    {part:<24} {task.shown(found[part][name]):>9}")

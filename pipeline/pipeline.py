@@ -19,7 +19,7 @@ from tfx.dsl.placeholder import placeholder as ph
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2  # noqa: F401 (registers protos)
 from tfx.types.channel import Channel
-from tfx.types.standard_artifacts import Model, ModelBlessing
+from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
@@ -227,12 +227,13 @@ def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encode
 
 def judge_and_push(configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places) -> Part:
     """Builds the nodes that judge a model against thresholds and its predecessor, and push it only if it passes."""
-    # The latest model that was blessed before this one is what it must not fall behind.
+    # The latest model before this one that every gate blessed is what it must not fall behind.
     baseline = Resolver(
         strategy_class=EarlierBlessedModel,
         candidate=finetuner.outputs["model"],
         model=Channel(type=Model, producer_component_id=finetuner.id),
         model_blessing=Channel(type=ModelBlessing),
+        infra_blessing=Channel(type=InfraBlessing),
     ).with_id("Baseline")
     # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
     evaluation = task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop)

@@ -12,7 +12,13 @@ from components.report.place import FILE as REPORT_FILE
 from components.report.place import REPORT
 from components.snapshot import flatten
 from components.store import NodeRun, node_runs, properties
-from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class, model_check_refusal
+from components.verdict import (
+    evaluated_metrics,
+    evaluator_refusals,
+    measured,
+    metrics_by_class,
+    model_check_refusal,
+)
 from pipeline.config import Configuration, to_dict
 from trainer_module.tasks.task import Task
 
@@ -158,7 +164,7 @@ def _metrics_by_node(nodes: dict[str, NodeRun]) -> dict[str, dict[str, float]]:
     for node in ("Pretrainer", "Finetuner"):
         file = Path(_uri(nodes, node, "model_run") or "/nonexistent", EVALUATION_FILE)
         if file.exists():
-            metrics[node] = json.loads(file.read_text(encoding="utf-8"))["metrics"]
+            metrics[node] = measured(json.loads(file.read_text(encoding="utf-8"))["metrics"])
     return metrics
 
 

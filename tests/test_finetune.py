@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from components.report.event_file import scalars
+from trainer_module.checkpoint import TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, finetune, in_precision
@@ -40,6 +41,25 @@ def test_the_whole_network_learns_in_either_precision(train, encoder, precision)
     assert (answers == train.targets).mean() == 1.0
     assert {weight.dtype for weight in model.weights} == {"float32"} and model.compute_dtype == "float32"
     assert not all(np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True))
+
+
+def test_a_single_step_is_enough_to_learn_from(train, encoder):
+    one_step = replace(SETTINGS, epochs=1, batch_size=len(train.images))
+    before = [weight.copy() for weight in encoder.get_weights()]
+    model = finetune(encoder, Classification(2), train, one_step)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    assert not np.array_equal(before[0], encoder.get_weights()[0])
+
+
+@pytest.mark.parametrize("freeze, head", [(False, "linear"), (True, "mlp")], ids=["the whole network", "a head on features"])
+@pytest.mark.parametrize("epochs", [1, 3], ids=["in its only step", "before its end"])
+def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(train, encoder, freeze, head, epochs):
+    batch = len(train.images) // epochs
+    diverging = replace(SETTINGS, epochs=epochs, batch_size=batch, learning_rate=1e38)
+    diverging = replace(diverging, freeze=freeze, head=head, weight_decay=1e3)
+    told = r"Received: .* at step \d+, learning rate .*Fix: a lower `finetuning.learning_rate`"
+    with pytest.raises(TrainingDivergedError, match=told):
+        finetune(encoder, Classification(2), train, diverging)
 
 
 def test_every_epoch_of_finetuning_is_logged_and_read_back(train, encoder, tmp_path):

@@ -1,4 +1,4 @@
-import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from components.model_check import component
-from components.model_check.probe import probe
+from components.model_check.probe import REPORT, probe
 
 pytestmark = pytest.mark.tfx
+
+ENOUGH = 300  # seconds for a sound model to load and answer
 
 
 class Answering(tf.Module):
@@ -59,10 +61,31 @@ def sample(split, tmp_path):
 
 
 def test_a_sound_model_answers_in_a_fresh_process(save, sample):
-    result = component.run_probe(save(Answering(2.0)), sample)
-    assert result.returncode == 0
-    report = json.loads(result.stdout.splitlines()[-1])
+    report = component.run_probe(save(Answering(2.0)), sample, ENOUGH)
     assert (report["requests"], report["outputs"]) == (3, {"score": [3]})
+
+
+class Hanging(Answering):
+    """A model that never answers."""
+
+    def answer(self, image_bytes, factor):
+        endless = tf.while_loop(lambda count: count >= 0, lambda count: count * 0, [tf.size(image_bytes)])
+        return {"score": tf.cast(endless[0], tf.float32) * tf.ones(tf.shape(image_bytes))}
+
+
+def test_a_model_that_hangs_is_refused_and_the_reason_told(save, sample):
+    started = time.monotonic()
+    assert component.run_probe(save(Hanging(1.0)), sample, 3) == {"error": "no answer within 3 s"}
+    assert time.monotonic() - started < 30
+
+
+def test_a_report_is_found_among_what_a_model_prints():
+    lines = ["loading", f'{REPORT}{{"requests": 3}}', "goodbye"]
+    assert component._report(lines) == {"requests": 3}
+
+
+def test_a_process_that_ends_well_but_says_nothing_is_refused():
+    assert "error" in component._report([])
 
 
 def test_a_model_that_answers_nan_is_refused(save, sample):
@@ -76,7 +99,7 @@ def test_signatures_that_disagree_are_refused(save, sample):
 
 
 def test_a_folder_without_a_model_fails_the_probe(tmp_path, sample):
-    assert component.run_probe(str(tmp_path), sample).returncode != 0
+    assert "error" in component.run_probe(str(tmp_path), sample, ENOUGH)
 
 
 def test_the_sample_holds_no_more_than_was_asked_for(sample):

@@ -3,6 +3,7 @@
 N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from `settings.seed` alone.
 """
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,15 +11,48 @@ import keras
 import numpy as np
 
 from trainer_module.batches import LabelledBatches
+from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedError
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
 from trainer_module.normalize import normalize
+from trainer_module.optimizer import cosine_schedule
 from trainer_module.precision import compiles_with_xla, dtype_policy
 from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
 SCORED_AT_ONCE = 32  # images
+
+
+class StopDiverged(keras.callbacks.Callback):
+    """Stops `fit` once its loss, or at its end a weight, is no longer a number."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Checks the loss now and then, since reading it makes a GPU wait."""
+        if (batch + 1) % STEPS_BETWEEN_CHECKS == 0:
+            self._check(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the loss of the epoch."""
+        self._check(logs)
+
+    def on_train_end(self, logs=None):
+        """Checks what the last step, whose loss was taken before it, left behind."""
+        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
+            self._stop("a weight that is not a number")
+
+    def _check(self, logs):
+        if not math.isfinite(float(logs["loss"])):
+            self._stop(f"loss={float(logs['loss'])}")
+
+    def _stop(self, received):
+        optimizer = self.model.optimizer
+        step = int(keras.ops.convert_to_numpy(optimizer.iterations))
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        raise TrainingDivergedError(
+            f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate {rate:.3g}. "
+            "Fix: a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
+        )
 
 
 class Finetuner(keras.Model):
@@ -73,6 +107,9 @@ def finetune(
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
+
+    Raises:
+      TrainingDivergedError: if the loss or a weight is no longer a number.
     """
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
@@ -142,12 +179,14 @@ def fit_on_features(
 def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: Finetuning, callbacks: Sequence) -> None:
     """Trains on `data`, given as `fit` takes it."""
     steps = settings.epochs * -(-len(train.images) // settings.batch_size)
-    warmup = max(1, int(WARMUP_SHARE * steps))
-    rate = keras.optimizers.schedules.CosineDecay(0.0, steps - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup)
+    # A single step that warms up would be one at learning rate 0.
+    warmup = min(max(1, int(WARMUP_SHARE * steps)), steps - 1)
+    rate = cosine_schedule(settings.learning_rate, steps, warmup)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     loss, metrics = task.loss(train.statistics, settings), task.metrics(train.statistics)
     model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=compiles_with_xla())
-    model.fit(**data, epochs=settings.epochs, callbacks=list(callbacks), verbose=1 if sys.stdout.isatty() else 2)
+    verbose = 1 if sys.stdout.isatty() else 2
+    model.fit(**data, epochs=settings.epochs, callbacks=[*callbacks, StopDiverged()], verbose=verbose)
 
 
 def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:

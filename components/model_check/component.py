@@ -11,13 +11,17 @@ from pathlib import Path
 
 import tensorflow as tf
 from absl import logging
+from tfx.components.evaluator.constants import ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.artifact_utils import get_split_uris
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
+from components.model_check.probe import REPORT
+
 PROBE = "components.model_check.probe"
+MOST_COMPLAINT = 2000  # characters
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_MINUTES = 10
 BLESSED, NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"  # the file names that TFX's InfraValidator writes
@@ -45,13 +49,14 @@ def ModelCheck(  # noqa: N802 (a TFX component)
     del fingerprint
     sample = os.path.join(blessing.uri, "requests.tfrecord")
     write_sample(get_split_uris([examples], split)[0], sample, requests)
-    result = run_probe(path_utils.serving_model_path(model.uri), sample)
-    blessed = result.returncode == 0
-    report = json.loads(result.stdout.splitlines()[-1]) if blessed else {"error": result.stderr[-2000:]}
+    report = run_probe(path_utils.serving_model_path(model.uri), sample, 60 * PROBE_MINUTES)
+    blessed = "error" not in report
     logging.info("ModelCheck: %s", report)
     Path(blessing.uri, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
     Path(blessing.uri, BLESSED if blessed else NOT_BLESSED).touch()
     blessing.set_int_custom_property("blessed", int(blessed))
+    # As on the Evaluator's blessing: else nothing would tell which model was blessed.
+    blessing.set_int_custom_property(ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
 
 
 def write_sample(split_uri: str, path: str, count: int) -> None:
@@ -62,8 +67,29 @@ def write_sample(split_uri: str, path: str, count: int) -> None:
             writer.write(record.numpy())
 
 
-def run_probe(model_dir: str, sample: str) -> subprocess.CompletedProcess:
-    """Runs the probe in a fresh process, off the GPU, from this project's root."""
+def run_probe(model_dir: str, sample: str, seconds: float) -> dict:
+    """Runs the probe in a fresh process, off the GPU, from this project's root.
+
+    Args:
+      model_dir: a SavedModel.
+      sample: TFRecord file of serialized raw tf.Examples.
+      seconds: after which the model counts as one that hangs.
+
+    Returns:
+      What the probe saw, or `error`: why the model is not fit to be served.
+    """
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", PROBE, model_dir, sample]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60 * PROBE_MINUTES, check=False)
+    try:
+        result = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {seconds:g} s"}
+    if result.returncode:
+        return {"error": result.stderr.decode(errors="replace")[-MOST_COMPLAINT:]}
+    return _report(result.stdout.decode(errors="replace").splitlines())
+
+
+def _report(lines: list[str]) -> dict:
+    """Returns the probe's report; a model may print lines of its own before and after it."""
+    found = [line.removeprefix(REPORT) for line in lines if line.startswith(REPORT)]
+    return json.loads(found[-1]) if found else {"error": "the process ended without a report"}

@@ -1,6 +1,6 @@
 """Loads a SavedModel in a process of its own and asks it: `python -m components.model_check.probe MODEL EXAMPLES`.
 
-Prints one JSON line: requests, milliseconds of one request (median), the outputs' shapes. Any fault is the exit code.
+Prints one line, `model check: ` and JSON: requests, milliseconds of one request (median), the outputs' shapes. Any fault is the exit code.
 """
 
 import json
@@ -10,6 +10,7 @@ import sys
 import time
 
 SINGLE_REQUESTS = 10
+REPORT = "model check: "  # begins the line with the report, since a model may print, too
 
 
 def probe(model_dir: str, examples_file: str) -> dict:
@@ -54,4 +55,4 @@ def probe(model_dir: str, examples_file: str) -> dict:
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    print(json.dumps(probe(*sys.argv[1:])))
+    print(f"{REPORT}{json.dumps(probe(*sys.argv[1:]))}")

@@ -9,6 +9,7 @@ import numpy as np
 from components.report import pictures, plots
 from components.report.run import EVALUATOR, Run
 from components.report.sample import Sample
+from components.verdict import all_classes
 from trainer_module.label_map import palette
 from trainer_module.tasks.task import Task
 
@@ -87,9 +88,10 @@ def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray:
 
     # Beside a baseline TFMA keeps the plots of either model under its name, and finds none without.
     plots = dict(tfma.load_eval_result(evaluation_uri).plots) or dict(tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots)
-    overall = plots[()]
-    matrix = overall[""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"][0]  # the likeliest class, however unlikely
     counts = np.zeros((num_classes, num_classes), int)
+    if () not in plots:  # there was no image
+        return counts
+    matrix = plots[()][""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"][0]  # the likeliest class, however unlikely
     for entry in matrix["entries"]:
         counts[entry.get("actualClassId", 0), entry.get("predictedClassId", 0)] = int(entry.get("numWeightedExamples", 0))
     return counts
@@ -148,11 +150,4 @@ def _last(drawn: dict[str, bytes]) -> bytes:
 
 def evaluated_classes(evaluation_uri: str) -> list[dict]:
     """Returns the Evaluator's metric of each class: `name` and `value` in [0, 1], None where the class does not occur."""
-    import tensorflow_model_analysis as tfma
-
-    rows = []
-    for key, found in dict(tfma.load_eval_result(evaluation_uri).slicing_metrics)[()][""].items():
-        if key.startswith("classId:"):
-            values = [value["doubleValue"] for value in found.values() if "doubleValue" in value]
-            rows += [{"name": f"class {key.removeprefix('classId:')}", "value": value if np.isfinite(value) else None} for value in values]
-    return rows
+    return [{"name": f"class {name}", "value": value} for name, value in all_classes(evaluation_uri).items()]

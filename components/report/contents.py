@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from components import verdict as gates
 from components.environment import git_commit, hardware, versions
 from components.epoch_evaluation.show import COLUMNS
 from components.report import data, graph, pictures, plots
@@ -32,7 +33,6 @@ from components.report.run import (
 )
 from components.report.sample import Sample, some_examples, splits, take_sample
 from components.store import properties
-from components.verdict import evaluated_metrics, evaluator_refusals, model_check_refusal
 from trainer_module.augment import augment
 from trainer_module.neighbours import nearest
 from trainer_module.settings import Augmentation
@@ -138,9 +138,9 @@ def verdict(run: Run) -> dict:
     """Returns whether the model was accepted, a word for it, and every reason against it."""
     reasons = []
     if run.flag(EVALUATOR, "blessing", "blessed") == 0 and run.uri(EVALUATOR, "evaluation"):
-        reasons += evaluator_refusals(run.uri(EVALUATOR, "evaluation"))
+        reasons += gates.evaluator_refusals(run.uri(EVALUATOR, "evaluation"))
     if run.flag(MODEL_CHECK, "blessing", "blessed") == 0 and run.uri(MODEL_CHECK, "blessing"):
-        reasons.append(model_check_refusal(run.uri(MODEL_CHECK, "blessing")))
+        reasons.append(gates.model_check_refusal(run.uri(MODEL_CHECK, "blessing")))
     broken = [node.node for node in run.nodes.values() if node.state in ("failed", "canceled")]
     if broken:
         reasons += [f"{name} did not finish" for name in broken]
@@ -175,9 +175,9 @@ def measured(run: Run) -> dict[str, float]:
     if noted:
         return noted
     evaluation = run.uri(EVALUATOR, "evaluation")
-    found = evaluated_metrics(evaluation) if evaluation else {}
+    found = gates.evaluated_metrics(evaluation) if evaluation else {}
     for node in (PRETRAINER, FINETUNER):
-        found |= run.log(node, EVALUATION_FILE).get("metrics", {})
+        found |= gates.measured(run.log(node, EVALUATION_FILE).get("metrics", {}))
     return found
 
 

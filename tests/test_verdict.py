@@ -1,0 +1,208 @@
+"""What TFMA found comes out as numbers: of the candidate alone, and of nothing that was not measured."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tfx.components  # noqa: F401 (TensorFlow Model Analysis is whole only after it)
+
+# isort: split
+import tensorflow_model_analysis as tfma
+from apache_beam.options.pipeline_options import PipelineOptions
+from google.protobuf import json_format
+from tensorflow_model_analysis.utils import config_util
+
+from components.report.answers import evaluated_classes
+from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
+from pipeline.evaluate import scores, table
+from trainer_module.label_map import encode_label_map
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
+from trainer_module.tasks.segmentation import Segmentation
+
+pytestmark = pytest.mark.tfx
+
+NEVER = 3  # the class that occurs neither in truth nor in answers
+CLASSES = 12  # more than ten, so that an order by letters shows
+ROWS = 4  # of a label map; a column a class
+MODELS = ("candidate", "baseline")
+TEXT, NUMBER = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.float32)
+ID, SHARES = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([3], tf.float32)
+# Of a task: the output of its model, what that is, and the target that it is held against.
+ANSWERS = {
+    "segmentation": ("label_map_png", TEXT, {"label_map": TEXT}),
+    "regression": ("number", NUMBER, {"number": NUMBER}),
+    "classification": ("probabilities", SHARES, {"class_id": ID}),
+}
+
+
+class Parrot(tf.Module):
+    """A served model that answers what its examples hold under its name, and passes the true answer on."""
+
+    def __init__(self, name, task):
+        super().__init__()
+        self.feature = name
+        self.answer, self.kind, self.target = ANSWERS[task.name]
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def serving_default(self, examples):
+        rows = tf.io.parse_example(examples, {self.feature: self.kind})
+        told = {self.answer: rows[self.feature]}  # TFMA's image preprocessor wants two outputs
+        return told | ({"certainty": tf.ones(tf.shape(examples))} if self.answer == "label_map_png" else {})
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def transform_labels(self, examples):
+        return tf.io.parse_example(examples, self.target)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """Returns a function that evaluates as the Evaluator does, and says where the result lies."""
+
+    def run(task, rows):
+        folder = tmp_path_factory.mktemp("evaluated")
+        with tf.io.TFRecordWriter(str(folder / "examples")) as writer:
+            for row in rows:
+                features = tf.train.Features(feature={name: feature_of(value) for name, value in row.items()})
+                writer.write(tf.train.Example(features=features).SerializeToString())
+        names = [name for name in MODELS if any(name in row for row in rows)] or ["candidate"]
+        config = json_format.ParseDict(task.evaluation(0.1, 0.02), tfma.EvalConfig())
+        config = config_util.update_eval_config_with_defaults(config, has_baseline=len(names) > 1, rubber_stamp=True)
+        models = []
+        for name, spec in zip(names, config.model_specs, strict=True):
+            parrot = Parrot(name, task)
+            signatures = {key: getattr(parrot, key) for key in ("serving_default", "transform_labels")}
+            tf.saved_model.save(parrot, str(folder / name), signatures=signatures)
+            models.append(
+                tfma.default_eval_shared_model(
+                    str(folder / name),
+                    eval_config=config,
+                    model_name=spec.name,
+                    rubber_stamp=len(names) == 1,
+                )
+            )
+        tfma.run_model_analysis(
+            models if len(models) > 1 else models[0],
+            config,
+            data_location=str(folder / "examples"),
+            output_path=str(folder / "result"),
+            pipeline_options=PipelineOptions(["--runner=FnApiRunner"]),
+        )
+        return str(folder / "result")
+
+    return run
+
+
+def feature_of(value):
+    if isinstance(value, np.ndarray):  # a label map
+        return feature_of(encode_label_map(value))
+    values = value if isinstance(value, list) else [value]
+    if isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if isinstance(values[0], int):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """A column a class; class NEVER has given its column to class 0."""
+    columns = np.where(np.arange(CLASSES) == NEVER, 0, np.arange(CLASSES))
+    return np.tile(columns.astype(np.uint8), (ROWS, 1))
+
+
+@pytest.fixture(scope="module")
+def answer(truth):
+    """All right, but a quarter of class 1, which is taken for class 2."""
+    answer = truth.copy()
+    answer[0, 1] = 2
+    return answer
+
+
+OF_CLASS = {str(index): 1.0 for index in range(CLASSES) if index != NEVER} | {"1": 3 / 4, "2": 4 / 5}
+
+
+@pytest.fixture(scope="module")
+def evaluations(evaluated, truth, answer):
+    """Where the same answers are evaluated: alone, and beside a baseline that never errs."""
+    row = {"label_map": truth, "candidate": answer}
+    task = Segmentation(CLASSES)
+    return {
+        "alone": evaluated(task, [row]),
+        "beside a baseline": evaluated(task, [row | {"baseline": truth}]),
+    }
+
+
+@pytest.mark.parametrize("way", ["alone", "beside a baseline"])
+def test_the_iou_of_each_class_is_the_candidates_and_a_class_that_never_occurs_has_none(evaluations, way):
+    found = metrics_by_class(evaluations[way])
+    assert found == pytest.approx(OF_CLASS)
+    assert list(found) == sorted(found, key=int)
+
+
+@pytest.mark.parametrize("way", ["alone", "beside a baseline"])
+def test_the_report_has_one_row_a_class_in_the_order_of_ids(evaluations, way):
+    rows = evaluated_classes(evaluations[way])
+    assert [row["name"] for row in rows] == [f"class {index}" for index in range(CLASSES)]
+    assert [row["value"] for row in rows] == pytest.approx([OF_CLASS.get(str(index)) for index in range(CLASSES)])
+
+
+@pytest.mark.parametrize("way", ["alone", "beside a baseline"])
+def test_the_mean_is_over_the_classes_that_occur(evaluations, way):
+    assert evaluated_metrics(evaluations[way]) == pytest.approx({"mean_iou": np.mean(list(OF_CLASS.values()))})
+
+
+def test_the_scores_of_another_list_leave_out_what_was_not_measured(evaluations):
+    found = scores(tfma.load_eval_result(evaluations["alone"]).slicing_metrics)
+    assert f"class {NEVER}" not in found and found["class 1"]["iou"] == 0.75
+    json.dumps(found, allow_nan=False)
+
+
+def test_where_no_pixel_counts_the_model_is_refused_and_the_reason_told(evaluated, truth, answer):
+    row = {"label_map": np.full_like(truth, 255), "candidate": answer}
+    nothing = evaluated(Segmentation(CLASSES), [row])
+    assert evaluated_metrics(nothing) == metrics_by_class(nothing) == {}
+    assert [row["value"] for row in evaluated_classes(nothing)] == [None] * CLASSES
+    assert any("mean_iou is not a number" in reason for reason in evaluator_refusals(nothing))
+    found = scores(tfma.load_eval_result(nothing).slicing_metrics)
+    assert "mean iou  not measured" in table(found, Segmentation(CLASSES))
+
+
+def numbers(*answers, baseline):
+    """Returns rows of a regression; the truth is 1, 2, and so on, and a baseline is right everywhere but at first."""
+    rows = [{"number": 1.0 + index, "candidate": answer} for index, answer in enumerate(answers)]
+    return [row | ({"baseline": max(2.0, row["number"])} if baseline else {}) for row in rows]
+
+
+@pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
+def test_an_error_that_is_no_number_is_left_out_and_the_refusal_says_so(evaluated, baseline):
+    place = evaluated(Regression(), numbers(math.nan, math.nan, baseline=baseline))
+    assert evaluated_metrics(place) == metrics_by_class(place) == {}
+    assert evaluator_refusals(place)[0].startswith("mean_absolute_error is not a number")
+
+
+@pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
+def test_the_error_of_a_regression_is_the_candidates(evaluated, baseline):
+    place = evaluated(Regression(), numbers(1.0, 2.5, baseline=baseline))
+    assert evaluated_metrics(place) == {"mean_absolute_error": 0.25} and metrics_by_class(place) == {}
+
+
+@pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
+def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_has_none(evaluated, baseline):
+    cat, dog = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+    rows = [
+        {"label": name, "class_id": class_id, "candidate": cat} | ({"baseline": dog} if baseline else {})
+        for name, class_id in ((b"cat", 0), (b"dog", 1), (b"cat", 0))
+    ]
+    place = evaluated(Classification(3, ("cat", "dog", "emu")), rows)
+    assert metrics_by_class(place) == {"cat": 1.0, "dog": 0.0}
+    assert evaluated_metrics(place) == {"accuracy": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize("task", [Regression(), Classification(3), Segmentation(CLASSES)], ids=lambda task: task.name)
+def test_an_evaluation_of_no_image_has_no_number_and_says_so(evaluated, task):
+    place = evaluated(task, [])
+    assert evaluated_metrics(place) == metrics_by_class(place) == {}
+    assert evaluator_refusals(place) == ["nothing in the evaluation split was judged"]
