@@ -16,7 +16,8 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
 from components.metadata_url import FORM, parse_mysql
-from pipeline.config import Configuration, Lists, SavePaths, absolute, numbers, parse_like, with_setting
+from pipeline.arguments import folder, refuse_empty
+from pipeline.config import Configuration, Lists, SavePaths, absolute, parse_like, whole_numbers, with_setting
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.save_paths import check_save_paths, with_saved_encoder
 from trainer_module.errors import InputError
@@ -29,7 +30,11 @@ RUNS, DATA = Path("runs"), Path("data")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that names the nearest flag for an unknown one."""
+    """argparse that names the nearest flag for an unknown one, and takes no empty value."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        refuse_empty(self)
 
     def parse_args(self, args=None, namespace=None):
         """Parses; an unknown flag ends with exit code 2 and a suggestion."""
@@ -67,8 +72,8 @@ def _run_and_image_flags() -> Parser:
     run.add_argument("--from_scratch", nargs="?", const=True, type=_boolean, help="no pretraining: the task learns the whole network")
     run.add_argument("--pretrain_save_path", help="folder: pretraining leaves its encoder there, any other task takes it from there")
     run.add_argument("--finetune_save_path", help="folder for the final model")
-    run.add_argument("--pipeline_root", type=Path, help="folder of artifacts, metadata, pushed models; default: runs/NAME")
-    run.add_argument("--metadata", default="", metavar=FORM, help="keep ML Metadata on a MySQL server, not in the pipeline root")
+    run.add_argument("--pipeline_root", type=folder, help="folder of artifacts, metadata, pushed models; default: runs/NAME")
+    run.add_argument("--metadata", metavar=FORM, help="keep ML Metadata on a MySQL server, not in the pipeline root")
     data = parser.add_argument_group("images")
     data.add_argument("--train_file_path", help="list file, one `path,target` (or `path`) a line")
     data.add_argument("--val_file_path", help="list file; without it 20 %% of the training list are held out")
@@ -151,7 +156,7 @@ def _with_sizes(configuration: Configuration, flags: argparse.Namespace) -> Conf
 
 
 def _size(text: str, name: str) -> tuple[int, int]:
-    height, width = (int(value) for value in numbers(text, 2, name))
+    height, width = whole_numbers(text, 2, name)
     return height, width
 
 
@@ -394,7 +399,7 @@ def main(arguments: list[str]) -> int:
         if flags.metadata:
             parse_mysql(flags.metadata)
         configuration, task = prepare(parser.parse_args(arguments))
-        root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve(), flags.metadata)
+        root = root or Root((flags.pipeline_root or RUNS / configuration.name).resolve(), flags.metadata or "")
         return run(configuration, task, root, arguments, flags.resume)
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target, require
+from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target, require, require_finite
 from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
@@ -48,6 +48,7 @@ class Gate:
 
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
         require(0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric)
         require(self.max_error >= 0, "`max_error` must be at least 0", max_error=self.max_error)
         require(0 <= self.max_metric_drop <= 1, "`max_metric_drop` must lie in [0, 1]", max_metric_drop=self.max_metric_drop)
@@ -120,6 +121,33 @@ class Configuration:
         require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
 
 
+# What `--set` may change: what a person chooses and nothing else follows from.
+SETTABLE = (
+    "image_size",
+    "view_size",
+    "on_bad_row",
+    "encoder",
+    "augmentation",
+    "pretraining",
+    "target",
+    "finetuning",
+    "gate",
+    "eval_epochs",
+)
+# Every other field, with where it comes from: a flag that checks it with what belongs to it,
+# or the run itself.
+ELSEWHERE = {
+    "name": "it follows from recipe, lists and task; --pipeline_root names another folder",
+    "recipe": "choose it with --recipe",
+    "task": "choose it with --task",
+    "lists": "name them with --train_file_path, --val_file_path and --pretrain_file_path",
+    "dataset": "it belongs to the recipe; choose that with --recipe, its source with --source",
+    "from_scratch": "choose it with --from_scratch",
+    "save_paths": "name them with --pretrain_save_path and --finetune_save_path",
+    "saved_encoder": "it is read from the folder that --pretrain_save_path names",
+}
+
+
 def with_setting(configuration: Configuration, path: str, text: str) -> Configuration:
     """Returns the configuration with one field set from text, as `--set pretraining.epochs=50` does.
 
@@ -129,32 +157,61 @@ def with_setting(configuration: Configuration, path: str, text: str) -> Configur
       text: the value; its type is that of the present value.
 
     Raises:
-      ValueError: if there is no such field, or the text is not of its type.
+      ValueError: if there is no such field, it is not set this way, or the text is not of its type.
     """
-    head, _, rest = path.partition(".")
-    known = {item.name for item in dataclasses.fields(configuration)}
+    head = path.partition(".")[0]
+    require(head not in ELSEWHERE, f"`{head}` is no setting: {ELSEWHERE.get(head)}", setting=path)
+    return _with_field(configuration, path, path, text)
+
+
+def _with_field(section: Any, path: str, rest: str, text: str) -> Any:
+    """Returns a section with the field set that the rest of the path names."""
+    head, _, rest = rest.partition(".")
+    fields = {item.name for item in dataclasses.fields(section)}
+    known = set(SETTABLE) if isinstance(section, Configuration) else fields
     require(head in known, f"No setting {head!r}; there are {', '.join(sorted(known))}", setting=path)
-    present = getattr(configuration, head)
+    present = getattr(section, head)
     if dataclasses.is_dataclass(present):
-        require(bool(rest), f"`{head}` is a section; name one of its fields, as in `{head}.FIELD=VALUE`", setting=path)
-        return dataclasses.replace(configuration, **{head: with_setting(present, rest, text)})
-    require(not rest, f"`{head}` has no fields", setting=path)
-    if head == "eval_epochs":  # as many as are named
-        present = (0,) * len(text.replace(",", " ").split())
-    return dataclasses.replace(configuration, **{head: parse_like(present, text, path)})
+        rule = f"`{head}` is a section; name one of its fields, as in `{head}.FIELD=VALUE`"
+        require(bool(rest), rule, setting=path)
+        value = _with_field(present, path, rest, text)
+    else:
+        require(not rest, f"`{head}` has no fields", setting=path)
+        if head == "eval_epochs":  # as many as are named
+            present = (0,) * len(text.replace(",", " ").split())
+        value = parse_like(present, text, path)
+    return dataclasses.replace(section, **{head: value})
 
 
 def parse_like(present: Any, text: str, name: str) -> Any:
-    """Returns `text` as a value of the same type as `present`."""
+    """Returns `text` as a value of the same type as `present`.
+
+    Raises:
+      ValueError: naming the setting, its type and the text, if it is empty or of another type.
+    """
+    require(bool(text.strip()), f"`{name}` must not be empty", value=text)
     if isinstance(present, bool):
         require(text.lower() in ("true", "false"), f"`{name}` must be true or false", **{"value": text})
         return text.lower() == "true"
     if isinstance(present, tuple):
-        return tuple(type(item)(part) for item, part in zip(present, numbers(text, len(present), name), strict=True))
+        whole = all(isinstance(item, int) for item in present)
+        return tuple((whole_numbers if whole else numbers)(text, len(present), name))
     try:
         return type(present)(text)
     except ValueError as error:
         raise ValueError(f"`{name}` must be of type {type(present).__name__}. Received: {text!r}") from error
+
+
+def whole_numbers(text: str, count: int, name: str) -> list[int]:
+    """Returns `count` integers from text, as `numbers` does.
+
+    Raises:
+      ValueError: if one is none: to cut it would run something else than was asked for.
+    """
+    values = numbers(text, count, name)
+    whole = all(value.is_integer() for value in values)
+    require(whole, f"`{name}` must be whole numbers", value=text)
+    return [int(value) for value in values]
 
 
 def numbers(text: str, count: int, name: str) -> list[float]:

@@ -106,7 +106,7 @@ def table(found: dict[str, Score], task: Task) -> str:
 
 def _natural(text: str) -> list:
     """Sorts `class 10` behind `class 9`."""
-    return [(0, int(word), "") if word.isdigit() else (1, 0, word) for word in text.split()]
+    return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in text.split()]
 
 
 def main(arguments: list[str]) -> int:

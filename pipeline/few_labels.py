@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeline.arguments import folder
 from pipeline.config import numbers
 from trainer_module.errors import InputError
 
@@ -37,7 +38,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--fractions", default="0.01,0.1,1", help="of the labels, default: %(default)s")
     parser.add_argument("--steps", type=int, default=2000, help="of training where the encoder learns, default: %(default)s")
     parser.add_argument("--batch_size", type=int, default=64, help="images, of that training, default: %(default)s")
-    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/few_labels"), help="default: %(default)s")
+    parser.add_argument("--pipeline_root", type=folder, default=Path("runs/few_labels"), help="default: %(default)s")
     for name in PRETRAINING_FLAGS:
         parser.add_argument(name, help="as of local_runner.py, where there is pretraining")
     flags, others = parser.parse_known_args(arguments)

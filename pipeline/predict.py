@@ -36,7 +36,7 @@ def newest_model(path: Path) -> Path:
 
 
 def _versions(folder: Path) -> list[Path]:
-    names = [child for child in folder.iterdir() if child.name.isdigit()] if folder.is_dir() else []
+    names = [child for child in folder.iterdir() if child.name.isdecimal()] if folder.is_dir() else []
     return sorted(names, key=lambda child: int(child.name), reverse=True)
 
 

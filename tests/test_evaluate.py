@@ -20,6 +20,11 @@ CLASSIFIED = [
 ]
 
 
+def test_a_class_named_by_a_raised_digit_is_a_name_and_no_number():
+    found = {"": {"accuracy": 0.5}, "label ²": {"accuracy": 0.5}, "label 3": {"accuracy": 0.5}}
+    assert [row.split()[1] for row in table(found, Classification(2, ("3", "²"))).splitlines()[1:]] == ["3", "²"]
+
+
 def test_classes_and_slices_become_named_parts():
     assert scores(SEGMENTED) == {
         "": {"mean_iou": 0.5},

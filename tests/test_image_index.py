@@ -19,7 +19,7 @@ def test_an_image_is_found_by_its_id_with_the_digests_of_bytes_and_target(index)
     assert index["train"].digests(2**63 - 1)[0] == image_index.content_digest(b"largest")
 
 
-@pytest.mark.parametrize("absent", [0, 2, 2**63 - 2])
+@pytest.mark.parametrize("absent", [0, 2, 2**63 - 2, 2**64, 10**30])
 def test_an_image_that_is_not_there_is_not_found(index, absent):
     assert index["train"].digests(absent) is None
     assert index["eval"].digests(absent) is None

@@ -5,7 +5,7 @@ import pytest
 
 from trainer_module.batches import EpochBatches
 from trainer_module.errors import InputError
-from trainer_module.image_store import available_disk, available_memory, room_for
+from trainer_module.image_store import available_disk, room_for
 
 BYTES = 10 * 4 * 4 * 3  # of ten images of 4 x 4 pixels
 
@@ -41,5 +41,5 @@ def test_no_room_anywhere_is_refused_with_what_is_needed_and_what_there_is(tmp_p
         room(tmp_path, memory=100, disk=200)
 
 
-def test_this_machine_has_memory_and_disk(tmp_path):
-    assert available_memory() > 0 and available_disk(str(tmp_path / "not" / "yet")) > 0
+def test_this_machine_has_room_on_its_disk(tmp_path):
+    assert available_disk(str(tmp_path / "not" / "yet")) > 0

@@ -10,6 +10,7 @@ RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
 TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
+    "pipeline.arguments",
     "pipeline.config",
     "pipeline.recipes",
     "pipeline.save_paths",

@@ -9,6 +9,7 @@ import pytest
 
 import local_runner
 from components.file_list_example_gen.rows import Row
+from pipeline.config import ELSEWHERE, SETTABLE, Configuration
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
 
@@ -89,6 +90,75 @@ def test_a_bad_flag_ends_at_once_with_exit_code_2_and_the_fix(arguments, message
     assert result.returncode == 2
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+SECTIONS = ("encoder", "augmentation", "pretraining", "target", "finetuning", "gate")
+
+
+def test_every_field_is_either_set_or_comes_from_elsewhere_never_both():
+    fields = sorted(field.name for field in dataclasses.fields(Configuration))
+    assert sorted([*SETTABLE, *ELSEWHERE]) == fields
+
+
+@pytest.mark.parametrize("name", sorted(ELSEWHERE))
+@pytest.mark.parametrize("ending", ["=true", ".path=/tmp/elsewhere"])
+def test_what_is_not_chosen_by_set_is_refused_with_where_it_comes_from(name, ending):
+    with pytest.raises(ValueError, match=f"`{name}` is no setting: {ELSEWHERE[name]}"):
+        configure("--set", name + ending)
+
+
+def _numbers():
+    """Every setting that holds numbers, as `section.field` and its present value."""
+    for section in SECTIONS:
+        settings = getattr(configure(), section)
+        for field in dataclasses.fields(settings):
+            value = getattr(settings, field.name)
+            numbers = value if isinstance(value, tuple) else (value,)
+            if all(type(number) in (int, float) for number in numbers):
+                yield f"{section}.{field.name}", value
+
+
+NUMBERS = dict(_numbers())
+
+
+@pytest.mark.parametrize("wrong", ["nan", "inf", "-inf", "", " "])
+@pytest.mark.parametrize("name", [*NUMBERS, "image_size", "view_size", "eval_epochs"])
+def test_no_setting_takes_a_number_that_is_none(name, wrong):
+    with pytest.raises(ValueError, match="Received: "):
+        configure("--set", f"{name}={wrong}")
+
+
+@pytest.mark.parametrize("name", [name for name, value in NUMBERS.items() if type(value) is int])
+def test_a_whole_number_is_not_cut(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be of type int. Received: '2.5'"):
+        configure("--set", f"{name}=2.5")
+
+
+@pytest.mark.parametrize("flag", ["--input_size", "--crop_size", "--eval_epochs"])
+def test_pixels_and_epochs_are_not_cut(flag):
+    with pytest.raises(ValueError, match=r"must be whole numbers\. Received: value='32.7 64.2'"):
+        configure(f"{flag}=32.7 64.2")
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**31)])
+def test_a_seed_is_one_that_every_generator_takes(seed):
+    with pytest.raises(ValueError, match=f"`seed` must satisfy .*Received: seed={seed}"):
+        configure(f"--seed={seed}")
+
+
+def _flags_with_values():
+    """Every flag that takes a value."""
+    actions = local_runner.build_parser()._actions
+    return [action.option_strings[0] for action in actions if action.nargs != 0]
+
+
+@pytest.mark.parametrize("flag", _flags_with_values())
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_value_as_an_unset_variable_leaves_it_runs_nothing(flag, empty, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        configure(f"{flag}={empty}")
+    assert stopped.value.code == 2
+    assert f"argument {flag}" in capsys.readouterr().err
 
 
 def test_all_bad_rows_are_told_before_anything_starts(tmp_path, image_list):

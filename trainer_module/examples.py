@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from trainer_module.errors import InputError
 from trainer_module.features import encode
-from trainer_module.image_store import available_disk, available_memory, room_for
+from trainer_module.image_store import available_disk, room_for
+from trainer_module.memory import available_memory
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID, unpack_images
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task

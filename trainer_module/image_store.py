@@ -4,7 +4,6 @@ Either way it is one array, so batches are drawn from it in the same order, and 
 shuffled as thoroughly, and resumes as exactly, as any other.
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 from trainer_module.errors import InputError
 
 MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for what else runs
-MEMINFO = Path("/proc/meminfo")
 
 
 def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int) -> np.ndarray:
@@ -24,7 +22,7 @@ def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int)
         shape: of the array, as in (N, H, W, 3).
         dtype: of its values.
         folder: where the file goes, made where it is missing. It has no name there and its space is free again when the process ends.
-        memory: bytes available, see `available_memory`.
+        memory: bytes available, see trainer_module/memory.py.
         disk: bytes available in `folder`, see `available_disk`.
 
     Returns:
@@ -44,14 +42,6 @@ def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, dtype, "w+", shape=shape)  # keeps the file alive without its name
-
-
-def available_memory() -> int:
-    """Returns the bytes that a program can still use without pushing others out."""
-    if MEMINFO.exists():
-        rows = dict(line.split(":") for line in MEMINFO.read_text(encoding="utf-8").splitlines())
-        return 1024 * int(rows["MemAvailable"].split()[0])
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def available_disk(folder: str) -> int:

@@ -5,6 +5,7 @@ Every rule is checked once, here, and its error names the field, the rule, the v
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ STEMS = ("auto", "small", "imagenet")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
+SEEDS = 2**31  # what every generator of random numbers on the way takes
 
 
 def require(condition: bool, rule: str, **received: Any) -> None:
@@ -24,6 +26,19 @@ def require(condition: bool, rule: str, **received: Any) -> None:
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise ValueError(f"{rule}. Received: {values}")
+
+
+def require_finite(settings: Any) -> None:
+    """Raises a ValueError for a number of a section that is infinite or none at all."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        numbers = value if isinstance(value, tuple) else (value,)
+        finite = all(math.isfinite(item) for item in numbers if isinstance(item, float))
+        require(finite, f"`{field.name}` must be finite", **{field.name: value})
+
+
+def _require_seed(seed: int) -> None:
+    require(0 <= seed < SEEDS, f"`seed` must satisfy 0 <= seed < {SEEDS}", seed=seed)
 
 
 def _require_probabilities(settings: Any) -> None:
@@ -68,6 +83,7 @@ class Augmentation:
 
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
         _require_probabilities(self)
         for name, top in (("crop_area", 1.0), ("cutout_area", 1.0), ("blur_sigma", 1.0), ("crop_aspect", 100.0)):
             low, high = getattr(self, name)
@@ -77,6 +93,9 @@ class Augmentation:
             require(0 <= value <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: value})
         require(0 <= self.hue <= 0.5, "`hue` must satisfy 0 <= hue <= 0.5", hue=self.hue)
         require(self.noise_stddev >= 0, "`noise_stddev` must be at least 0", noise_stddev=self.noise_stddev)
+        turned = 0 <= self.rotation_degrees <= 180
+        rule = "`rotation_degrees` must satisfy 0 <= degrees <= 180"
+        require(turned, rule, rotation_degrees=self.rotation_degrees)
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,7 @@ class Encoder:
 
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
         require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
         require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
         require(self.stem in STEMS, f"`stem` must be one of {STEMS}", stem=self.stem)
@@ -121,6 +141,7 @@ class Pretraining:
 
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 2, "`batch_size` must be at least 2: NT-Xent needs negatives", batch_size=self.batch_size)
         require(self.temperature > 0, "`temperature` must be greater than 0", temperature=self.temperature)
@@ -140,6 +161,7 @@ class Pretraining:
         require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
         for name in ("projection_hidden", "projection_dim", "steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs"):
             require(getattr(self, name) >= 1, f"`{name}` must be at least 1", **{name: getattr(self, name)})
+        _require_seed(self.seed)
         require(
             self.checkpoint_every_minutes > 0,
             "`checkpoint_every_minutes` must be greater than 0",
@@ -184,6 +206,7 @@ class Finetuning:
 
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
@@ -194,6 +217,7 @@ class Finetuning:
         for name in ("class_balance", "dice"):
             require(0 <= getattr(self, name) <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: getattr(self, name)})
         require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
+        _require_seed(self.seed)
 
 
 def from_json(kind: type, values: dict[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.arguments import refuse_empty
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
@@ -21,7 +22,11 @@ SPLITS = (("train", "train"), ("val", "eval"))  # flag of local_runner.py, list
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one message; argparse would print the whole usage first."""
+    """Says what is wrong in one message; argparse would print the usage first. No value is empty."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        refuse_empty(self)
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message[0].upper()}{message[1:]}. See `{self.prog} --help`")

@@ -80,7 +80,7 @@ def _holding_of_image(item: Artifact, maker: Execution, indexes: dict[str, image
     if os.path.isfile(path):
         with open(path, "rb") as file:
             digest = image_index.content_digest(file.read())
-    numbers = {int(asked)} if asked.isdigit() else {_image_id(name) for name in _names(maker, asked)}
+    numbers = {int(asked)} if asked.isdecimal() else {_image_id(name) for name in _names(maker, asked)}
     by_name = {split: index.digests(number)[0] for split, index in indexes.items() for number in numbers if index.digests(number)}
     if by_name:
         how = "" if not digest else SAME if digest in by_name.values() else OTHER
