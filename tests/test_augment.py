@@ -15,7 +15,7 @@ from trainer_module.augment import (
     random_crop_size,
     recolour,
     resize_matrix,
-    rotation_transform,
+    rotate,
 )
 from trainer_module.settings import Augmentation
 
@@ -107,11 +107,41 @@ def test_quarter_turns_need_square_views(image):
         view(image, quarter_turn_probability=0.5)
 
 
-def test_a_rotation_by_90_degrees_is_the_quarter_turn(many):
-    transform = rotation_transform(np.array([np.pi / 2], "float32"), (8, 8))
-    turned = np.asarray(keras.ops.image.affine_transform(many[:1], transform, interpolation="bilinear", fill_mode="reflect"))
-    matches = [np.allclose(turned[0], np.rot90(many[0], k), atol=1e-4) for k in (1, 3)]
-    assert any(matches)
+def rotated(image, angle):
+    """Returns a rotated image, pixel by pixel in float64, from the image laid out with its mirror images around it."""
+    height, width, _ = image.shape
+    margin = 2 * max(height, width)
+    around = np.pad(image.astype(np.float64), [(margin, margin), (margin, margin), (0, 0)], mode="symmetric")
+    turned = np.empty_like(image, np.float64)
+    for row, column in np.ndindex(height, width):
+        y, x = row - (height - 1) / 2, column - (width - 1) / 2
+        y, x = (height - 1) / 2 + np.cos(angle) * y + np.sin(angle) * x, (width - 1) / 2 - np.sin(angle) * y + np.cos(angle) * x
+        top, left = int(np.floor(y)), int(np.floor(x))
+        corners = around[margin + top : margin + top + 2, margin + left : margin + left + 2]  # [2, 2, C]
+        weights = np.outer([top + 1 - y, y - top], [left + 1 - x, x - left])
+        turned[row, column] = (weights[..., None] * corners).sum(axis=(0, 1))
+    return turned
+
+
+@pytest.mark.parametrize("size", [(12, 16), (9, 9), (4, 23)])
+@pytest.mark.parametrize("degrees", [0, 5, -15, 45, 90, -170])
+def test_a_rotation_is_that_of_the_formula(size, degrees):
+    image = np.random.default_rng(0).uniform(size=(*size, 3)).astype("float32")
+    angle = np.radians(degrees)
+    views = rotate(image[None], np.array([angle], "float32"))
+    np.testing.assert_allclose(np.asarray(views)[0], rotated(image, angle), atol=1e-5)
+
+
+def test_a_rotation_by_90_degrees_is_the_quarter_turn_of_numpy(many):
+    turned = rotate(many[:1], np.array([np.pi / 2], "float32"))
+    np.testing.assert_allclose(np.asarray(turned)[0], np.rot90(many[0]), atol=1e-5)
+
+
+def test_every_view_is_rotated_by_its_own_angle():
+    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 3)).astype("float32")
+    angles = np.array([0.1, -0.2, 0.0], "float32")
+    expected = [rotated(image, angle) for image, angle in zip(images, angles, strict=True)]
+    np.testing.assert_allclose(rotate(images, angles), expected, atol=1e-5)
 
 
 def test_a_cutout_paints_one_rectangle_in_the_mean_colour(many):
@@ -185,6 +215,18 @@ def test_brightness_is_drawn_evenly_around_one(many):
 def test_noise_has_the_deviation_asked_for(many):
     noise = view(many, noise_probability=1.0, noise_stddev=0.02) - many
     assert (noise.mean(), noise.std()) == pytest.approx((0.0, 0.02), abs=1e-3)
+
+
+def test_noise_has_the_tails_of_a_gaussian(many):
+    noise = (view(many, noise_probability=1.0, noise_stddev=0.02) - many) / 0.02
+    assert [np.mean(np.abs(noise) > bound) for bound in (1, 2, 3)] == pytest.approx([0.3173, 0.0455, 0.0027], abs=2e-3)
+
+
+def test_views_compiled_with_xla_are_those_of_no_compiler(tf):
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    plain, seed = augment(images, Augmentation(**EVERYTHING), (12, 12), chance(5)), chance(5)
+    compiled = tf.function(lambda batch: augment(batch, Augmentation(**EVERYTHING), (12, 12), seed), jit_compile=True)(images)
+    np.testing.assert_allclose(compiled, plain, atol=1e-5)
 
 
 def test_images_of_a_batch_get_views_of_their_own(many):

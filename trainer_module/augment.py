@@ -17,6 +17,7 @@ from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation, require
 
 CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
+STEPS_OF_CHANCE = 2**23  # different random numbers in [0, 1), as many as float32 has of equal distance
 LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601: how much red, green and blue make grey
 
 
@@ -165,8 +166,8 @@ def _crop(settings, count, image_size, seed):
     if settings.crop_probability == 0:
         return whole
     crop_height, crop_width = random_crop_size(settings, count, image_size, seed)
-    top = ops.floor(random.uniform([count], seed=seed) * (height - crop_height + 1))
-    left = ops.floor(random.uniform([count], seed=seed) * (width - crop_width + 1))
+    top = ops.floor(_random([count], seed) * (height - crop_height + 1))
+    left = ops.floor(_random([count], seed) * (width - crop_width + 1))
     cropped = top, crop_height, left, crop_width
     if settings.crop_probability == 1:
         return cropped
@@ -201,7 +202,7 @@ def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int],
 def _quarter_turn(views, probability, seed):
     """Rotates some views by 90, 180 or 270 degrees."""
     count = ops.shape(views)[0]
-    turns = 1 + ops.floor(3 * random.uniform([count], seed=seed))
+    turns = 1 + ops.floor(3 * _random([count], seed))
     turns = (turns * _happens(probability, count, seed))[:, None, None, None]
     once = ops.flip(ops.transpose(views, [0, 2, 1, 3]), axis=1)
     twice = ops.flip(views, axis=(1, 2))
@@ -210,25 +211,51 @@ def _quarter_turn(views, probability, seed):
 
 
 def _rotate(views, settings, seed):
-    """Rotates some views by a small angle about their centre, bilinear, the border mirrored."""
+    """Rotates some views by a small angle about their centre."""
     count = ops.shape(views)[0]
     radians = math.radians(settings.rotation_degrees)
-    angle = _uniform((-radians, radians), count, seed) * _happens(settings.rotation_probability, count, seed)
-    return ops.image.affine_transform(views, rotation_transform(angle, views.shape[1:3]), interpolation="bilinear", fill_mode="reflect")
+    angle = _uniform((-radians, radians), count, seed)
+    return rotate(views, angle * _happens(settings.rotation_probability, count, seed))
 
 
-def rotation_transform(angle, view_size: tuple[int, int]):
-    """Returns the 8 numbers a view [B, 8] that `keras.ops.image.affine_transform` rotates by, about the centre.
+def rotate(views, angle):
+    """Rotates every view by its own angle about its centre; beyond the border lies its mirror image, the border pixel repeated.
+
+    Every pixel is gathered from its four neighbours in the source. `ops.image.affine_transform` does the same in one TensorFlow
+    kernel, but XLA, which compiles the step on a GPU, has no such operation. Three shears as matrix products, like crop and resize,
+    would compile too, but interpolate three times: other, blurrier views.
 
     Args:
-        angle: [B], radians, counter-clockwise.
-        view_size: (h, w) in pixels.
+        views: float [B, h, w, C].
+        angle: [B], radians; pi / 2 is `numpy.rot90(view)`.
+
+    Returns:
+        float [B, h, w, C], interpolated bilinearly.
     """
-    centre_y, centre_x = ((side - 1) / 2 for side in view_size)
-    cos, sin, zero = ops.cos(angle), ops.sin(angle), ops.zeros_like(angle)
-    shift_x = centre_x - cos * centre_x + sin * centre_y
-    shift_y = centre_y - sin * centre_x - cos * centre_y
-    return ops.stack([cos, -sin, shift_x, sin, cos, shift_y, zero, zero], axis=1)
+    height, width, channels = views.shape[1:]
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    cos, sin = ops.cos(angle)[:, None, None], ops.sin(angle)[:, None, None]  # [B, 1, 1]
+    y = ops.arange(height, dtype="float32")[:, None] - centre_y  # [h, 1]
+    x = ops.arange(width, dtype="float32")[None, :] - centre_x  # [1, w]
+    source_y, source_x = centre_y + cos * y + sin * x, centre_x + cos * x - sin * y  # [B, h, w], in pixel indices
+    top, left = ops.floor(source_y), ops.floor(source_x)
+    down, right = (source_y - top)[..., None], (source_x - left)[..., None]  # [B, h, w, 1], in [0, 1)
+    pixels = ops.reshape(views, [-1, channels])  # [B * h * w, C]
+    first = ops.arange(ops.shape(views)[0])[:, None, None] * (height * width)  # of every view
+
+    def read(rows, columns):
+        place = _mirrored(rows, height) * width + _mirrored(columns, width)
+        return ops.take(pixels, first + ops.cast(place, "int32"), axis=0)  # [B, h, w, C]
+
+    above = read(top, left) * (1.0 - right) + read(top, left + 1) * right
+    below = read(top + 1, left) * (1.0 - right) + read(top + 1, left + 1) * right
+    return above * (1.0 - down) + below * down
+
+
+def _mirrored(index, side: int):
+    """Returns the pixel in [0, side) that a whole number stands for where an axis is continued as ..., 1, 0, 0, 1, ..., n, n, ..."""
+    index = ops.mod(index, 2 * side)
+    return ops.minimum(index, 2 * side - 1 - index)
 
 
 # Which colour the pixels have.
@@ -300,7 +327,7 @@ def colour_matrix(saturation, hue):
 def _add_noise(views, settings, seed):
     """Adds Gaussian noise to some views."""
     happens = _happens(settings.noise_probability, ops.shape(views)[0], seed)[:, None, None, None]
-    return views + happens * settings.noise_stddev * random.normal(ops.shape(views), seed=seed)
+    return views + happens * settings.noise_stddev * _normal(ops.shape(views), seed)
 
 
 def _cut_out(views, settings, seed):
@@ -308,8 +335,8 @@ def _cut_out(views, settings, seed):
     count, height, width = ops.shape(views)[0], views.shape[1], views.shape[2]
     area = _uniform(settings.cutout_area, count, seed) * _happens(settings.cutout_probability, count, seed)
     side = ops.sqrt(area)[:, None]  # [B, 1], share of height and of width
-    in_rows = _span(random.uniform([count, 1], seed=seed) * (1.0 - side), side, height)
-    in_columns = _span(random.uniform([count, 1], seed=seed) * (1.0 - side), side, width)
+    in_rows = _span(_random([count, 1], seed) * (1.0 - side), side, height)
+    in_columns = _span(_random([count, 1], seed) * (1.0 - side), side, width)
     hole = ops.logical_and(in_rows[:, :, None, None], in_columns[:, None, :, None])  # [B, h, w, 1]
     return ops.where(hole, ops.mean(views, axis=(1, 2), keepdims=True), views)
 
@@ -327,11 +354,25 @@ def _happens(probability, count, seed):
     """Returns float32 [B], 1 with this probability, else 0; nothing is drawn where the answer is certain."""
     if probability in (0, 1):
         return ops.full([count], float(probability))
-    return ops.cast(random.uniform([count], seed=seed) < probability, "float32")
+    return ops.cast(_random([count], seed) < probability, "float32")
 
 
 def _uniform(bounds, shape, seed):
     """Returns float32 numbers in [low, high)."""
     low, high = bounds
     shape = shape if isinstance(shape, tuple) else (shape,)
-    return low + (high - low) * random.uniform(shape, seed=seed)
+    return low + (high - low) * _random(shape, seed)
+
+
+def _normal(shape, seed):
+    """Returns float32 numbers of mean 0 and deviation 1, by the inverse of their distribution."""
+    return math.sqrt(2) * ops.erfinv(2 * (_random(shape, seed) + 0.5 / STEPS_OF_CHANCE) - 1)
+
+
+def _random(shape, seed):
+    """Returns float32 numbers in [0, 1).
+
+    Made from integers: TensorFlow turns the same random bits into other floats where XLA compiles than where it does not, and the
+    views of a seed must be those of a GPU and of a CPU alike. (These floats are the ones that it makes without XLA.)
+    """
+    return ops.cast(random.randint(shape, 0, STEPS_OF_CHANCE, dtype="int32", seed=seed), "float32") / STEPS_OF_CHANCE
