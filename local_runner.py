@@ -14,10 +14,20 @@ import os
 import sys
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Problem, Row, check_rows, parse_rows, refuse
+from components.file_list_example_gen.rows import Row, check_rows, parse_rows, refuse
+from components.file_list_example_gen.same_images import refuse_doubles
 from components.metadata_url import FORM, parse_mysql
 from pipeline.arguments import folder, refuse_empty
-from pipeline.config import Configuration, Lists, SavePaths, absolute, parse_like, whole_numbers, with_setting
+from pipeline.config import (
+    Configuration,
+    Lists,
+    SavePaths,
+    absolute,
+    parse_like,
+    same_list,
+    whole_numbers,
+    with_setting,
+)
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.save_paths import check_save_paths, with_saved_encoder
 from trainer_module.errors import InputError
@@ -135,7 +145,7 @@ def _with_lists(configuration: Configuration, flags: argparse.Namespace) -> Conf
         name = f"{path.parent.name or 'images'}-{hashlib.sha256(str(path).encode()).hexdigest()[:6]}"
     if flags.pretrain_file_path and not flags.val_file_path and configuration.task != "pretrain":
         raise ValueError("`--pretrain_file_path` beside `--train_file_path` needs `--val_file_path` too: nothing is held out then")
-    if lists.pretrain and lists.eval and Path(lists.pretrain).resolve() == Path(lists.eval).resolve():
+    if lists.pretrain and lists.eval and same_list(lists.pretrain, lists.eval):
         raise ValueError("`--pretrain_file_path` and `--val_file_path` name the same list; pretrain on other images")
     return dataclasses.replace(configuration, name=name, lists=lists, dataset=dataclasses.replace(configuration.dataset, name=""))
 
@@ -308,7 +318,7 @@ def check_lists(configuration: Configuration):
     for split, rows in lists.items():
         problems += check_rows(rows, Unlabelled() if split == "pretrain" else task)
     refuse(problems)
-    _refuse_leaks(lists)
+    refuse_doubles(lists, task)
     images = len(lists.get("pretrain", lists["train"]))
     return task, images, with_floor(configuration, task, lists.get("eval", lists["train"]))
 
@@ -317,15 +327,6 @@ def with_floor(configuration: Configuration, task: Task, rows: list[Row]) -> Con
     """Returns the configuration with a gate that asks for more than the best constant answer to the targets of these rows."""
     constant = float(f"{task.constant_score([row.target for row in rows]):.4g}")
     return dataclasses.replace(configuration, gate=configuration.gate.beating(constant, task.higher_is_better))
-
-
-def _refuse_leaks(lists: dict[str, list[Row]]) -> None:
-    held_out = {row.path: row for row in lists.get("eval", [])}
-    shared = [held_out[row.path] for row in lists["train"] if row.path in held_out]
-    refuse([Problem(row.list_path, row.line, row.path, "stands in the training list too") for row in shared])
-    unlabelled = sum(row.path in held_out for row in lists.get("pretrain", []))
-    if unlabelled:
-        print(f"Note: {unlabelled} images of the evaluation list are pretrained on (without their labels)")
 
 
 def with_batch_that_fits(configuration: Configuration, images: int, chosen: bool) -> Configuration:

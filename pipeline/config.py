@@ -25,8 +25,8 @@ class Lists:
     def given(self) -> dict[str, str]:
         """Returns split -> absolute path; a pretraining list that is the training list is stored once, as `train`."""
         paths = {split: absolute(path) for split, path in dataclasses.asdict(self).items() if path}
-        if paths.get("pretrain") == paths.get("train"):
-            paths.pop("pretrain", None)
+        if self.pretrain and self.train and same_list(self.pretrain, self.train):
+            del paths["pretrain"]
         return paths
 
 
@@ -235,3 +235,17 @@ def to_dict(configuration: Configuration) -> dict:
 def absolute(path: str) -> str:
     """Returns a local path from the root on, a remote one as it is."""
     return path if "://" in path else os.path.abspath(path)
+
+
+def same_list(first: str, second: str) -> bool:
+    """Tells whether two paths name the same rows.
+
+    A link in another folder does not: its relative names are those of images there.
+    """
+    return _place_of_list(first) == _place_of_list(second)
+
+
+def _place_of_list(path: str) -> tuple[str, str]:
+    if "://" in path:
+        return "", path
+    return os.path.realpath(os.path.dirname(path)), os.path.realpath(path)

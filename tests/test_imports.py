@@ -16,6 +16,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.save_paths",
     "components.epoch_evaluation.show",
     "components.file_list_example_gen.rows",
+    "components.file_list_example_gen.same_images",
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
     "trainer_module.settings",

@@ -1,0 +1,129 @@
+"""Finds rows that name one image twice before hours go into a number that they falsify.
+
+Images are one if they are one file, however spelled: `a.png`, `./a.png`, its absolute path and a
+link to it. Standard library alone, so that a wrong list is told at once.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from components.file_list_example_gen.rows import Problem, Row, is_remote, refuse
+from trainer_module.tasks.task import Task
+from trainer_module.tasks.unlabelled import Unlabelled
+
+TWO_NAMES = "is held out or trained on by its name, but has another name too; name it once"
+Places = dict[str, list[Row]]  # real path of an image -> the rows that name it
+
+
+class RealPaths:
+    """Follows links; each folder once, so that 60,000 rows take a moment."""
+
+    def __init__(self):
+        self._folders = {}
+
+    def of(self, path: str) -> str:
+        """Returns the one path of a local file; a remote path is returned as it is."""
+        if is_remote(path):
+            return path
+        folder, name = os.path.split(path)
+        try:
+            return self.of(os.path.join(folder, os.readlink(path)))
+        except OSError:  # no link
+            pass
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        return os.path.join(self._folders[folder], name)
+
+
+def refuse_doubles(lists: Mapping[str, list[Row]], task: Task) -> None:
+    """Refuses rows that name an image again where that falsifies a number, tells the others.
+
+    Args:
+      lists: rows by split, as `parse_rows` returns them, each good by itself.
+      task: what the targets of the splits `train` and `eval` mean.
+
+    Raises:
+      InputError: naming both rows of an image that is trained on and held out, or has two
+        different targets.
+    """
+    paths = RealPaths()
+    places = {split: _places(rows, paths) for split, rows in lists.items()}
+    is_split = task.has_target and list(lists) == ["train"]
+    problems = _leaks(places)
+    for split, images in places.items():
+        meaning = Unlabelled() if split == "pretrain" else task
+        problems += _contradictions(images, meaning, paths, is_split)
+    refuse(problems)
+    for images in places.values():
+        _tell_doubles(images)
+    _tell_pretrained_on(places)
+
+
+def _places(rows: list[Row], paths: RealPaths) -> Places:
+    places = {}
+    for row in rows:
+        places.setdefault(paths.of(row.path), []).append(row)
+    return places
+
+
+def _leaks(places: Mapping[str, Places]) -> list[Problem]:
+    train, held_out = places["train"], places.get("eval", {})
+    return [
+        _problem(row, "stands in the training list too", train[place][0])
+        for place, rows in held_out.items()
+        if place in train
+        for row in rows
+    ]
+
+
+def _contradictions(images: Places, task: Task, paths: RealPaths, is_split: bool) -> list[Problem]:
+    """Returns the rows that cannot stand beside the first one of their image.
+
+    Args:
+      images: of one list.
+      task: what its targets mean.
+      paths: to compare targets that are files.
+      is_split: whether a part of the list is held out by a hash of names, which two names of
+        an image do not share.
+    """
+    problems = []
+    for first, *others in images.values():
+        for row in others:
+            if _target(row, task, paths) != _target(first, task, paths):
+                reason = f"has the target {row.target!r} here, but {first.target!r} in another row"
+                problems.append(_problem(row, reason, first))
+            elif is_split and row.name != first.name:
+                problems.append(_problem(row, TWO_NAMES, first))
+    return problems
+
+
+def _target(row: Row, task: Task, paths: RealPaths) -> Any:
+    """Returns what ingest would make of a row's target, or which file it would read for it."""
+    if not task.has_target:
+        return None
+    return paths.of(row.target_path) if task.target_is_file else task.features(row.target, (0, 0))
+
+
+def _problem(row: Row, reason: str, other: Row) -> Problem:
+    return Problem(row.list_path, row.line, row.path, f"{reason}: {_shown(other)}")
+
+
+def _shown(row: Row) -> str:
+    return f"{row.list_path}:{row.line}: {row.path}"
+
+
+def _tell_doubles(images: Places) -> None:
+    doubles = [(first, row) for first, *others in images.values() for row in others]
+    if doubles:
+        first, row = doubles[0]
+        count = "1 row" if len(doubles) == 1 else f"{len(doubles)} rows"
+        named = f"as {_shown(row)} and {_shown(first)}"
+        print(f"Note: {count} of {row.list_path} repeat an image, {named}; each row counts")
+
+
+def _tell_pretrained_on(places: Mapping[str, Places]) -> None:
+    shared = places.get("eval", {}).keys() & places.get("pretrain", {}).keys()
+    if shared:
+        count = f"{len(shared)} images of the evaluation list"
+        print(f"Note: {count} are pretrained on (without their labels)")
