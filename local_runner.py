@@ -7,9 +7,6 @@ import argparse
 import dataclasses
 import difflib
 import hashlib
-import importlib
-import inspect
-import json
 import os
 import sys
 from pathlib import Path
@@ -28,6 +25,7 @@ from pipeline.config import (
     whole_numbers,
     with_setting,
 )
+from pipeline.datasets.of_recipe import with_dataset
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.save_paths import check_save_paths, with_saved_encoder
 from trainer_module.errors import InputError
@@ -36,7 +34,7 @@ from trainer_module.tasks.registry import TASKS
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
-RUNS, DATA = Path("runs"), Path("data")
+RUNS = Path("runs")
 
 
 class Parser(argparse.ArgumentParser):
@@ -263,41 +261,6 @@ def with_eval_epochs(configuration: Configuration, chosen: bool) -> Configuratio
             f"for --task={configuration.task}, while {there}. Fix: leave them out, or pretrain with these epochs"
         )
     return dataclasses.replace(configuration, eval_epochs=tuple(sorted(possible)))
-
-
-def with_dataset(configuration: Configuration, source: str) -> Configuration:
-    """Writes the recipe's own data set, unless it is there already, and returns the configuration with its lists.
-
-    Args:
-      configuration: of the run.
-      source: archive or folder to read from, where the data set is not generated.
-    """
-    if not configuration.dataset.name:
-        return configuration
-    name, options = configuration.dataset.name, dict(configuration.dataset.options)
-    folder = DATA / (configuration.recipe if options else name)  # a whole data set is written once for all recipes
-    module = importlib.import_module(f"pipeline.datasets.{name}")
-    accepted = inspect.signature(module.write).parameters
-    if source and "source" not in accepted:
-        raise ValueError(f"`--source` has no meaning for the data set {name!r}, which needs none. Received: {source!r}")
-    wanted = json.dumps([name, options, source and str(Path(source).resolve())])
-    if source:
-        options["source"] = source
-    elif "download" in accepted:
-        options["download"] = True
-    record = folder / ".written"
-    if not record.is_file() or (source and record.read_text(encoding="utf-8") != wanted):
-        print(f"{'Downloading' if options.get('download') else 'Writing'} the data set {name} into {folder} ...", flush=True)
-        module.write(folder, **options)
-        record.write_text(wanted, encoding="utf-8")
-    lists = [str(_list_for(configuration.task, folder, split)) for split in ("train", "eval")]
-    return dataclasses.replace(configuration, lists=Lists(*lists))
-
-
-def _list_for(task: str, folder: Path, split: str) -> Path:
-    """Returns the list of a data set that was written for this task, or for none in particular, or, for its images alone, any."""
-    fit = [folder / f"{split}_{task}.csv", folder / f"{split}.csv", *sorted(folder.glob(f"{split}_*.csv"))]
-    return next((path for path in fit if path.is_file()), fit[1])
 
 
 def check_lists(configuration: Configuration):

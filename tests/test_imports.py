@@ -12,6 +12,8 @@ STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",
     "pipeline.config",
+    "pipeline.datasets.files",
+    "pipeline.datasets.of_recipe",
     "pipeline.recipes",
     "pipeline.save_paths",
     "components.epoch_evaluation.show",

@@ -223,16 +223,6 @@ def test_a_default_batch_shrinks_to_a_small_data_set_and_a_chosen_one_does_not(c
         local_runner.with_batch_that_fits(configuration, 40, chosen=True)
 
 
-def test_a_recipes_data_set_is_written_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    demo = configure()
-    small = dataclasses.replace(demo, dataset=dataclasses.replace(demo.dataset, options={"train_images": 16, "eval_images": 8}))
-    lists = local_runner.with_dataset(small, "").lists
-    assert "Writing the data set shapes" in capsys.readouterr().out
-    assert local_runner.with_dataset(small, "").lists == lists
-    assert capsys.readouterr().out == ""
-
-
 def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
     assert configure("--cifar10", "--task=pretrain", "--num_epochs=5").pretraining.warmup_epochs == pytest.approx(0.05)
     assert configure("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs == 10
