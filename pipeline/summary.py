@@ -8,6 +8,7 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.environment import git_commit, hardware, versions
 from components.epoch_evaluation import show
+from components.file_list_example_gen.same_images import copies
 from components.report.place import FILE as REPORT_FILE
 from components.report.place import REPORT
 from components.snapshot import flatten
@@ -24,6 +25,7 @@ from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
+MOST_COPIES_TOLD = 5  # likewise
 EPOCHS_FILE = "accuracy_by_epoch.json"  # see components/epoch_evaluation/component.py
 LEFT = {"Pretrainer": "encoder", "Finetuner": "model"}  # at the folders of `--pretrain_save_path` and `--finetune_save_path`
 EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
@@ -51,6 +53,7 @@ def collect(store: MetadataStore, configuration: Configuration, task: Task, run_
         "pushed_model": _pushed(nodes),
         "accuracy_by_epoch": _accuracy_by_epoch(nodes),
         "refused_because": _refusals(nodes),
+        "held_out_copies": held_out_copies(nodes, configuration),
     }
 
 
@@ -113,6 +116,7 @@ def table(summary: dict, task: Task) -> str:
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
+    rows += copies_told(summary["held_out_copies"])
     rows.append(("pushed model", summary["pushed_model"] or "none"))
     rows.append(("report", summary["report"] or "none"))
     rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
@@ -120,6 +124,24 @@ def table(summary: dict, task: Task) -> str:
     width = max(len(name) for name, _ in rows)
     epochs = ["", show.table(summary["accuracy_by_epoch"])] if summary["accuracy_by_epoch"] else []
     return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows), *epochs])
+
+
+def held_out_copies(
+    nodes: dict[str, NodeRun],
+    configuration: Configuration,
+) -> list[dict[str, str]]:
+    """Returns the rows of held out images that are trained on by another name, and of those."""
+    uri = _uri(nodes, "FileListExampleGen", "examples")
+    found = copies(uri, configuration.lists.given()) if uri else []
+    return [{"held_out": held_out, "trained_on": trained_on} for held_out, trained_on in found]
+
+
+def copies_told(found: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Returns lines of the table: the first of what `held_out_copies` found, and a count."""
+    line = "{held_out} is held out, and trained on as {trained_on}"
+    lines = [("copy", line.format_map(copy)) for copy in found[:MOST_COPIES_TOLD]]
+    more = len(found) - len(lines)
+    return [*lines, ("copies", f"{more} more, all in {FILE}")] if more else lines
 
 
 def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:

@@ -1,8 +1,13 @@
 """The same image twice, however its path is spelled: told or refused before a run begins."""
 
 import pytest
+from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 import local_runner
+from components.file_list_example_gen import image_index
+from components.file_list_example_gen.rows import read_bytes, read_rows
+from components.store import NodeRun
+from pipeline.summary import copies_told, held_out_copies
 from trainer_module.errors import InputError
 
 
@@ -74,9 +79,9 @@ def test_a_row_twice_with_one_target_is_told(check, capsys):
     train = f"{OTHERS}train/2.png,cat\ntrain/2.png,cat\n"
     check(train=train, val="train/0.png,cat\n./train/0.png,cat\n")
     of_training, of_evaluation = capsys.readouterr().out.splitlines()
-    assert of_training.startswith("Note: 2 rows of ")
+    assert "train.csv 2 rows repeat an image" in of_training
     assert "train.csv:3: " in of_training and "train.csv:1: " in of_training
-    assert of_evaluation.startswith("Note: 1 row of ")
+    assert "val.csv 1 row repeats an image" in of_evaluation
     assert "val.csv:2: " in of_evaluation and "val.csv:1: " in of_evaluation
 
 
@@ -105,7 +110,7 @@ def test_two_targets_are_compared_as_ingest_reads_them(task, same, different, ch
     flags, val = (f"--task={task}", "--num_classes=2"), f"train/0.png,{same[0]}\n"
     other = f"train/2.png,{different[1]}\n"
     check(*flags, train=f"train/1.png,{same[0]}\ntrain/1.png,{same[1]}\n{other}", val=val)
-    assert "1 row " in capsys.readouterr().out
+    assert "1 row repeats" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"1 bad row:\n.*train.csv:2: "):
         check(*flags, train=f"train/1.png,{different[0]}\ntrain/1.png,{different[1]}\n", val=val)
 
@@ -113,12 +118,12 @@ def test_two_targets_are_compared_as_ingest_reads_them(task, same, different, ch
 def test_targets_that_nobody_reads_may_differ(check, capsys):
     check("--task=pretrain", train=f"{OTHERS}train/2.png,dog\n")
     check(train=OTHERS, val="train/0.png,cat\n", pretrain="train/4.png,cat\ntrain/4.png,dog\n")
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["1", "1"]
+    assert capsys.readouterr().out.count("1 row repeats an image") == 2
 
 
 def test_two_names_of_an_image_are_refused_where_names_say_what_is_held_out(check, capsys):
     check(train=f"{OTHERS}train/2.png,cat\n")
-    assert "1 row " in capsys.readouterr().out
+    assert "1 row repeats" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"1 bad row:\n.*train.csv:3: .*train.csv:1"):
         check(train=f"{OTHERS}./train/2.png,cat\n")
 
@@ -146,3 +151,73 @@ def test_evaluation_and_pretraining_lists_that_are_one_are_refused(tmp_path):
     named = {"train": "train.csv", "val": "folder/val.csv", "pretrain": "same.csv"}
     with pytest.raises(ValueError, match="name the same list"):
         configure(*[f"--{split}_file_path={tmp_path / name}" for split, name in named.items()])
+
+
+@pytest.fixture
+def example_gen(tmp_path, image_list):
+    """Returns a function that indexes lists as ingest does and hands on ExampleGen's node."""
+    image_list("train", 6)
+    (tmp_path / "copy.png").write_bytes((tmp_path / "train" / "3.png").read_bytes())
+
+    def ingested(**splits):
+        for split, rows in splits.items():
+            records = [image_index.record(row.image_id, read_bytes(row.path), b"") for row in rows]
+            image_index.write(records, str(tmp_path), split)
+        outputs = {"examples": [Artifact(uri=str(tmp_path))]}
+        return {"FileListExampleGen": NodeRun("FileListExampleGen", "done", 0.0, 1, outputs)}
+
+    return ingested
+
+
+def two_lists(tmp_path, train, val):
+    (tmp_path / "train.csv").write_text(train)
+    (tmp_path / "val.csv").write_text(val)
+    paths = str(tmp_path / "train.csv"), str(tmp_path / "val.csv")
+    configuration = configure(f"--train_file_path={paths[0]}", f"--val_file_path={paths[1]}")
+    return configuration, {"train": read_rows(paths[0]), "eval": read_rows(paths[1])}
+
+
+def test_a_held_out_picture_that_is_trained_on_by_another_name_is_told(tmp_path, example_gen):
+    lists = two_lists(tmp_path, OTHERS, "train/0.png,cat\ncopy.png,dog\ntrain/1.png,dog\n")
+    found = held_out_copies(example_gen(**lists[1]), lists[0])
+    held_out, trained_on = tmp_path / "copy.png", tmp_path / "train" / "3.png"
+    assert found == [
+        {
+            "held_out": f"{tmp_path}/val.csv:2: {held_out}",
+            "trained_on": f"{tmp_path}/train.csv:2: {trained_on}",
+        }
+    ]
+
+
+def test_a_copy_is_told_where_one_list_is_split(tmp_path, example_gen):
+    (tmp_path / "list.csv").write_text(f"{OTHERS}copy.png,dog\n")
+    rows = read_rows(str(tmp_path / "list.csv"))
+    nodes = example_gen(train=rows[:2], eval=rows[2:])
+    (copy,) = held_out_copies(nodes, configure(f"--train_file_path={tmp_path}/list.csv"))
+    assert [told.rpartition(": ")[0] for told in copy.values()] == [
+        f"{tmp_path}/list.csv:3",
+        f"{tmp_path}/list.csv:2",
+    ]
+
+
+def test_a_copy_is_told_even_when_its_list_is_gone(tmp_path, example_gen):
+    configuration, rows = two_lists(tmp_path, OTHERS, "copy.png,dog\n")
+    nodes = example_gen(**rows)
+    (tmp_path / "val.csv").unlink()
+    (copy,) = held_out_copies(nodes, configuration)
+    assert copy["held_out"] == f"image {rows['eval'][0].image_id}"
+
+
+@pytest.mark.parametrize("splits", [("train", "eval"), ("train",), ()])
+def test_pictures_that_differ_are_no_copies(splits, tmp_path, example_gen):
+    configuration, rows = two_lists(tmp_path, OTHERS, "train/0.png,cat\n")
+    nodes = example_gen(**{split: rows[split] for split in splits})
+    assert held_out_copies(nodes, configuration) == []
+
+
+def test_the_terminal_shows_some_copies_and_counts_the_others():
+    copies = [{"held_out": f"val.csv:{n}", "trained_on": f"train.csv:{n}"} for n in range(7)]
+    lines = copies_told(copies)
+    assert lines[0] == ("copy", "val.csv:0 is held out, and trained on as train.csv:0")
+    assert (len(lines), lines[-1]) == (6, ("copies", "2 more, all in summary.json"))
+    assert copies_told(copies[:1]) == lines[:1]

@@ -1,14 +1,17 @@
 """Finds rows that name one image twice before hours go into a number that they falsify.
 
 Images are one if they are one file, however spelled: `a.png`, `./a.png`, its absolute path and a
-link to it. Standard library alone, so that a wrong list is told at once.
+link to it. Copies, the same bytes in two files, are told once ingest has read them. Standard
+library alone, so that a wrong list is told at once.
 """
 
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from components.file_list_example_gen.rows import Problem, Row, is_remote, refuse
+from components.file_list_example_gen import image_index
+from components.file_list_example_gen.rows import Problem, Row, is_remote, parse_rows, refuse
+from trainer_module.errors import InputError
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -117,9 +120,9 @@ def _tell_doubles(images: Places) -> None:
     doubles = [(first, row) for first, *others in images.values() for row in others]
     if doubles:
         first, row = doubles[0]
-        count = "1 row" if len(doubles) == 1 else f"{len(doubles)} rows"
+        count = "1 row repeats" if len(doubles) == 1 else f"{len(doubles)} rows repeat"
         named = f"as {_shown(row)} and {_shown(first)}"
-        print(f"Note: {count} of {row.list_path} repeat an image, {named}; each row counts")
+        print(f"Note: in {row.list_path} {count} an image, {named}; each row counts")
 
 
 def _tell_pretrained_on(places: Mapping[str, Places]) -> None:
@@ -127,3 +130,46 @@ def _tell_pretrained_on(places: Mapping[str, Places]) -> None:
     if shared:
         count = f"{len(shared)} images of the evaluation list"
         print(f"Note: {count} are pretrained on (without their labels)")
+
+
+def copies(folder: str, lists: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Returns each held out image whose bytes are trained on too, and the image that has them.
+
+    Args:
+      folder: of a set of examples, with its index of images.
+      lists: path of the list by split, as the examples were read; where `eval` has none, it was
+        held out of `train`.
+
+    Returns:
+      Rows as `list:line: path`, in the order of the held out ones; `image ID` where a list names
+      one no longer.
+    """
+    indexes = image_index.read(folder)
+    if not {"train", "eval"} <= indexes.keys():
+        return []
+    trained_on = {image: number for number, (image, _) in indexes["train"].by_id().items()}
+    held_out = indexes["eval"].by_id().items()
+    pairs = [(number, trained_on[image]) for number, (image, _) in held_out if image in trained_on]
+    if not pairs:
+        return []
+    named, evaluated = _named(lists["train"]), _named(lists.get("eval", lists["train"]))
+    places = {number: place for place, number in enumerate(evaluated)}
+    pairs = sorted(pairs, key=lambda pair: places.get(_id(pair[0]), len(places)))
+    return [(_name(first, evaluated), _name(second, named)) for first, second in pairs]
+
+
+def _id(number: bytes) -> int:
+    return int.from_bytes(number, "big")
+
+
+def _name(number: bytes, named: Mapping[int, str]) -> str:
+    return named.get(_id(number), f"image {_id(number)}")
+
+
+def _named(list_path: str) -> dict[int, str]:
+    """Returns id -> row of a list; nothing where it can be read no more, since the run is over."""
+    try:
+        rows, _ = parse_rows(list_path)
+    except InputError:
+        return {}
+    return {row.image_id: _shown(row) for row in rows}
