@@ -37,15 +37,15 @@ inside() { # NAME COMMAND: as the plain user, in a process tree of its own that 
   unshare --mount --pid --fork --kill-child bash -euc '
     mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm"
     exec chroot --userspec=newcomer:newcomer "$1" env -i HOME=/home/newcomer LANG=C.UTF-8 \
-      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "$2"' _ "$root" "$2"
+      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "cd; $2"' _ "$root" "$2"
 }
 
 clone() { # NAME: the commit of this working tree, as a clone that the plain user owns
   local home=$fresh/$1/home/newcomer
   rm -rf "$home/simclr-tfx" "$home/.cache"
-  git -C "$repository" bundle create -q "$home/simclr.bundle" HEAD
+  git -C "$repository" -c init.defaultBranch=main bundle create -q "$home/simclr.bundle" HEAD
   chmod a+r "$home/simclr.bundle"
-  inside "$1" 'cd && git clone -q simclr.bundle simclr-tfx'
+  inside "$1" 'git -c advice.detachedHead=false clone -q simclr.bundle simclr-tfx'
 }
 
 field() { # what a pattern finds last in a log, or null
