@@ -1,7 +1,9 @@
 """What a run amounted to: `summary.json` for programs, a table for people. Read from ML Metadata and the artifacts."""
 
 import json
+import os
 import shlex
+import sys
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
@@ -114,12 +116,21 @@ def table(summary: dict, task: Task) -> str:
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
-    rows.append(("report", summary["report"] or "none"))
     rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     epochs = ["", show.table(summary["accuracy_by_epoch"])] if summary["accuracy_by_epoch"] else []
     return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows), *epochs])
+
+
+def look_next(summary: dict, root: Path) -> str:
+    """Returns what a person may look at after a run: the report as a link, and the command that tells the lineage."""
+    python, root_here = (os.path.relpath(path) for path in (sys.executable, root))
+    python = "python" if python.startswith("..") else python
+    lineage = f"{python} -m pipeline.lineage --pipeline_root {shlex.quote(root_here)}"
+    report = Path(summary["report"]).as_uri() if summary["report"] else "none"
+    model = " latest" if summary["pushed_model"] else ""
+    return f"\n\n  Look at it:       {report}\n  Where it is from: {lineage}{model}"
 
 
 def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:
