@@ -47,6 +47,27 @@ def test_the_lock_holds_what_setup_names():
     assert {"tensorflow-cpu" if name == "tensorflow" else name for name in _required()} - locked == set()
 
 
+def _versions(lock: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("extra", ["aws", "elpv", "tensorboard", "torch"])
+def test_an_extra_changes_nothing_that_the_lock_has_installed(extra):
+    lock, base = _versions(ROOT / f"requirements/extras/{extra}.lock"), _versions(ROOT / "requirements/cpu.lock")
+    assert {name for name in lock.keys() & base.keys() if not lock[name] <= base[name]} == set()
+
+
+@pytest.mark.parametrize("lock", ["cpu", "gpu", "jax"])
+def test_every_package_of_a_lock_has_its_hashes(lock):
+    text = (ROOT / "requirements" / f"{lock}.lock").read_text()
+    packages = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    named = [package for package in packages if "==" in package.split("\n")[0]]
+    assert named and all("--hash=sha256:" in package for package in named)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Installs a copy of the working tree as README says, into a folder of its own."""
