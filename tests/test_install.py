@@ -68,6 +68,16 @@ def test_every_package_of_a_lock_has_its_hashes(lock):
     assert named and all("--hash=sha256:" in package for package in named)
 
 
+def test_every_complaint_of_pip_check_is_about_a_package_overruled_with_a_reason():
+    told = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    complaints = [line for line in told.stdout.splitlines() if "requires " in line or "requirement " in line]
+    files = ("overrides.txt", "left-out.txt", "cpu-overrides.txt")
+    named = "".join((ROOT / "requirements" / file).read_text() for file in files)
+    overruled = set(re.findall(r"^([a-z0-9-]+)", named, re.MULTILINE))
+    about = {re.search(r"(?:requires|requirement) ([A-Za-z0-9-]+)", line)[1] for line in complaints}
+    assert about - overruled == set()
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Installs a copy of the working tree as README says, into a folder of its own."""
