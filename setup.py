@@ -1,4 +1,8 @@
-"""Package description of simclr-tfx. The exact versions that work together are in requirements/*.lock."""
+"""Package description of simclr-tfx. The exact versions that work together are in requirements/*.lock.
+
+What stands here is what the code imports. It resolves from Python 3.11 with glibc 2.39 on, but brings a package without
+wheels (pyfarmhash 0.3.2), so a compiler is needed; with a lock installed first, `pip install --no-deps .` needs neither.
+"""
 
 from setuptools import find_packages, setup
 
@@ -7,24 +11,41 @@ setup(
     version="0.1.0",
     description="SimCLR as a TFX pipeline: two list files in; a gated, served, traceable model out",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.14",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline*", "components*", "trainer_module*"]),
     package_data={"components.report": ["page.html", "page.css", "page.js"]},
     py_modules=["local_runner"],
+    entry_points={"console_scripts": ["simclr = pipeline.command:main"]},
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<4",
         "tfx>=1.21,<1.22",
         "apache-beam>=2.77,<3",
+        "google-cloud-storage",
         "tensorflow-transform>=1.21,<1.22",
         "tensorflow-model-analysis>=0.52,<0.53",
-        "ml-metadata>=1.17",
+        "tensorflow-data-validation>=1.16,<1.22",
+        "ml-metadata>=1.17,<1.22",
+        "tensorflow-metadata",
+        "protobuf",
+        "absl-py",
+        "numpy>=2",
+        "scipy",
         "scikit-learn>=1.5",
+        "pyarrow",
+        "threadpoolctl",
         "pillow>=10",
         "jinja2>=3.1",
+        "markupsafe",
         "plotly>=6",
         "setuptools<81",
         "dill",
     ],
-    extras_require={"elpv": ["elpv-dataset"], "dev": ["pytest", "ruff", "selenium"]},
+    extras_require={
+        "aws": ["apache-beam[aws]"],
+        "elpv": ["elpv-dataset"],
+        "tensorboard": ["tensorboard"],
+        "torch": ["torch"],
+        "dev": ["pytest", "pytest-xdist", "ruff", "selenium"],
+    },
 )

@@ -10,9 +10,22 @@ from pathlib import Path
 LIBRARIES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-transform", "tensorflow-model-analysis", "ml-metadata")
 
 
+def version_of(library: str) -> str:
+    """Returns the installed version of a library, '' where it is not installed.
+
+    TensorFlow's wheel for processors alone goes by another name, `tensorflow-cpu`.
+    """
+    for distribution in (library, f"{library}-cpu"):
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
 def versions() -> dict[str, str]:
     """Returns the versions of the libraries that a result depends on."""
-    return {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {library: version_of(library) for library in LIBRARIES}
 
 
 def hardware() -> str:
@@ -30,8 +43,11 @@ def _lines(path: str) -> list[str]:
 
 
 def git_commit() -> str:
-    """Returns the commit of the project's working tree, with `+` if it has changes, or '' outside a repository."""
-    folder = Path(__file__).resolve().parent
+    """Returns the commit of the project's working tree, with `+` if it has changes, or '' where it is installed without one.
+
+    A repository around an installed copy is somebody else's.
+    """
+    folder = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:
         try:
@@ -39,5 +55,7 @@ def git_commit() -> str:
         except (OSError, subprocess.CalledProcessError):
             return ""
 
+    if git("rev-parse", "--show-toplevel") != str(folder):
+        return ""
     commit = git("rev-parse", "--short=12", "HEAD")
     return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit

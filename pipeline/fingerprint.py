@@ -19,11 +19,11 @@ Comments, docstrings and layout do not count either. docs/caching.md says what r
 
 import functools
 import hashlib
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Iterable, Iterator
 
+from components.environment import version_of
 from pipeline.definitions import LOOSE, Definition, imported, is_ours, read, split
 from trainer_module import dotted
 
@@ -134,7 +134,4 @@ def _of_task(origin: str, rest: list[str]) -> Iterator[tuple[str, Definition]]:
 @functools.cache
 def _version(library: str) -> str:
     """Returns the version of the library that a module belongs to, '' for one that was not installed as a package."""
-    try:
-        return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    return version_of(DISTRIBUTIONS.get(library, library))

@@ -121,7 +121,8 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
             if code == DONE:
                 result = summary.collect(store, configuration, task, run_id, (datetime.now() - started).total_seconds())
                 result["saved"] = _leave_models(configuration, store, run_id, result["blessed"])
-                code, message = (REFUSED if result["blessed"] is False else DONE), summary.table(result, task)
+                code = REFUSED if result["blessed"] is False else DONE
+                message = summary.table(result, task) + summary.look_next(result, root.path)
             else:
                 result = summary.unfinished(store, configuration, run_id, "failed")
             if store:

@@ -1,7 +1,9 @@
 """What a run amounted to: `summary.json` for programs, a table for people. Read from ML Metadata and the artifacts."""
 
 import json
+import os
 import shlex
+import sys
 from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
@@ -118,7 +120,6 @@ def table(summary: dict, task: Task) -> str:
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows += copies_told(summary["held_out_copies"])
     rows.append(("pushed model", summary["pushed_model"] or "none"))
-    rows.append(("report", summary["report"] or "none"))
     rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
@@ -142,6 +143,16 @@ def copies_told(found: list[dict[str, str]]) -> list[tuple[str, str]]:
     lines = [("copy", line.format_map(copy)) for copy in found[:MOST_COPIES_TOLD]]
     more = len(found) - len(lines)
     return [*lines, ("copies", f"{more} more, all in {FILE}")] if more else lines
+
+
+def look_next(summary: dict, root: Path) -> str:
+    """Returns what a person may look at after a run: the report as a link, and the command that tells the lineage."""
+    python, root_here = (os.path.relpath(path) for path in (sys.executable, root))
+    python = "python" if python.startswith("..") else python
+    lineage = f"{python} -m pipeline.lineage --pipeline_root {shlex.quote(root_here)}"
+    report = Path(summary["report"]).as_uri() if summary["report"] else "none"
+    model = " latest" if summary["pushed_model"] else ""
+    return f"\n\n  Look at it:       {report}\n  Where it is from: {lineage}{model}"
 
 
 def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:

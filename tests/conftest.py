@@ -8,6 +8,20 @@ import pytest
 from PIL import Image
 
 
+def pytest_addoption(parser):
+    parser.addoption("--no_skips", action="store_true", help="a skipped test fails the run, for machines that have everything")
+
+
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if session.config.getoption("no_skips") and skipped:
+        reporter.write_line("")
+        for report in skipped:
+            reporter.write_line(f"skipped, where nothing may be: {report.nodeid}: {report.longrepr[2]}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
 def _arguments_of_pytest_stay_away_from_absl(monkeypatch):
     # Beam components re-read sys.argv as absl flags; pytest's own would be refused.

@@ -9,7 +9,8 @@
 # Each machine is a chroot made by debootstrap with python3, python3-venv, make, git and ca-certificates, no compiler;
 # a plain user clones the commit that is checked out here. Needs root, debootstrap, unshare and 12 GB in FRESH (default:
 # a folder in TMPDIR); the chroots are kept there, so that a second call starts from them. The last line of each machine is
-# JSON. STEPS="demo test" names what to run.
+# JSON. STEPS="demo test" names what to run; STEPS=refusals tries on debian-12 what a machine may lack, with a Python 3.12
+# in PYTHON312 and one of 3.10 in PYTHON310: each must end with exit code 2 and one line.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 fresh=${FRESH:-${TMPDIR:-/tmp}/fresh-machines}
@@ -37,15 +38,15 @@ inside() { # NAME COMMAND: as the plain user, in a process tree of its own that 
   unshare --mount --pid --fork --kill-child bash -euc '
     mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm"
     exec chroot --userspec=newcomer:newcomer "$1" env -i HOME=/home/newcomer LANG=C.UTF-8 \
-      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "$2"' _ "$root" "$2"
+      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "cd; $2"' _ "$root" "$2"
 }
 
 clone() { # NAME: the commit of this working tree, as a clone that the plain user owns
   local home=$fresh/$1/home/newcomer
   rm -rf "$home/simclr-tfx" "$home/.cache"
-  git -C "$repository" bundle create -q "$home/simclr.bundle" HEAD
+  git -C "$repository" -c init.defaultBranch=main bundle create -q "$home/simclr.bundle" HEAD
   chmod a+r "$home/simclr.bundle"
-  inside "$1" 'cd && git clone -q simclr.bundle simclr-tfx'
+  inside "$1" 'git -c advice.detachedHead=false clone -q simclr.bundle simclr-tfx'
 }
 
 field() { # what a pattern finds last in a log, or null
@@ -76,6 +77,34 @@ try_machine() { # NAME
     "$test" "$(field '\d+ passed.*(?= in )' "$log")" "$(grep -c . "$fresh/$name.pip-check" || true)"
 }
 
+refusal() { # WHAT COMMAND: what the installer says as the plain user of debian-12
+  local code=0
+  inside debian-12 "cd simclr-tfx && rm -rf other && $2" >"$fresh/said" 2>"$fresh/refused" || code=$?
+  printf '{"case": "%s", "exit_code": %d, "lines": %d, "said": "%s"}\n' "$1" "$code" \
+    "$(wc -l <"$fresh/refused")" "$(tail -n 1 "$fresh/refused" | sed 's/"/\\"/g')"
+}
+
+try_refusals() {
+  local root=$fresh/debian-12 install='sh requirements/install.sh other requirements/cpu.lock'
+  make_machine debian-12
+  clone debian-12
+  for folder in "${PYTHON310:?names a folder with bin/python3.10}" "${PYTHON312:?}"; do
+    [ -e "$root/opt/$(basename "$folder")" ] || cp -a "$folder" "$root/opt/"
+  done
+  refusal "Python 3.10" "$install /opt/$(basename "$PYTHON310")/bin/python3"
+  refusal "glibc 2.36 with Python 3.12" "$install /opt/$(basename "$PYTHON312")/bin/python3"
+  refusal "read-only folder" "cd /usr && sh ~/simclr-tfx/requirements/install.sh other ~/simclr-tfx/requirements/cpu.lock"
+  refusal "no network" "unshare --user --net $install"
+  mkdir -p "$root/mnt/small" && mount -t tmpfs -o size=40m,mode=1777 tmpfs "$root/mnt/small"
+  refusal "a disk with 40 MB" "cd /mnt/small && sh ~/simclr-tfx/requirements/install.sh other ~/simclr-tfx/requirements/cpu.lock"
+  refusal "a disk that fills up" "TMPDIR=/mnt/small PIP_NO_CACHE_DIR=1 $install"
+  umount "$root/mnt/small"
+  mv "$root/usr/lib/python3.11/ensurepip" "$root/root/"
+  refusal "no venv module" "$install"
+  mv "$root/root/ensurepip" "$root/usr/lib/python3.11/"
+}
+
+case $steps in refusals) try_refusals && exit ;; esac
 for machine in "${@:-debian-12 debian-13}"; do
   for name in $machine; do try_machine "$name"; done
 done
