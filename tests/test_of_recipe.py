@@ -132,3 +132,8 @@ def test_a_record_of_before_lists_were_named_in_it_counts(tmp_path, capsys):
     capsys.readouterr()
     assert rows(configuration("cifar10", TEN)) == 10
     assert capsys.readouterr().out == ""
+
+
+def test_a_source_beside_lists_of_ones_own_is_not_passed_over():
+    with pytest.raises(InputError, match="no meaning beside lists.*Received: source='photos'"):
+        with_dataset(configuration(""), "photos")

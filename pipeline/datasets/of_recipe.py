@@ -50,6 +50,8 @@ def with_dataset(configuration: Configuration, source: str) -> Configuration:
       InputError: if the source is missing or has no meaning, or there is no list for the task.
     """
     if not configuration.dataset.name:
+        rule = "`--source` is of a recipe's data set, and has no meaning beside lists of your own"
+        files.require(not source, rule, source=source)
         return configuration
     name, options = configuration.dataset.name, configuration.dataset.options
     # A whole data set is written once for all recipes.
