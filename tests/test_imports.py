@@ -13,6 +13,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.arguments",
     "pipeline.config",
     "pipeline.recipes",
+    "pipeline.left_folder",
     "pipeline.save_paths",
     "components.epoch_evaluation.show",
     "components.file_list_example_gen.rows",
