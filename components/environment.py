@@ -8,11 +8,24 @@ import sys
 from pathlib import Path
 
 LIBRARIES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-transform", "tensorflow-model-analysis", "ml-metadata")
+OTHER_NAMES = {"tensorflow": "tensorflow-cpu"}  # the same library, without the part for GPUs
 
 
 def versions() -> dict[str, str]:
     """Returns the versions of the libraries that a result depends on."""
-    return {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {library: _version(library) for library in LIBRARIES}
+
+
+def _version(library: str) -> str:
+    """Returns a library's version, under whichever name it was installed.
+
+    Raises:
+      PackageNotFoundError: if it is not.
+    """
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(OTHER_NAMES.get(library, library))
 
 
 def hardware() -> str:
