@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.config import Configuration, SavedEncoder
+from pipeline.left_folder import LIST, foreign, put, some
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import CHANNELS, EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record
 
@@ -17,25 +18,34 @@ SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the 
 
 
 def check_save_paths(configuration: Configuration) -> None:
-    """Refuses folders that hold something else: what a run leaves there replaces what was there.
+    """Refuses folders that hold anything no run has left: what a run leaves replaces what was there.
 
     Raises:
       InputError: naming the flag, the folder and the fix.
     """
     paths = configuration.save_paths
+    only_read = configuration.task != "pretrain" and holds_encoder(paths.pretrain)
     given = {"--pretrain_save_path": paths.pretrain, "--finetune_save_path": paths.finetune}
     for flag, path in given.items():
-        folder = Path(path)
-        if path and "://" in path:
+        if "://" in path:
             raise InputError(f"`{flag}` must be a folder on this machine. Received: {path}")
-        if path and folder.exists() and not holds_encoder(folder) and (not folder.is_dir() or any(folder.iterdir())):
-            found = f"a folder with {_some(folder)}" if folder.is_dir() else "a file"
+        found = foreign(Path(path)) if path and not (only_read and path == paths.pretrain) else []
+        if found:
             raise InputError(
-                f"`{flag}` must be a new or empty folder, or one that an earlier run left with an encoder of ours in it "
-                f"({EXTRAS}/encoder.keras and encoder.json). Received: {path}, {found}. Fix: another folder"
+                f"`{flag}` must be a new or empty folder, or one that holds nothing but what an earlier "
+                f"run left, unchanged, as its {LIST} lists it: it is replaced whole. "
+                f"Received: {path}, with {some(found)}. Fix: another folder"
             )
-    if paths.pretrain and paths.pretrain == paths.finetune:
-        raise InputError(f"`--pretrain_save_path` and `--finetune_save_path` must be two folders. Received: {paths.pretrain} for both")
+    if paths.pretrain and paths.finetune and _overlap(Path(paths.pretrain), Path(paths.finetune)):
+        raise InputError(
+            f"`--pretrain_save_path` and `--finetune_save_path` must be two folders, neither within "
+            f"the other. Received: {paths.pretrain} and {paths.finetune}"
+        )
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    one, other = one.resolve(), other.resolve()
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def with_saved_encoder(configuration: Configuration, asked: dict[str, object]) -> Configuration:
@@ -103,21 +113,12 @@ def leave(model_uri: str, path: str) -> str:
 
     Returns:
       `path`, or '' where nothing was left.
+
+    Raises:
+      InputError: if the folder holds what no run has left there, by now.
+      OSError: if the model cannot be written; what was there stays.
     """
     if not (model_uri and path):
         return ""
-    folder = Path(path)
-    unfinished, before = (folder.with_name(f"{folder.name}.{state}") for state in ("unfinished", "before"))
-    for draft in (unfinished, before):
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(Path(model_uri, SERVING), unfinished)
-    if folder.exists():
-        folder.rename(before)
-    unfinished.rename(folder)
-    shutil.rmtree(before, ignore_errors=True)
+    put(Path(model_uri, SERVING), Path(path))
     return path
-
-
-def _some(folder: Path, shown: int = 3) -> str:
-    names = sorted(path.name for path in folder.iterdir())
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")

@@ -29,9 +29,10 @@ def test_loading_restores_weights_optimizer_and_progress(model, tmp_path):
     assert all(np.array_equal(one, other) for one, other in zip(before, state(model), strict=True))
 
 
-def test_no_unfinished_file_is_left(model, tmp_path):
-    save(model, tmp_path / "file.npz", Progress(), {})
-    assert [path.name for path in tmp_path.iterdir()] == ["file.npz"]
+def test_the_last_two_are_kept_and_no_unfinished_file(model, tmp_path):
+    for step in range(4):
+        save(model, tmp_path / "file.npz", Progress(step), {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.before.npz", "file.npz"]
 
 
 def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(model, tmp_path):
@@ -59,3 +60,89 @@ def test_a_quantity_not_measured_in_an_epoch_leaves_a_gap():
     for logs in ({"loss": 2.0}, {"loss": 1.0, "knn_accuracy": 0.5}, {"loss": 0.5}):
         progress.add_epoch(logs)
     assert progress.history == {"loss": [2.0, 1.0, 0.5], "knn_accuracy": [None, 0.5, None]}
+
+
+def cut_short(content):
+    return content[: len(content) // 2]
+
+
+def emptied(content):
+    return b""
+
+
+def zeroed(content):
+    return bytes(len(content))
+
+
+def flipped(content):
+    value = content.index(b"\x93NUMPY") + 128  # NumPy's header takes 128 bytes
+    return content[:value] + bytes([content[value] ^ 0xFF]) + content[value + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut_short, emptied, zeroed, flipped])
+def test_the_checkpoint_before_a_damaged_one_is_taken_and_said_so(model, tmp_path, capsys, damage):
+    path, before = tmp_path / "file.npz", state(model)
+    save(model, path, Progress(1), {})
+    model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
+    save(model, path, Progress(2), {})
+    path.write_bytes(damage(path.read_bytes()))
+    assert load(model, path, {}).step == 1
+    assert all(np.array_equal(one, other) for one, other in zip(before, state(model), strict=True))
+    told = capsys.readouterr().out
+    assert "file.npz is damaged" in told
+    assert "step 1" in told
+
+
+def test_no_flipped_byte_ends_in_anything_but_a_whole_checkpoint(model, tmp_path):
+    path, rng = tmp_path / "file.npz", np.random.default_rng(0)
+    for step in (1, 2):
+        save(model, path, Progress(step), {})
+    files = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    steps = []
+    for position in rng.integers(0, len(files[path]), 100):
+        for file, content in files.items():
+            file.write_bytes(content)
+        damaged = bytearray(files[path])
+        damaged[position] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        steps.append(load(model, path, {}).step)
+    assert set(steps) == {1, 2}  # 2 where the byte was one that nothing reads
+
+
+def test_a_kill_between_the_two_moves_of_a_save_leaves_the_checkpoint_before(model, tmp_path):
+    path = tmp_path / "file.npz"
+    for step in (1, 2):
+        save(model, path, Progress(step), {})
+    path.unlink()
+    assert load(model, path, {}).step == 1
+
+
+def test_a_damaged_checkpoint_does_not_push_out_the_good_one(model, tmp_path):
+    path = tmp_path / "file.npz"
+    for step in (1, 2):
+        save(model, path, Progress(step), {})
+    for step in (3, 4):
+        path.write_bytes(b"")
+        load(model, path, {})
+        save(model, path, Progress(step), {})
+    path.write_bytes(b"")
+    assert load(model, path, {}).step == 1
+
+
+def test_the_checkpoint_before_is_refused_too_where_it_belongs_to_another_run(model, tmp_path):
+    path = tmp_path / "file.npz"
+    for step in (1, 2):
+        save(model, path, Progress(step), {"depth": 18})
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="depth: 18 then, 34 now"):
+        load(model, path, {"depth": 34})
+
+
+def test_two_damaged_checkpoints_are_refused_with_what_to_do(model, tmp_path):
+    path = tmp_path / "file.npz"
+    for step in (1, 2):
+        save(model, path, Progress(step), {})
+    for file in tmp_path.iterdir():
+        file.write_bytes(cut_short(file.read_bytes()))
+    with pytest.raises(InputError, match=r"Neither the checkpoint .*Fix: remove both"):
+        load(model, path, {})

@@ -15,6 +15,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.datasets.files",
     "pipeline.datasets.of_recipe",
     "pipeline.recipes",
+    "pipeline.left_folder",
     "pipeline.save_paths",
     "components.epoch_evaluation.show",
     "components.file_list_example_gen.rows",

@@ -1,5 +1,6 @@
 """Save paths: an encoder is left, found, checked against what was asked for, and brought in under its fingerprint."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from pipeline import save_paths
 from pipeline.config import Configuration, SavePaths
+from pipeline.left_folder import exchange_in_two_steps
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, encoder_fingerprint, read_record, write_record
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record, write_record
 from trainer_module.settings import Encoder
 
 RECORD = EncoderRecord(Encoder(18, 0.5, "small"), (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20))
@@ -20,6 +22,13 @@ def write_model(folder, weights=b"weights"):
     (Path(folder) / EXTRAS / ENCODER_FILE).write_bytes(weights)
     (Path(folder) / "saved_model.pb").write_bytes(b"graph")
     return str(folder)
+
+
+def left_model(folder, weights=b"weights"):
+    """A model's folder as a run leaves it."""
+    made = Path(f"{folder} made")
+    write_model(made / "Format-Serving", weights)
+    return save_paths.leave(str(made), str(folder))
 
 
 def configuration(**paths):
@@ -68,7 +77,7 @@ def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path, name):
 
 def test_new_and_empty_folders_and_models_of_ours_are_fine(tmp_path):
     (tmp_path / "empty").mkdir()
-    save_paths.check_save_paths(configuration(pretrain=tmp_path / "empty", finetune=write_model(tmp_path / "ours")))
+    save_paths.check_save_paths(configuration(pretrain=tmp_path / "empty", finetune=left_model(tmp_path / "ours")))
     save_paths.check_save_paths(configuration(pretrain=tmp_path / "new"))
 
 
@@ -97,13 +106,100 @@ def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
 
 def test_a_model_is_left_whole_in_place_of_the_one_before(tmp_path):
     write_model(tmp_path / "made" / "Format-Serving", b"new")
-    write_model(tmp_path / "there", b"old")
-    (tmp_path / "there" / EXTRAS / "milestones").mkdir()
+    left_model(tmp_path / "there", b"old")
     assert save_paths.leave(str(tmp_path / "made"), str(tmp_path / "there")) == str(tmp_path / "there")
     assert encoder_fingerprint(tmp_path / "there") == encoder_fingerprint(tmp_path / "made" / "Format-Serving")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "there"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "there", "there made"]
 
 
 def test_nothing_is_left_without_a_model_or_a_path(tmp_path):
     assert save_paths.leave("", str(tmp_path / "there")) == save_paths.leave(str(tmp_path), "") == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("own", ["thesis.txt", f"{EXTRAS}/thesis.txt", f"{EXTRAS}/{ENCODER_FILE}"])
+def test_a_model_of_ours_among_what_is_not_ours_is_refused_before_the_run(tmp_path, own):
+    left_model(tmp_path / "there")
+    (tmp_path / "there" / own).write_text("years of work")
+    with pytest.raises(InputError, match=f"--finetune_save_path.*{own}"):
+        save_paths.check_save_paths(configuration(finetune=tmp_path / "there"))
+
+
+def test_a_model_that_no_list_calls_ours_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--finetune_save_path.*encoder.keras"):
+        save_paths.check_save_paths(configuration(finetune=write_model(tmp_path)))
+
+
+def test_an_encoder_among_other_files_may_be_taken_for_it_is_only_read(tmp_path):
+    left_model(tmp_path / "there")
+    (tmp_path / "there" / "thesis.txt").write_text("years of work")
+    save_paths.check_save_paths(replace(configuration(pretrain=tmp_path / "there"), task="classification"))
+
+
+def test_a_file_put_there_during_the_run_is_kept(tmp_path):
+    write_model(tmp_path / "made" / "Format-Serving", b"new")
+    left_model(tmp_path / "there", b"old")
+    (tmp_path / "there" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis.txt"):
+        save_paths.leave(str(tmp_path / "made"), str(tmp_path / "there"))
+    assert (tmp_path / "there" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("state", ["before", "unfinished"])
+def test_a_neighbour_with_a_name_like_ours_is_kept(tmp_path, state):
+    own = tmp_path / f"there.{state}" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("years of work")
+    left_model(tmp_path / "there")
+    left_model(tmp_path / "there", b"new")
+    assert own.read_text() == "years of work"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two folders in one step")
+def test_there_is_a_whole_model_after_every_line_that_runs(tmp_path):
+    left_model(tmp_path / "there")
+    seen = []
+
+    def look(frame, event, argument):
+        if "/pipeline/" not in frame.f_code.co_filename:
+            return None
+        seen.append(all((tmp_path / "there" / name).exists() for name in ("saved_model.pb", f"{EXTRAS}/{ENCODER_FILE}")))
+        return look
+
+    tracing = sys.gettrace()
+    sys.settrace(look)
+    try:
+        left_model(tmp_path / "there", b"new")
+    finally:
+        sys.settrace(tracing)
+    assert len(seen) > 10
+    assert all(seen)
+
+
+def test_without_an_exchange_the_new_model_still_takes_the_place_of_the_old(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    write_model(old, b"old")
+    write_model(new, b"new")
+    exchange_in_two_steps(new, old)
+    assert [(folder / EXTRAS / ENCODER_FILE).read_bytes() for folder in (old, new)] == [b"new", b"old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "there")
+    for weights in (b"old", b"new"):
+        left_model(tmp_path / "link", weights)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "there" / EXTRAS / ENCODER_FILE).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "a/b"), ("a/b", "a"), ("a", "c/../a")])
+def test_neither_folder_lies_in_the_other(tmp_path, one, other):
+    with pytest.raises(InputError, match="two folders"):
+        save_paths.check_save_paths(configuration(pretrain=tmp_path / one, finetune=tmp_path / other))
+
+
+def test_no_folder_given_is_not_the_working_folder(tmp_path, monkeypatch):
+    write_model(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert not holds_encoder("")

@@ -1,13 +1,17 @@
 """A checkpoint is everything that a run's future depends on: a killed run that finds one ends as if it had never been killed.
 
 One file holds the weights, the optimizer's state, the state of the random numbers, the step, and the identity of the run
-(settings, data, architecture). It is replaced in one move, so there is always a whole one.
+(settings, data, architecture). The last two are kept: a kill while one is written, or a disk that
+damages one, costs what was learned since the one before.
 """
 
 import json
 import math
 import os
+import struct
 import time
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +23,21 @@ from trainer_module.errors import InputError
 FILE = "checkpoint.npz"
 RECORD = "record"  # the entry of the file that is JSON; all others are variables
 STEPS_BETWEEN_CHECKS = 20  # of the loss; reading it makes a GPU wait
+
+
+# What NumPy and zipfile raise for a file cut short or with bytes changed; RuntimeError for flags of
+# the format that they do not know.
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    KeyError,
+    OSError,
+    EOFError,
+    RuntimeError,
+    OverflowError,
+)
 
 
 class TrainingDivergedError(RuntimeError):
@@ -48,7 +67,7 @@ class Progress:
 
 
 def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> None:
-    """Writes a checkpoint, replacing the one before in a single move.
+    """Writes a checkpoint and keeps the one before beside it.
 
     Args:
         model: compiled, with its optimizer built.
@@ -71,11 +90,20 @@ def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> 
         np.savez(file, **arrays, **{RECORD: np.array(record)})
         file.flush()
         os.fsync(file.fileno())
+    if path.exists():
+        os.replace(path, one_before(path))
     os.replace(unfinished, path)
 
 
+def one_before(path: Path) -> Path:
+    """Returns where the checkpoint before the last one is kept."""
+    return path.with_name(f"{path.stem}.before{path.suffix}")
+
+
 def load(model: keras.Model, path: Path, identity: dict) -> Progress:
-    """Brings a model to where a checkpoint left it; does nothing where there is no checkpoint.
+    """Brings a model to where the last whole checkpoint left it; does nothing where there is none.
+
+    A damaged last one is told, and gives its place to the one before.
 
     Args:
         model: compiled, with its optimizer built, as it was when the checkpoint was written.
@@ -86,21 +114,46 @@ def load(model: keras.Model, path: Path, identity: dict) -> Progress:
         How far the run had come; nowhere without a checkpoint.
 
     Raises:
-        InputError: if the checkpoint is that of another run, or cannot be read.
+        InputError: if the checkpoint is that of another run, or no whole one is left.
     """
-    if not path.exists():
+    if not (path.exists() or one_before(path).exists()):
         return Progress()
-    try:
-        with np.load(path) as file:
-            arrays = dict(file)
-            record = json.loads(str(arrays.pop(RECORD)))
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise InputError(f"The checkpoint {path} cannot be read ({error}). Fix: remove it to start anew") from error
+    arrays, record = _last_whole(path)
     _refuse_another_run(path, record["identity"], json.loads(json.dumps(identity)))
     for name, variable in _variables(model).items():
         variable.assign(arrays[name])
-    running_metrics = [arrays[f"metrics/{index}"] for index in range(len(model.metrics_variables)) if f"metrics/{index}" in arrays]
+    indices = range(len(model.metrics_variables))
+    running_metrics = [arrays[f"metrics/{index}"] for index in indices if f"metrics/{index}" in arrays]
     return Progress(record["step"], record["history"], running_metrics)
+
+
+def _last_whole(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Returns arrays and record of the last checkpoint, or of the one before where that is damaged or gone."""
+    before = one_before(path)
+    try:
+        return _read(path)
+    except DAMAGED as error:
+        if not before.exists():
+            raise InputError(f"The checkpoint {path} cannot be read ({error}). Fix: remove it to start anew") from error
+        damage = error
+    try:
+        arrays, record = _read(before)
+    except DAMAGED as error:
+        raise InputError(
+            f"Neither the checkpoint {path} ({damage}) nor the one before, {before.name}, can be read "
+            f"({error}). Fix: remove both to start anew"
+        ) from error
+    found = "is damaged" if path.exists() else "is missing"
+    print(f"The checkpoint {path} {found} ({damage}): continuing from the one before, step {record['step']}")
+    os.replace(before, path)  # so that the next save does not put the damaged one in its place
+    return arrays, record
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    """Returns arrays and record of a file; reading every entry to its end compares its checksum."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    return arrays, json.loads(str(arrays.pop(RECORD)))
 
 
 def _variables(model) -> dict[str, keras.Variable]:

@@ -50,8 +50,9 @@ def write_record(model_dir: str, record: EncoderRecord) -> None:
 
 
 def holds_encoder(model_dir: str | Path) -> bool:
-    """Tells whether a folder is a model of ours, with an encoder in it."""
-    return all(Path(model_dir, EXTRAS, name).is_file() for name in (ENCODER_FILE, RECORD_FILE))
+    """Tells whether a folder is a model of ours, with an encoder in it; '' is no folder."""
+    files = (Path(model_dir, EXTRAS, name) for name in (ENCODER_FILE, RECORD_FILE))
+    return model_dir != "" and all(file.is_file() for file in files)
 
 
 def read_record(model_dir: str | Path) -> EncoderRecord:
