@@ -135,5 +135,5 @@ def test_a_record_of_before_lists_were_named_in_it_counts(tmp_path, capsys):
 
 
 def test_a_source_beside_lists_of_ones_own_is_not_passed_over():
-    with pytest.raises(InputError, match="no meaning beside lists.*Received: source='photos'"):
+    with pytest.raises(InputError, match=r"no meaning beside lists.*Received: source='photos'"):
         with_dataset(configuration(""), "photos")
