@@ -66,6 +66,17 @@ def test_copies_of_the_features_that_do_not_differ_change_nothing(blobs):
         np.testing.assert_allclose(one, other, atol=1e-3)
 
 
+def test_a_fit_that_ends_too_early_is_told_and_one_that_converges_is_not(blobs, capsys):
+    fit_linear(*blobs, 3)
+    assert capsys.readouterr().out == ""
+    rng = np.random.default_rng(0)
+    uneven = np.diag(np.logspace(0, 3, 80)) @ rng.normal(size=(80, 80))
+    fit_linear(rng.normal(size=(300, 80)) @ uneven, rng.integers(0, 2, 300), 2, weight_decay=0.0)
+    told = capsys.readouterr().out
+    assert told.startswith("Warning: the linear head on 300 x 80 features has not converged: ")
+    assert "after 300 iterations" in told
+
+
 def test_half_a_copy_of_the_features_is_refused(blobs):
     features, labels = blobs
     with pytest.raises(ValueError, match=r"whole number of copies.*features=450, labels=300"):

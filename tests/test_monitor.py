@@ -6,7 +6,10 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from trainer_module.monitor import RIDGE, knn_accuracy, ridge_accuracy, thinned
+from trainer_module.learner import SimCLR, Views
+from trainer_module.loss import alignment, uniformity
+from trainer_module.monitor import RIDGE, Monitor, Watched, knn_accuracy, ridge_accuracy, thinned, view_embeddings
+from trainer_module.settings import Augmentation
 
 
 @pytest.fixture
@@ -26,9 +29,15 @@ def test_knn_is_scikit_learns_on_unit_vectors(features):
     assert knn_accuracy(train, train_labels, held_out, labels, 10) == pytest.approx(reference, abs=1e-9)
 
 
-def test_fewer_images_than_neighbours_all_vote(features):
-    train, train_labels, held_out, labels = features
-    assert 0 <= knn_accuracy(train[:3], train_labels[:3], held_out, labels) <= 1
+def test_fewer_images_than_neighbours_all_vote():
+    train, labels, nearest_to_the_second = np.eye(3), np.array([1, 0, 1]), np.array([[0.1, 1.0, 0.1]])
+    assert knn_accuracy(train, labels, nearest_to_the_second, np.array([1])) == 1
+    assert knn_accuracy(train, labels, nearest_to_the_second, np.array([0])) == 0
+
+
+def test_the_nearest_alone_votes_if_only_one_may():
+    train, labels, nearest_to_the_second = np.eye(3), np.array([1, 0, 1]), np.array([[0.1, 1.0, 0.1]])
+    assert knn_accuracy(train, labels, nearest_to_the_second, np.array([0]), 1) == 1
 
 
 def test_the_ridge_probe_is_scikit_learns(features):
@@ -48,3 +57,50 @@ def test_features_that_are_the_same_for_all_images_score_as_chance(features):
 def test_thinning_keeps_what_fits(count, most, kept):
     chosen = thinned(count, most)
     assert len(chosen) == kept and chosen.max() < count
+
+
+def mean_colours(scale):
+    """Returns an encoder whose features are the mean of each channel, times `scale`."""
+    image = keras.Input((4, 4, 3))
+    dense = keras.layers.Dense(3, use_bias=False)
+    encoder = keras.Model(image, dense(keras.layers.GlobalAveragePooling2D()(image)))
+    dense.set_weights([scale * np.eye(3)])
+    return encoder
+
+
+def plain(colours):
+    return np.tile((255 * np.asarray(colours)).astype(np.uint8)[:, None, None], (1, 4, 4, 1))
+
+
+@pytest.fixture
+def learner():
+    head = keras.Sequential([keras.Input((3,)), keras.layers.Identity()])
+    views = Views((4, 4), Augmentation(), (0.5,) * 3, (1.0,) * 3)
+    return SimCLR(mean_colours(1.0), head, views, loss=alignment)
+
+
+def measured(learner, watched, images, every_epochs=2, epochs=5):
+    """Returns what the monitor adds to the logs of each epoch; its own encoder has not learned anything."""
+    monitor = Monitor(mean_colours(0.0), images, every_epochs, watched)
+    monitor.set_model(learner)
+    monitor.set_params({"epochs": epochs})
+    logs = [{} for _ in range(epochs)]
+    for epoch, log in enumerate(logs):
+        monitor.on_epoch_end(epoch, log)
+    return logs
+
+
+def test_labelled_images_are_measured_on_the_encoder_that_trains_every_few_epochs_and_at_the_end(learner):
+    colours = np.eye(3)
+    watched = Watched(plain(np.repeat(colours, 12, 0)), np.repeat(np.arange(3), 12), plain(colours[[0, 1, 2, 2]]), np.array([0, 1, 2, 0]))
+    logs = measured(learner, watched, watched.train_images)
+    right = {"knn_accuracy": 0.75, "probe_accuracy": 0.75}  # the last label is wrong
+    assert logs == [{}, right, {}, right, right]
+
+
+def test_without_labels_the_embeddings_of_two_views_are_measured(learner):
+    images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
+    first, second = view_embeddings(learner, images)
+    expected = {"alignment": float(alignment(first, second)), "uniformity": float(uniformity(first))}
+    assert expected["alignment"] > 0
+    assert measured(learner, None, images)[-1] == pytest.approx(expected)

@@ -1,6 +1,6 @@
-"""Read me first: one image on its way from a row of a list to a class, one stage a test, in order.
+"""Read me first: one image on its way from a row of a list to a class, one stage a test, in the order of README's table.
 
-Each stage takes what the one before it returned; the shapes are those of README's table.
+Each stage looks at that same image as the stage before leaves it; the networks are smaller than README's.
 """
 
 import numpy as np

@@ -1,7 +1,10 @@
 """The report's parts: drawing, maps, pictures, mistakes, text that stays text."""
 
+import dataclasses
 import io
 import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from components.report import graph, pictures, plots
 from components.report.answers import most_confused
 from components.report.contents import collect, flat, spread
 from components.report.maps import flat_map
-from components.report.page import duration, json_data, megabytes, visible
+from components.report.page import duration, json_data, megabytes, render, visible
 from components.report.run import Run, latest_run, runs_with_other_models
 from components.store import open_store, run_ids
 from pipeline import report
@@ -138,6 +141,39 @@ def test_json_in_a_page_cannot_end_its_script_and_reads_as_it_was():
     text = str(json_data(value))
     assert "<" not in text
     assert json.loads(text) == value
+
+
+def no_constant(name):
+    raise AssertionError(f"{name} is not JSON")
+
+
+def test_a_page_holds_no_number_that_its_browser_cannot_read(store):
+    """JSON has neither NaN nor infinity, and a plot that cannot be read would stop every script behind it."""
+    loss = plots.curves({"loss": [2.0, math.nan, math.inf, 1.0]}, "loss")
+    truth, said = np.array([1.0, 2.0, math.nan]), np.array([1.5, -math.inf, 3.0])
+    ages = plots.flat_map(np.eye(3, 2), np.array([1.0, math.nan, math.inf]))
+    contents = dataclasses.replace(
+        collect(latest_run(store)),
+        learning=[{"title": "Loss", "meaning": "", "figure": figure} for figure in (loss, ages)],
+        answers={"kind": "numbers", "scatter": plots.against_truth(truth, said, "age"), "images": 3},
+    )
+    figures = re.findall(r'<script type="application/json">(.*?)</script>', render(contents), re.DOTALL)
+    curve, points, scatter = (json.loads(figure, parse_constant=no_constant) for figure in figures)
+    assert (curve["data"][0]["x"], curve["data"][0]["y"]) == ([1, 4], [2.0, 1.0])
+    assert points["data"][0]["marker"]["color"] == [1.0, None, None]
+    assert [scatter["data"][1][axis] for axis in "xy"] == [[1.0, 2.0, None], [1.5, None, 3.0]]
+
+
+@pytest.mark.parametrize("values", [[math.nan, 0.0, 2.0], [0.0, math.nan, 2.0], [0.0, None, 2.0]])
+def test_the_axis_of_a_curve_begins_at_its_least_number_whatever_else_was_measured(values):
+    assert plots.curves({"loss": values}, "loss")["layout"]["yaxis"]["rangemode"] == "tozero"
+
+
+def test_the_line_of_right_predictions_spans_the_numbers_there_are():
+    truth, said = np.array([1.0, math.nan, 4.0]), np.array([math.inf, 2.0, 6.0])
+    assert plots.against_truth(truth, said, "age")["data"][0]["x"] == [1.0, 6.0]
+    nothing = np.full(2, math.nan)
+    assert plots.against_truth(nothing, nothing, "age")["data"][0]["x"] == []
 
 
 def test_classes_take_turns_among_the_shown_images():

@@ -1,7 +1,9 @@
-"""The report in a real browser: from disk, without a request, on a desk and on a phone, with names that would like to be code."""
+"""The report in a real browser: from disk, without a request, on a desk and on a phone; names would like to be code,
+and some of the numbers are none."""
 
 import dataclasses
 import json
+import math
 import shutil
 import time
 
@@ -49,6 +51,7 @@ def _hostile(contents):
     kinds = [HOSTILE[index % len(HOSTILE)] for index in range(IMAGES)]
     captions = [[kind, f"true: {kind}"] for kind in kinds]
     shown = {"uri": pictures.picture(images[0]), "caption": captions[0], "label": HOSTILE[0], "look": "same"}
+    ages = np.array([1.0, math.nan, math.inf, 2.0])
     figure = {"title": "Features h", "meaning": "", "figure": plots.flat_map(rng.normal(size=(IMAGES, 2)), kinds)}
     counts = rng.integers(0, 9, (len(HOSTILE), len(HOSTILE)))
     classes = [{"name": name, "images": 10 + index, "accuracy": index / 10} for index, name in enumerate(HOSTILE)]
@@ -57,7 +60,10 @@ def _hostile(contents):
         contents,
         title=HOSTILE[0],
         verdict={"state": "refused", "reasons": list(HOSTILE), "pushed": ""},
-        learning=[{"title": "Loss", "meaning": "", "figure": plots.curves({HOSTILE[0]: [2.0, 1.0]}, "loss")}],
+        learning=[
+            {"title": "Loss", "meaning": "", "figure": plots.curves({HOSTILE[0]: [2.0, math.nan, 1.0]}, "loss")},
+            {"title": "Ages", "meaning": "", "figure": plots.against_truth(ages, ages[::-1], "age")},
+        ],
         models=[Model("this run", HOSTILE[3], is_this=True, probe=0.5), Model("before", probe=0.09), Model("earlier", "x", probe=0.1)],
         answers={
             "kind": "classes",
@@ -156,6 +162,17 @@ def test_it_opens_from_disk_without_an_error_or_a_request(browser):
     assert browser.execute_script("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
 
 
+def test_every_plot_is_drawn_where_some_values_are_no_numbers(browser):
+    drawn = browser.execute_script(
+        "return [...document.querySelectorAll('.plot')].map(plot => plot.querySelectorAll('.main-svg').length > 0)"
+    )
+    assert len(drawn) == 5 and all(drawn)
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#learning .plot')].map(plot => plot.querySelectorAll('.points path').length)"
+    )
+    assert shown == [2, 2]
+
+
 def test_hostile_names_are_shown_and_do_nothing(browser):
     for element in browser.find_elements("css selector", "#answers img, .legend text, #models td"):
         browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element)
@@ -214,6 +231,13 @@ def test_a_click_on_a_heading_sorts_by_number_and_another_turns_round(browser, s
 def test_a_phone_of_400_pixels_needs_no_scrolling_sideways(driver, page):
     show(driver, page, 400)
     assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
+
+
+def test_numbers_stay_on_one_line_and_their_headings_may_wrap(browser):
+    spaces = browser.execute_script(
+        "return ['td.number', 'th.number', 'td code'].map(cell => getComputedStyle(document.querySelector(`table ${cell}`)).whiteSpace)"
+    )
+    assert spaces == ["nowrap", "normal", "nowrap"]
 
 
 def test_in_the_dark_the_page_and_its_plots_are_dark(browser):

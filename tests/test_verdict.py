@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,13 +15,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 from tensorflow_model_analysis.utils import config_util
 
-from components.report.answers import evaluated_classes
+from components.report.answers import answers, captions, evaluated_classes
+from components.report.sample import Sample
 from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
 from pipeline.evaluate import scores, table
+from trainer_module.examples import Examples
 from trainer_module.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation
+from trainer_module.tasks.task import Task
 
 pytestmark = pytest.mark.tfx
 
@@ -154,6 +158,12 @@ def test_the_mean_is_over_the_classes_that_occur(evaluations, way):
     assert evaluated_metrics(evaluations[way]) == pytest.approx({"mean_iou": np.mean(list(OF_CLASS.values()))})
 
 
+def test_the_scores_of_another_list_are_the_candidates_without_the_distance_from_a_baseline(evaluations):
+    found = scores(tfma.load_eval_result(evaluations["beside a baseline"], model_name="candidate").slicing_metrics)
+    assert found["class 1"] == {"iou": 0.75}
+    assert not any(name.endswith("_diff") for metrics in found.values() for name in metrics)
+
+
 def test_the_scores_of_another_list_leave_out_what_was_not_measured(evaluations):
     found = scores(tfma.load_eval_result(evaluations["alone"]).slicing_metrics)
     assert f"class {NEVER}" not in found and found["class 1"]["iou"] == 0.75
@@ -168,6 +178,66 @@ def test_where_no_pixel_counts_the_model_is_refused_and_the_reason_told(evaluate
     assert any("mean_iou is not a number" in reason for reason in evaluator_refusals(nothing))
     found = scores(tfma.load_eval_result(nothing).slicing_metrics)
     assert "mean iou  not measured" in table(found, Segmentation(CLASSES))
+
+
+@dataclass(frozen=True)
+class Grade(Task):
+    """A task as docs/new-task.md makes one: a class an image, and nothing of what it may leave out."""
+
+    name = "classification"  # to the parrot
+    metric = "accuracy"
+    target = "label"
+    one_class_an_image = True
+
+    def evaluation(self, limit, max_drop):
+        """Asks for the accuracy alone."""
+        settings = Classification(3).evaluation(limit, max_drop)
+        metrics = [metric for metric in settings["metrics_specs"][0]["metrics"] if "Accuracy" in metric["class_name"]]
+        return settings | {"slicing_specs": [{}], "metrics_specs": [{"metrics": metrics}]}
+
+    def line(self, answer):
+        """Says the likeliest."""
+        return f"grade {np.argmax(answer['probabilities'])}"
+
+
+class Confused(Grade):
+    """The same with a confusion matrix; it names no class, and serves no class id."""
+
+    def evaluation(self, limit, max_drop):
+        """Asks for all that classification does."""
+        return Classification(3).evaluation(limit, max_drop) | {"slicing_specs": [{}]}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the Evaluator of a run left its evaluation."""
+
+    evaluation: str
+
+    def uri(self, node, key):
+        """Returns it."""
+        del node, key
+        return self.evaluation
+
+
+def sample_of(class_ids, answers_):
+    shape = (len(class_ids), 8, 8, 3)
+    examples = Examples(np.zeros(shape, np.uint8), np.array(class_ids), np.zeros(3), np.ones(3), {})
+    names = [f"{index}.png" for index in range(len(class_ids))]
+    return Sample("eval", len(names), names, examples, np.zeros((len(names), 4)), None, [], answers_)
+
+
+def test_a_task_of_classes_that_has_no_names_and_no_confusion_matrix_has_a_report(evaluated):
+    rows = [{"class_id": class_id, "candidate": [0.0, 1.0, 0.0]} for class_id in (0, 1, 2)]
+    sample = sample_of([0, 1, 2], [{"probabilities": np.array(row["candidate"])} for row in rows])
+    assert answers(Place(evaluated(Grade(), rows)), Grade(), sample) is None
+    assert captions(Grade(), sample)[2] == ["2.png", "true: class 2", "model: grade 1"]
+    told = answers(Place(evaluated(Confused(), rows)), Confused(), sample)
+    assert [(row["name"], row["accuracy"]) for row in told["classes"]] == [("class 0", 0), ("class 1", 1), ("class 2", 0)]
+    assert [(pair["true"], pair["said"], pair["pictures"]) for pair in told["pairs"]] == [
+        ("class 0", "class 1", []),
+        ("class 2", "class 1", []),
+    ]
 
 
 def numbers(*answers, baseline):

@@ -14,6 +14,7 @@ from trainer_module.settings import require
 
 WEIGHT_DECAY = 1e-3  # of weights on standardised features
 MAX_ITERATIONS = 300
+FLAT = 1e-4  # slope at which float32 ends a line search that has nothing left to find
 HEAD_LEARNING_RATE = 1e-3  # of a head that is fitted epoch by epoch, Keras' default for Adam
 HEAD_BATCH = 256  # images
 EPSILON = 1e-6  # keeps a feature that never varies finite
@@ -21,6 +22,8 @@ EPSILON = 1e-6  # keeps a feature that never varies finite
 
 def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_DECAY) -> tuple[np.ndarray, np.ndarray]:
     """Fits logits = features @ kernel + bias by L-BFGS; the answer is unique and needs no seed.
+
+    A person is told where the fit ended before it was there.
 
     Features are standardised for the fit; the result undoes it, so that it applies to the features as they are.
 
@@ -52,8 +55,16 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
     standardised = (features - mean) / std
     objective = partial(cross_entropy_and_gradient, features=standardised, labels=labels, weight_decay=weight_decay)
     start = np.zeros((features.shape[1] + 1) * num_classes)
-    weights = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS}).x
-    kernel, bias = _split(weights, features.shape[1])
+    options = {"maxiter": MAX_ITERATIONS}
+    fit = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    steepest = np.abs(fit.jac).max()
+    if not fit.success and steepest > FLAT:
+        print(
+            f"Warning: the linear head on {len(features)} x {features.shape[1]} features has not converged: {fit.message}, "
+            f"steepest slope {steepest:.1g} after {fit.nit} iterations. Its score may be too low.",
+            flush=True,
+        )
+    kernel, bias = _split(fit.x, features.shape[1])
     kernel = kernel / std[:, None]
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
 

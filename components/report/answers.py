@@ -13,6 +13,7 @@ from components.verdict import all_classes
 from trainer_module.label_map import palette
 from trainer_module.tasks.task import Task
 
+CONFUSION = "MultiClassConfusionMatrixPlot"  # TFMA's name
 CANDIDATE = "candidate"  # TFMA's name of the model that is judged
 MOST_CLASSES = 30  # of a confusion matrix; of more, those with the most mistakes
 MOST_PAIRS = 6
@@ -25,7 +26,8 @@ def answers(run: Run, task: Task, sample: Sample) -> dict | None:
     if not sample.answers or not task.has_target:
         return None
     if task.one_class_an_image:
-        return _classes(run, task, sample)
+        counts = evaluated_confusion(run.uri(EVALUATOR, "evaluation"), len(task.names_by_id()))
+        return None if counts is None else _classes(counts, task, sample)
     if np.ndim(sample.answers[0].get(task.target, ())) == 0:
         return _numbers(task, sample)
     return _drawn(run, task, sample)
@@ -59,12 +61,18 @@ def label(kind: str | float) -> str:
 
 def _names(task: Task, targets: np.ndarray) -> list[str]:
     names = task.names_by_id()
-    return [names[int(label)] if 0 <= int(label) < len(names) else f"unknown {int(label)}" for label in targets.ravel()]
+    return [_class_name(names, int(label)) for label in targets.ravel()]
 
 
-def _classes(run: Run, task: Task, sample: Sample) -> dict:
-    counts = evaluated_confusion(run.uri(EVALUATOR, "evaluation"), task.num_classes)
-    names = task.names_by_id()
+def _class_name(names: list[str], class_id: int) -> str:
+    """Returns the name of a class, of which a task may name all or none."""
+    if 0 <= class_id < len(names):
+        return names[class_id]
+    return f"unknown {class_id}" if names else f"class {class_id}"
+
+
+def _classes(counts: np.ndarray, task: Task, sample: Sample) -> dict:
+    names = [_class_name(task.names_by_id(), class_id) for class_id in range(len(counts))]
     mistakes = counts.sum(axis=1) + counts.sum(axis=0) - 2 * np.diag(counts)
     shown = np.sort(np.argsort(-mistakes, kind="stable")[:MOST_CLASSES])
     totals = counts.sum(axis=1)
@@ -82,18 +90,32 @@ def _classes(run: Run, task: Task, sample: Sample) -> dict:
     }
 
 
-def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray:
-    """Returns the Evaluator's confusion matrix over the whole evaluation split, integers [C, C], a row a true class."""
+def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray | None:
+    """Returns the Evaluator's confusion matrix over the whole evaluation split.
+
+    Args:
+      evaluation_uri: where the evaluation lies.
+      num_classes: as far as the task names them; C is more where the evaluation met more.
+
+    Returns:
+      Integers [C, C], a row a true class; None if the task's configuration asks for no such plot.
+    """
     import tensorflow_model_analysis as tfma
 
+    result = tfma.load_eval_result(evaluation_uri)
+    if not any(metric.class_name == CONFUSION for spec in result.config.metrics_specs for metric in spec.metrics):
+        return None
     # Beside a baseline TFMA keeps the plots of either model under its name, and finds none without.
-    plots = dict(tfma.load_eval_result(evaluation_uri).plots) or dict(tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots)
-    counts = np.zeros((num_classes, num_classes), int)
+    plots = dict(result.plots) or dict(tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots)
     if () not in plots:  # there was no image
-        return counts
-    matrix = plots[()][""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"][0]  # the likeliest class, however unlikely
-    for entry in matrix["entries"]:
-        counts[entry.get("actualClassId", 0), entry.get("predictedClassId", 0)] = int(entry.get("numWeightedExamples", 0))
+        return np.zeros((num_classes, num_classes), int)
+    # The first of the matrices: the likeliest class, however unlikely.
+    entries = plots[()][""][""]["multiClassConfusionMatrixAtThresholds"]["matrices"][0]["entries"]
+    cells = [(entry.get("actualClassId", 0), entry.get("predictedClassId", 0)) for entry in entries]
+    size = max([num_classes, *(1 + class_id for cell in cells for class_id in cell)])
+    counts = np.zeros((size, size), int)
+    for cell, entry in zip(cells, entries, strict=True):
+        counts[cell] = int(entry.get("numWeightedExamples", 0))
     return counts
 
 
@@ -106,8 +128,10 @@ def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 def _pair(counts: np.ndarray, names: list[str], sample: Sample, true: int, said: int) -> dict:
-    labels, answers_ = sample.examples.targets.ravel(), np.array([answer["class_id"] for answer in sample.answers])
-    places = np.flatnonzero((labels == true) & (answers_ == said))[:PICTURES_A_PAIR]
+    # A task need not serve class ids; its pairs then stand without pictures.
+    answered = np.array([answer.get("class_id", -1) for answer in sample.answers])
+    labels = sample.examples.targets.ravel()[: len(answered)]
+    places = np.flatnonzero((labels == true) & (answered == said))[:PICTURES_A_PAIR]
     return {
         "true": names[true],
         "said": names[said],

@@ -5,6 +5,7 @@ and the page's content security policy runs no script but our own and allows no 
 """
 
 import json
+import math
 import secrets
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,11 @@ def json_data(value: Any) -> markupsafe.Markup:
 
 
 def _seen(value: Any) -> Any:
-    """Returns plain values with all texts made visible."""
+    """Returns plain values with all texts made visible, and None for NaN and infinity, which JSON does not have."""
     if isinstance(value, str):
         return visible(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _seen(item) for key, item in value.items()}
     return [_seen(item) for item in value] if isinstance(value, list | tuple) else value

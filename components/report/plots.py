@@ -4,6 +4,7 @@ Names come from files and labels: Plotly reads some HTML in texts, so every name
 """
 
 import html
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,14 +28,15 @@ def curves(series: dict[str, Sequence[float | None]], y_title: str, percent: boo
     """Returns lines over epochs.
 
     Args:
-      series: name -> one value an epoch, None where it was not measured.
+      series: name -> one value an epoch, None where it was not measured; what is no finite number is left out, too.
       y_title: what the values are, with their unit.
       percent: values are shares in [0, 1].
       log: whether the axis is logarithmic.
     """
     traces, epochs = [], 1
     for index, (name, values) in enumerate(series.items()):
-        measured = [(epoch + 1, value) for epoch, value in enumerate(values) if value is not None]
+        found = [(epoch + 1, value) for epoch, value in enumerate(values) if value is not None]
+        measured = [(epoch, value) for epoch, value in found if math.isfinite(value)]
         epochs = max(epochs, len(values))
         traces.append(
             {
@@ -152,9 +154,21 @@ def bars(counts: dict[str, dict[str, int]], x_title: str) -> dict:
 
 
 def against_truth(truth: np.ndarray, predicted: np.ndarray, unit: str) -> dict:
-    """Returns predictions [N] against true values [N], with the line on which they would all lie; hovering shows the image."""
-    low, high = float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))
-    line = {"type": "scatter", "mode": "lines", "x": [low, high], "y": [low, high], "hoverinfo": "skip", "name": "prediction = truth"}
+    """Returns predictions [N] against true values [N], with the line on which they would all lie; hovering shows the image.
+
+    The line spans what is finite; there is none where nothing is.
+    """
+    both = np.concatenate([truth, predicted])
+    finite = both[np.isfinite(both)]
+    ends = [float(finite.min()), float(finite.max())] if finite.size else []
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": ends,
+        "y": ends,
+        "hoverinfo": "skip",
+        "name": "prediction = truth",
+    }
     points = {
         "type": "scatter",
         "mode": "markers",

@@ -36,7 +36,9 @@ class Task(Protocol):
       target: name of the feature that holds the target, before and after Transform; '' if rows have none.
       target_is_file: whether the second column names a file. Its path is resolved as an image's is, its content is read by ingest, and its
         size and time of change belong to the list's fingerprint.
-      one_class_an_image: whether targets are one class id an image, so that neighbours and a linear probe can watch pretraining.
+      one_class_an_image: whether targets are one class id an image, so that neighbours and a linear probe can watch pretraining. If
+        `evaluation` asks for a MultiClassConfusionMatrixPlot the report shows which classes are taken for which, with images if
+        `served` has a `class_id`.
       on_features: whether the head reads the encoder's features alone. With a frozen encoder these are then computed once, and linear heads
         before and after pretraining are compared; else the whole head is trained a second time, on an untrained encoder.
       fits_linear: whether a linear head on the features of a frozen encoder is fitted at once (`fitted_linear`), not by gradient steps.
@@ -185,6 +187,10 @@ class Task(Protocol):
         """
 
     # A person.
+
+    def names_by_id(self) -> list[str]:
+        """Returns the names of all classes in the order of their ids, or [] where they have none; of `one_class_an_image` alone."""
+        return []
 
     def shown(self, value: float) -> str:
         """Returns a value of the metric as a person reads it."""
