@@ -26,6 +26,7 @@ from pipeline.config import Configuration
 from pipeline.save_paths import bring_in, leave
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
+from trainer_module.finished import CHECKPOINTS, remove_finished
 
 DONE, BAD_INPUT, REFUSED, FAILED = 0, 2, 3, 1  # exit codes
 # What libraries read when they are imported; what a person has set stays.
@@ -155,6 +156,7 @@ def _end(configuration, task, root: Root, record: dict, started: datetime) -> tu
     # is another run than the one to resume.
     for uri, path in (models[node] for node in reversed(TRAINERS)):
         leave(uri, path)
+    remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
     root.write_record(**record, finished=True)
     return (REFUSED if result["blessed"] is False else DONE), told
 

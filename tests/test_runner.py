@@ -9,6 +9,7 @@ import pytest
 from components.store import open_store
 from pipeline.config import Configuration
 from pipeline.runner import BAD_INPUT, FAILED, REFUSED, Root, run
+from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
@@ -81,3 +82,24 @@ def test_a_refused_resume_leaves_the_state_of_the_run_that_it_refused(start, tmp
     assert start("other", resume=True) == BAD_INPUT
     assert "start a new run without --resume" in capfd.readouterr().out
     assert state(root) == before
+
+
+def checkpoints(root):
+    """Lays out what a pretraining that ended leaves beside its node's outputs."""
+    folder = root / "artifacts" / "Pretrainer" / "checkpoints" / "0123"
+    folder.mkdir(parents=True)
+    mark_finished(folder)
+    return folder
+
+
+def test_a_run_that_ends_removes_the_checkpoints_of_its_finished_pretraining(start, tmp_path):
+    folder = checkpoints(tmp_path / "root")
+    assert start() == ENDED
+    assert not folder.exists()
+
+
+def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
+    folder = checkpoints(tmp_path / "root")
+    block(tmp_path / "root")
+    assert start() == FAILED
+    assert folder.exists()
