@@ -26,6 +26,7 @@ from pipeline.config import Configuration
 from pipeline.save_paths import bring_in, leave
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
+from trainer_module.finished import CHECKPOINTS, remove_finished
 
 DONE, BAD_INPUT, REFUSED, FAILED = 0, 2, 3, 1  # exit codes
 # What libraries read when they are imported; what a person has set stays.
@@ -34,6 +35,7 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default without AVX-512, where it halves the time of a training step all the same
     "SIMCLR_BEAM_ARGS": "",
 }
+AGAIN = "Continue with: python local_runner.py --resume"
 REPORT_NODE, REPORT_COMMAND = "RunReport", "pipeline.report"
 TRAINERS = ("Pretrainer", "Finetuner")
 
@@ -116,38 +118,78 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
         log_path.parent.mkdir(exist_ok=True)
         print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         with libraries_to_log(str(log_path)), _stoppable():
-            code, message = _run_guarded(configuration, partial(_compiled, configuration, task, root, create), root, run_id, flags, resume)
-            store = open_store(root.metadata, read_only=False) if root.has_metadata else None
+            compiled = partial(_compiled, configuration, task, root, create)
+            prepare = partial(_prepare, compiled, root, run_id, flags, resume)
+            code, message, prepared = _guarded(prepare)
             if code == DONE:
-                result = summary.collect(store, configuration, task, run_id, (datetime.now() - started).total_seconds())
-                result["saved"] = _leave_models(configuration, store, run_id, result["blessed"])
-                code = REFUSED if result["blessed"] is False else DONE
-                message = summary.table(result, task) + summary.look_next(result, root.path)
-            else:
-                result = summary.unfinished(store, configuration, run_id, "failed")
-            if store:
-                note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
-            summary.write(root.path, result)
+                code, message = _run_and_end(configuration, task, root, prepared, started)
+            elif not resume:  # a run that was not continued keeps its state
+                _note_failure(configuration, root, run_id)
             print(message)
         return code
 
 
-def _run_guarded(configuration, compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple[int, str]:
-    """Runs every node; returns an exit code and what to tell when it is not 0."""
+def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -> tuple[int, str]:
+    """Runs every node and what follows the last; returns an exit code and what to tell."""
+    graph, record = prepared
+    code, message, _ = _guarded(partial(_run_nodes, configuration, graph, root, record))
+    if code == DONE:
+        code, message, ended = _guarded(partial(_end, configuration, task, root, record, started))
+        if code == DONE:
+            return ended
+        message += f"\nEvery component is done. {AGAIN}"
+    _note_failure(configuration, root, record["run_id"])
+    return code, message
+
+
+def _end(configuration, task, root: Root, record: dict, started: datetime) -> tuple[int, str]:
+    """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
+    run_id, store = record["run_id"], open_store(root.metadata, read_only=False)
+    seconds = (datetime.now() - started).total_seconds()
+    result = summary.collect(store, configuration, task, run_id, seconds)
+    models = _models_to_leave(configuration, store, run_id, result["blessed"])
+    result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
+    told = summary.table(result, task) + summary.look_next(result, root.path)
+    note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+    summary.write(root.path, result)
+    # The encoder last: once it is there, the same flags take it instead of pretraining, and that
+    # is another run than the one to resume.
+    for uri, path in (models[node] for node in reversed(TRAINERS)):
+        leave(uri, path)
+    remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
+    root.write_record(**record, finished=True)
+    return (REFUSED if result["blessed"] is False else DONE), told
+
+
+def _note_failure(configuration, root: Root, run_id: str) -> None:
+    """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
+
+    def note():
+        store = open_store(root.metadata, read_only=False) if root.has_metadata else None
+        result = summary.unfinished(store, configuration, run_id, "failed")
+        if store:
+            note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+        summary.write(root.path, result)
+
+    _guarded(note)
+
+
+def _guarded(work: Callable) -> tuple[int, str, object]:
+    """Returns an exit code, what to tell when it is not 0, and what the work returned."""
     try:
-        _run_nodes(configuration, compiled, root, run_id, flags, resume)
+        return DONE, "", work()
     except InputError as error:
-        return BAD_INPUT, f"\n{error}"
+        return BAD_INPUT, f"\n{error}", None
     except KeyboardInterrupt:
-        return FAILED, "\nInterrupted. Continue with: python local_runner.py --resume"
+        return FAILED, f"\nInterrupted. {AGAIN}", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         import traceback
 
         traceback.print_exc()
         if cause := _input_error(error):
-            return BAD_INPUT, f"\n{cause}"
-        return FAILED, f"\n{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}\nThe log has the details."
-    return DONE, ""
+            return BAD_INPUT, f"\n{cause}", None
+        reason = str(error).splitlines()[0] if str(error) else ""
+        return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
 
 
 def _input_error(error: BaseException | None) -> InputError | None:
@@ -159,20 +201,24 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _run_nodes(configuration, compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> None:
+def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple:
+    """Returns a compiled pipeline and the run's record; writes it unless a resume is refused."""
     graph = compiled()
-    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd(), "graph": graph_digest(graph)}
-    record["metadata"] = without_password(root.server)
+    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd()}
+    record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
         raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
     if previous and not resume and root.has_metadata:
         sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
     root.write_record(**record, finished=False)
+    return graph, record
+
+
+def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
     facts = summary.facts(configuration, record["flags"]) | {"state": "running", "process": this_process()}
-    _launch(graph, root, run_id, facts)
-    _require_all(graph, root, run_id)
-    root.write_record(**record, finished=True)
+    _launch(graph, root, record["run_id"], facts)
+    _require_all(graph, root, record["run_id"])
 
 
 def _compiled(configuration, task, root: Root, create: Callable | None):
@@ -231,15 +277,16 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Pack(deployment)
 
 
-def _leave_models(configuration, store, run_id: str, blessed: bool | None) -> dict[str, str]:
-    """Copies encoder and final model to where the user wants them, unless they were refused; returns where they are, '' for nowhere."""
+def _models_to_leave(configuration, store, run_id: str, blessed: bool | None) -> dict[str, tuple[str, str]]:
+    """Returns Trainer -> URI of its model, '' where none is to be left, and the user's folder."""
     outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
     made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
     good = {"Finetuner"} if blessed else set()
     if blessed is not False or "Finetuner" in made:
         good.add("Pretrainer")  # a refused classifier says nothing against its encoder
     paths = dict(zip(TRAINERS, (configuration.save_paths.pretrain, configuration.save_paths.finetune), strict=True))
-    return {node: leave(made.get(node, "") if node in good else "", path) for node, path in paths.items()}
+    left = {node: made.get(node, "") for node, path in paths.items() if node in good and path}
+    return {node: (left.get(node, ""), path) for node, path in paths.items()}
 
 
 def graph_digest(graph) -> str:

@@ -12,6 +12,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_projection_head, save_served_model
+from trainer_module.finished import CHECKPOINTS, mark_finished
 from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
@@ -28,7 +29,7 @@ def run_fn(fn_args: FnArgs) -> None:
     """Pretrains an encoder with SimCLR; see TFX's Trainer for what `fn_args` holds.
 
     `custom_config` carries the settings as dicts (pipeline/pipeline.py). Checkpoints lie beside the node's outputs, in a
-    folder named after settings and data: a killed or failed run finds them again, whatever its run id.
+    folder named after settings and data: a killed or failed run finds them again, whatever its run id, until one has ended.
     """
     keras.utils.clear_session()
     settings = fn_args.custom_config
@@ -55,13 +56,14 @@ def run_fn(fn_args: FnArgs) -> None:
     chosen = Encoder(**settings["encoder"])
     chosen = dataclasses.replace(chosen, stem=stem_for(chosen, tuple(settings["view_size"])))
     write_record(fn_args.serving_model_dir, encoder_record(chosen, examples, milestones))
+    mark_finished(checkpoints)
 
 
 def checkpoint_dir(fn_args: FnArgs) -> str:
     """Returns the node's folder for the checkpoints of these settings and these data."""
     key = json.dumps([fn_args.custom_config, fn_args.train_files], sort_keys=True)
     node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
-    return str(node_dir / "checkpoints" / hashlib.sha256(key.encode()).hexdigest()[:16])
+    return str(node_dir / CHECKPOINTS / hashlib.sha256(key.encode()).hexdigest()[:16])
 
 
 def _that_fits(settings: Pretraining, images: int) -> Pretraining:

@@ -1,0 +1,105 @@
+"""What surrounds the nodes of a run: its end is guarded and can be tried again, and a refused `--resume` changes nothing."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from components.store import open_store
+from pipeline.config import Configuration
+from pipeline.runner import BAD_INPUT, FAILED, REFUSED, Root, run
+from trainer_module.finished import mark_finished
+from trainer_module.tasks.unlabelled import Unlabelled
+
+pytestmark = pytest.mark.tfx
+
+ENDED = REFUSED  # a run of one node that judges nothing
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Returns a function that runs a pipeline of one node in `tmp_path`, and gives back the exit code."""
+    monkeypatch.setattr(sys, "argv", ["local_runner.py"])
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text('feature { name: "image" type: BYTES }')
+
+    def one_node(configuration, task, places):
+        from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+        from tfx.orchestration.pipeline import Pipeline
+
+        node = ImportSchemaGen(schema_file=str(schema))
+        return Pipeline(configuration.name, places.root, components=[node], enable_cache=True)
+
+    def start(name="tiny", resume=False):
+        return run(Configuration(name), Unlabelled(), Root(tmp_path / "root"), [], resume, one_node)
+
+    return start
+
+
+def state(root):
+    """Returns what a root says of its latest run: summary, record, and the facts in the store."""
+    run_id = Root(root).record()["run_id"]
+    context = open_store(Root(root).metadata).get_context_by_type_and_name("pipeline_run", run_id)
+    return (root / "summary.json").read_text(), (root / "run.json").read_text(), context.custom_properties["state"].string_value
+
+
+def block(root):
+    """Puts a folder where the summary goes, so that it cannot be written."""
+    (root / "summary.json").mkdir(parents=True)
+
+
+def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
+    assert start() == ENDED
+    summary, record, noted = state(tmp_path / "root")
+    assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == ("refused", True, "refused")
+
+
+def test_a_failure_behind_the_last_node_ends_in_a_line_and_exit_code_1(start, tmp_path, capfd):
+    block(tmp_path / "root")
+    assert start() == FAILED
+    told = capfd.readouterr().out
+    assert "IsADirectoryError" in told and "--resume" in told
+    assert "Traceback" not in told
+
+
+def test_a_run_that_failed_behind_its_last_node_is_ended_by_resume(start, tmp_path):
+    root = tmp_path / "root"
+    block(root)
+    start()
+    shutil.rmtree(root / "summary.json")
+    assert not Root(root).record()["finished"]
+    assert start(resume=True) == ENDED
+    assert json.loads(state(root)[1])["finished"]
+
+
+def test_a_refused_resume_leaves_the_state_of_the_run_that_it_refused(start, tmp_path, capfd):
+    root = tmp_path / "root"
+    start()
+    record = Root(root).record()
+    Root(root).write_record(**record | {"finished": False})
+    before = state(root)
+    assert start("other", resume=True) == BAD_INPUT
+    assert "start a new run without --resume" in capfd.readouterr().out
+    assert state(root) == before
+
+
+def checkpoints(root):
+    """Lays out what a pretraining that ended leaves beside its node's outputs."""
+    folder = root / "artifacts" / "Pretrainer" / "checkpoints" / "0123"
+    folder.mkdir(parents=True)
+    mark_finished(folder)
+    return folder
+
+
+def test_a_run_that_ends_removes_the_checkpoints_of_its_finished_pretraining(start, tmp_path):
+    folder = checkpoints(tmp_path / "root")
+    assert start() == ENDED
+    assert not folder.exists()
+
+
+def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
+    folder = checkpoints(tmp_path / "root")
+    block(tmp_path / "root")
+    assert start() == FAILED
+    assert folder.exists()
