@@ -1,24 +1,23 @@
-"""Whether the training step that a GPU compiles with XLA computes what the uncompiled step computes, and how long compiling takes.
+"""Whether the training step that a GPU compiles with XLA computes what the uncompiled one does.
 
-TensorFlow compiles the step on a GPU alone, but XLA compiles for a CPU, too. So TensorFlow is told of a GPU that is not there:
-everything is then built by the functions, and from the operations, that a GPU run uses, and computes on the CPU. Two steps each,
-compiled and not, from the same weights on the same images. A tiny network, because what is asked is the same at any size.
-The last line is JSON.
+TensorFlow compiles the step on a GPU alone, but XLA compiles for a CPU, too. So TensorFlow is told
+of a GPU that is not there: everything is then built by the functions, and from the operations, that
+a GPU run uses, and computes on the CPU. One step each, compiled and not, from the same weights on
+the same images; a tiny network, because what is asked is the same at any size. The last line is
+JSON.
 
-    python benchmarks/compiled_step.py                    # the table of docs/training-speed.md, half an hour
-    python benchmarks/compiled_step.py --precisions float32 --losses dcl --optimizers sgd --augmentations all --tasks
+    python benchmarks/compiled_step.py    # the table of docs/training-speed.md, minutes
 """
 
-import argparse
 import inspect
-import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -35,80 +34,92 @@ from trainer_module.convolution import Conv2D
 from trainer_module.examples import Examples
 from trainer_module.finetune import finetune
 from trainer_module.pretrain import Images, build_learner
-from trainer_module.settings import LOSSES, OPTIMIZERS, PRECISIONS, Augmentation, Encoder, Finetuning, Pretraining
+from trainer_module.settings import MILD, Augmentation, Encoder, Finetuning, Pretraining
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import MEAN, STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
 
-STEPS = 2  # the second sees what the first learned
-COUNT, SIDE, CLASSES = 8, 16, 3  # images, which are one batch; pixels; classes
+COUNT, SIDE, CLASSES = 4, 16, 3  # images, which are one batch; pixels; classes
 CHANNEL_MEAN, CHANNEL_STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
-PROBABILITIES = [name for name in Augmentation.__dataclass_fields__ if name.endswith("_probability")]
-AUGMENTATIONS = {"default": Augmentation(), "all": Augmentation(**dict.fromkeys(PROBABILITIES, 0.5))}
-TASKS = ("classification", "segmentation", "regression")
+PROBABILITIES = [name for name in Augmentation.__dataclass_fields__ if "probability" in name]
+AUGMENTATIONS = {
+    "all": Augmentation(**dict.fromkeys(PROBABILITIES, 0.5)),
+    "none": Augmentation(**dict.fromkeys(PROBABILITIES, 0.0)),
+    "mild": MILD,
+}
 BUILDER = "benchmarks.compiled_step.tiny_encoder"
+# Every loss, optimizer and task, all augmentations at once, every precision; not their product,
+# because compiling one step takes 5 to 20 s.
+PRETRAININGS = {
+    "nt_xent": {"loss": "nt_xent", "optimizer": "sgd"},
+    "nt_xent_bfloat16": {"loss": "nt_xent", "optimizer": "sgd", "precision": "bfloat16"},
+    "nt_xent_float16": {"loss": "nt_xent", "optimizer": "sgd", "precision": "float16"},
+    "dcl": {"loss": "dcl", "optimizer": "lars", "augmentation": "all"},
+    "vicreg": {"loss": "vicreg", "optimizer": "adamw"},
+}
+FINETUNINGS = {
+    "classification": {"task": "classification", "frozen": False},
+    "classification_frozen": {"task": "classification", "frozen": True},
+    "regression": {"task": "regression", "frozen": False},
+    "regression_frozen": {"task": "regression", "frozen": True},
+    "segmentation": {"task": "segmentation", "frozen": False, "augmentation": "mild"},
+    "segmentation_frozen": {"task": "segmentation", "frozen": True},
+}
 
 
 def main() -> None:
-    """Compares every combination asked for and prints."""
-    options = parse(sys.argv[1:])
+    """Compares every combination and prints."""
     rows = []
-    for row, step in steps_of(options):
-        rows.append(row | compared(step))
+    for name in STEPS:
+        compiled, plain = observed(name), observed(name, compiles=False)
+        far = {key: float(f"{gap:.2g}") for key, gap in gaps(compiled, plain).items()}
+        rows.append(described(name) | {"compile_cpu_seconds": round(compiled.seconds, 1)} | far)
         print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    print(json.dumps({"tensorflow": tf.__version__, "keras": keras.__version__, "cpus": os.cpu_count(), "rows": rows}))
+    versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
+    print(json.dumps({**versions, "cpus": os.cpu_count(), "rows": rows}))
 
 
-def parse(arguments: list[str]) -> argparse.Namespace:
-    """Returns the options."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    choices = {"precisions": PRECISIONS[1:], "losses": LOSSES, "optimizers": OPTIMIZERS, "augmentations": tuple(AUGMENTATIONS), "tasks": TASKS}
-    for name, values in choices.items():
-        parser.add_argument(f"--{name}", nargs="*", choices=values, default=values)
-    return parser.parse_args(arguments)
-
-
-def steps_of(options: argparse.Namespace) -> Iterator:
-    """Yields what a combination is called, and the function that trains it with an observer."""
-    names = ("precision", "loss", "optimizer", "augmentation")
-    for values in itertools.product(options.precisions, options.losses, options.optimizers, options.augmentations):
-        yield dict(zip(names, values, strict=True)), lambda observer, values=values: pretraining(observer, *values)
-    for task, frozen, precision in itertools.product(options.tasks, (True, False), options.precisions):
-        row = {"task": task, "frozen": frozen, "precision": precision}
-        yield row, lambda observer, row=row: finetuning(observer, **row)
+def described(name: str) -> dict:
+    """Returns what a combination is made of."""
+    return {"step": name, "precision": "float32", "augmentation": "none"} | MADE_OF[name]
 
 
 @contextmanager
 def a_gpu() -> Iterator[None]:
     """Lets TensorFlow report a GPU of 2022, on which nothing is ever placed."""
-    here, gpu = tf.config.list_physical_devices, tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    here, gpu = (
+        tf.config.list_physical_devices,
+        tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU"),
+    )
     reported = lambda kind=None: here(kind) + [gpu] * (kind in (None, "GPU"))  # noqa: E731
+    details = {"compute_capability": (9, 0)}
     with (
         mock.patch.object(tf.config, "list_physical_devices", reported),
-        mock.patch.object(tf.config.experimental, "get_device_details", lambda _: {"compute_capability": (9, 0)}),
+        mock.patch.object(tf.config.experimental, "get_device_details", lambda _: details),
     ):
         yield
 
 
-def tiny_encoder(settings: Encoder, image_size: tuple[int, int], dtype: str = "float32", seed: int = 0) -> keras.Model:
-    """Builds a network of the encoder's layers and stages with one convolution each, for `Encoder.builder`."""
+def tiny_encoder(settings: Encoder, image_size, dtype="float32", seed=0) -> keras.Model:
+    """Builds the encoder's stages with one convolution each, for `Encoder.builder`."""
     del settings
     tensor = images = keras.Input((*image_size, 3))
-    for number, (name, stride) in enumerate({"stem": 1, "stage1": 1, "stage2": 2, "stage3": 2, "stage4": 2}.items()):
+    strides = {"stem": 1, "stage1": 1, "stage2": 2, "stage3": 2, "stage4": 2}
+    for number, (name, stride) in enumerate(strides.items()):
         initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
-        tensor = Conv2D(8, 3, stride, "same", use_bias=False, dtype=dtype, kernel_initializer=initializer)(tensor)
+        shared = {"use_bias": False, "dtype": dtype, "kernel_initializer": initializer}
+        tensor = Conv2D(8, 3, stride, "same", **shared)(tensor)
         tensor = BatchNormalization(epsilon=1.001e-5, dtype=dtype)(tensor)
         tensor = keras.layers.ReLU(dtype=dtype, name=name)(tensor)
-    return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor))
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    return keras.Model(images, features)
 
 
 @dataclass
 class Observer(keras.callbacks.Callback):
-    """Keeps what training did; where `compiles` is false, has the very model that would compile do its steps without XLA."""
+    """Keeps what a step did; unless `compiles`, has the very model that would compile not do so."""
 
     compiles: bool = True
-    losses: list[float] = field(default_factory=list)  # mean of the steps so far, after each
-    seconds: list[float] = field(default_factory=list)  # of each step
 
     def __post_init__(self):
         """Makes it a callback."""
@@ -122,74 +133,100 @@ class Observer(keras.callbacks.Callback):
             self.model.jit_compile = False
             self.model.make_train_function(force=True)
         self._before = self._weights()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        """Starts the watch."""
-        self._started = time.perf_counter()
+        self._started = time.process_time()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Keeps loss and time."""
-        self.losses.append(float(logs["loss"]))
-        self.seconds.append(time.perf_counter() - self._started)
+        """Keeps the loss and the seconds that the processors spent, mostly on compiling."""
+        self.loss = float(logs["loss"])
+        self.seconds = time.process_time() - self._started
 
     def on_train_end(self, logs=None):
         """Keeps how the weights moved, and the graph that was executed."""
         self.update = self._weights() - self._before  # float64 [weights]
-        steps = inspect.getclosurevars(self.model.train_function).nonlocals["multi_step_on_iterator"]
+        names = inspect.getclosurevars(self.model.train_function).nonlocals
+        steps = names["multi_step_on_iterator"]
         self.graph = steps._list_all_concrete_functions()[0].graph.as_graph_def()
 
     def _weights(self) -> np.ndarray:
-        return np.concatenate([np.ravel(variable.numpy()).astype(np.float64) for variable in self.model.trainable_variables])
+        weights = [variable.numpy() for variable in self.model.trainable_variables]
+        return np.concatenate([weight.ravel().astype(np.float64) for weight in weights])
 
 
-def pretraining(observer: Observer, precision: str, loss: str, optimizer: str, augmentation: str, builder: str = BUILDER) -> None:
-    """Pretrains for two steps, built and fed as `pretrain` does."""
-    images = drawn().integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
-    settings = Pretraining(epochs=STEPS, batch_size=COUNT, precision=precision, loss=loss, optimizer=optimizer, projection_hidden=16)
-    encoder = Encoder(width=0.0625, builder=builder)
-    learner = build_learner(Images(images, CHANNEL_MEAN, CHANNEL_STD, (SIDE, SIDE)), encoder, AUGMENTATIONS[augmentation], settings)
+def pretraining(observer, loss, optimizer, precision="float32", augmentation="none") -> None:
+    """Pretrains for one step, built and fed as `pretrain` does."""
+    images = drawn_images()
+    settings = Pretraining(
+        epochs=1,
+        batch_size=COUNT,
+        precision=precision,
+        loss=loss,
+        optimizer=optimizer,
+        projection_hidden=16,
+    )
+    data = Images(images, CHANNEL_MEAN, CHANNEL_STD, (SIDE, SIDE))
+    encoder = Encoder(width=0.0625, builder=BUILDER)
+    learner = build_learner(data, encoder, AUGMENTATIONS[augmentation], settings)
     batches = EpochBatches(images, COUNT, settings.seed)
-    learner.fit(batches, epochs=STEPS, steps_per_epoch=1, shuffle=False, verbose=0, callbacks=[observer])
+    quiet = {"shuffle": False, "verbose": 0, "callbacks": [observer]}
+    learner.fit(batches, epochs=1, steps_per_epoch=1, **quiet)
 
 
-def finetuning(observer: Observer, task: str, frozen: bool, precision: str) -> None:
-    """Fine-tunes for two steps; a head on a frozen encoder has a hidden layer, because a linear one is solved for without steps."""
-    images = drawn().integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
-    encoder = tiny_encoder(Encoder(), (SIDE, SIDE))
-    settings = Finetuning(epochs=STEPS, batch_size=COUNT, freeze=frozen, head="mlp" if frozen else "linear", precision=precision, dice=0.5)
+def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none") -> None:
+    """Fine-tunes for one step; a frozen encoder's linear head would be solved for without one."""
+    settings = Finetuning(
+        epochs=1,
+        batch_size=COUNT,
+        freeze=frozen,
+        head="mlp" if frozen else "linear",
+        views=AUGMENTATIONS[augmentation],
+        precision="float32",
+        dice=0.5,
+    )
+    places = np.arange(COUNT * SIDE * SIDE, dtype=np.uint8).reshape(COUNT, SIDE, SIDE)
     kind, targets, statistics = {
         "classification": (Classification(CLASSES), np.arange(COUNT) % CLASSES, {}),
-        "segmentation": (Segmentation(CLASSES), drawn().integers(0, CLASSES, (COUNT, SIDE, SIDE), np.uint8), {"class_pixels": np.ones(CLASSES)}),
-        "regression": (Regression(), np.linspace(-1, 1, COUNT, dtype=np.float32), {MEAN: np.float32(3), STD: np.float32(2)}),
+        "segmentation": (
+            Segmentation(CLASSES),
+            places % CLASSES,
+            {"class_pixels": np.ones(CLASSES)},
+        ),
+        "regression": (
+            Regression(),
+            np.linspace(-1, 1, COUNT, dtype=np.float32),
+            {MEAN: np.float32(3), STD: np.float32(2)},
+        ),
     }[task]
-    train = Examples(images, targets, CHANNEL_MEAN, CHANNEL_STD, statistics)
-    finetune(encoder, kind, train, settings, callbacks=[observer])
+    train = Examples(drawn_images(), targets, CHANNEL_MEAN, CHANNEL_STD, statistics)
+    finetune(tiny_encoder(Encoder(), (SIDE, SIDE)), kind, train, settings, callbacks=[observer])
 
 
-def drawn() -> np.random.Generator:
-    """Returns random numbers that are the same at every call."""
-    return np.random.default_rng(0)
+MADE_OF = PRETRAININGS | FINETUNINGS
+STEPS = {name: partial(pretraining, **made) for name, made in PRETRAININGS.items()} | {
+    name: partial(finetuning, **made) for name, made in FINETUNINGS.items()
+}
 
 
-def observed(step, compiles: bool = True) -> Observer:
-    """Returns what a combination's training did on a machine with a GPU, compiled as there or not."""
+def drawn_images() -> np.ndarray:
+    """Returns noise, uint8 [B, H, W, 3], the same at every call."""
+    return np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def observed(name: str, compiles: bool = True) -> Observer:
+    """Returns what a combination's step did on a machine with a GPU, compiled as there or not."""
     observer = Observer(compiles)
     with a_gpu():
-        step(observer)
+        STEPS[name](observer)
     keras.backend.clear_session()
     return observer
 
 
-def compared(step) -> dict:
-    """Returns seconds of the first compiled step, which compiles, and how far the compiled steps are from the uncompiled ones."""
-    compiled, plain = observed(step), observed(step, compiles=False)
-    return {"compile_seconds": round(compiled.seconds[0], 1), **{name: float(f"{gap:.2g}") for name, gap in gaps(compiled, plain).items()}}
-
-
 def gaps(one: Observer, other: Observer) -> dict[str, float]:
-    """Returns the largest difference of a loss and the length of the difference of the weights' updates, as shares of the other's."""
-    losses = np.abs(np.subtract(one.losses, other.losses) / other.losses)
-    return {"loss_gap": losses.max(), "update_gap": np.linalg.norm(one.update - other.update) / np.linalg.norm(other.update)}
+    """Returns the difference of the losses, and the length of that of the updates, as shares."""
+    length = np.linalg.norm
+    return {
+        "loss_gap": abs(one.loss - other.loss) / abs(other.loss),
+        "update_gap": length(one.update - other.update) / length(other.update),
+    }
 
 
 if __name__ == "__main__":
