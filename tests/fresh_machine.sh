@@ -28,14 +28,19 @@ make_machine() { # NAME: its root file system, made once
     cp /etc/resolv.conf /etc/hosts "$root/etc/"
     chroot "$root" useradd --create-home --shell /bin/bash newcomer
   fi
-  if [[ $1 = *python3.12 && ! -e $root/opt/python ]]; then
-    cp -a "${PYTHON312:?names a folder with bin/python3.12}" "$root/opt/python"
-  fi
+}
+
+give_python() { # NAME FOLDER: the same folder there, at the path that its libraries were built for
+  local root=$fresh/$1
+  [ ! -e "$root$2" ] || return 0
+  mkdir -p "$root$(dirname "$2")"
+  cp -a "$2" "$root$2"
+  chmod a+x "$root/root" # where the folder lies below the home of root
 }
 
 inside() { # NAME COMMAND: as the plain user, in a process tree of its own that ends with the command
   local root=$fresh/$1
-  unshare --mount --pid --fork --kill-child bash -euc '
+  unshare --mount --pid --fork --kill-child ${NETWORK:-} bash -euc '
     mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm"
     exec chroot --userspec=newcomer:newcomer "$1" env -i HOME=/home/newcomer LANG=C.UTF-8 \
       PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "cd; $2"' _ "$root" "$2"
@@ -44,7 +49,7 @@ inside() { # NAME COMMAND: as the plain user, in a process tree of its own that 
 clone() { # NAME: the commit of this working tree, as a clone that the plain user owns
   local home=$fresh/$1/home/newcomer
   rm -rf "$home/simclr-tfx" "$home/.cache"
-  git -C "$repository" -c init.defaultBranch=main bundle create -q "$home/simclr.bundle" HEAD
+  git -C "$repository" bundle create -q "$home/simclr.bundle" HEAD
   chmod a+r "$home/simclr.bundle"
   inside "$1" 'git -c advice.detachedHead=false clone -q simclr.bundle simclr-tfx'
 }
@@ -57,7 +62,10 @@ try_machine() { # NAME
   local name=$1 log=$fresh/$1.log python='' demo=null test=null started codes=''
   make_machine "$name"
   clone "$name"
-  [[ $name != *python3.12 ]] || python='PYTHON=/opt/python/bin/python3.12'
+  if [[ $name = *python3.12 ]]; then
+    give_python "$name" "${PYTHON312:?names a folder with bin/python3.12}"
+    python=PYTHON=$PYTHON312/bin/python3.12
+  fi
   inside "$name" '! command -v gcc cc g++' || { echo "$name has a compiler" >&2 && exit 1; }
   : >"$log"
   for step in $steps; do
@@ -88,13 +96,12 @@ try_refusals() {
   local root=$fresh/debian-12 install='sh requirements/install.sh other requirements/cpu.lock'
   make_machine debian-12
   clone debian-12
-  for folder in "${PYTHON310:?names a folder with bin/python3.10}" "${PYTHON312:?}"; do
-    [ -e "$root/opt/$(basename "$folder")" ] || cp -a "$folder" "$root/opt/"
-  done
-  refusal "Python 3.10" "$install /opt/$(basename "$PYTHON310")/bin/python3"
-  refusal "glibc 2.36 with Python 3.12" "$install /opt/$(basename "$PYTHON312")/bin/python3"
+  give_python debian-12 "${PYTHON310:?names a folder with bin/python3.10}"
+  give_python debian-12 "${PYTHON312:?}"
+  refusal "Python 3.10" "$install $PYTHON310/bin/python3"
+  refusal "glibc 2.36 with Python 3.12" "$install $PYTHON312/bin/python3"
   refusal "read-only folder" "cd /usr && sh ~/simclr-tfx/requirements/install.sh other ~/simclr-tfx/requirements/cpu.lock"
-  refusal "no network" "unshare --user --net $install"
+  NETWORK=--net refusal "no network" "$install"
   mkdir -p "$root/mnt/small" && mount -t tmpfs -o size=40m,mode=1777 tmpfs "$root/mnt/small"
   refusal "a disk with 40 MB" "cd /mnt/small && sh ~/simclr-tfx/requirements/install.sh other ~/simclr-tfx/requirements/cpu.lock"
   refusal "a disk that fills up" "TMPDIR=/mnt/small PIP_NO_CACHE_DIR=1 $install"
