@@ -117,6 +117,7 @@ failed() { # the reason that a person can do something about, from what pip or u
   case $1 in
     *"No space left"* | *ENOSPC* | *"Disk quota"*) refuse "the disk is full" "Fix: make room and run the same command again; it goes on" ;;
     *"DO NOT MATCH THE HASHES"* | *"Hash mismatch"*) refuse "a download differs from the lock's hash; the log is $log" "Fix: run the same command again; a mirror that changes files cannot be used" ;;
+    *CERTIFICATE_VERIFY_FAILED*) refuse "the package index has a certificate that pip does not trust" "Fix: PIP_CERT=/path/to/its/certificates.crt, and run the same command again" ;;
     *"onnection"* | *"name resolution"* | *"Max retries"* | *"timed out"* | *"error sending request"* | *"dns error"* | *"client error"* | *"No matching distribution"*)
       refuse "the package index cannot be reached, or lacks a file of the lock; the log is $log" "Fix: check the network or pip's settings and run the same command again; it goes on" ;;
   esac

@@ -43,7 +43,7 @@ inside() { # NAME COMMAND: as the plain user, in a process tree of its own that 
   unshare --mount --pid --fork --kill-child ${NETWORK:-} bash -euc '
     mount --bind /dev "$1/dev" && mount -t proc proc "$1/proc" && mount -t tmpfs tmpfs "$1/dev/shm"
     exec chroot --userspec=newcomer:newcomer "$1" env -i HOME=/home/newcomer LANG=C.UTF-8 \
-      PATH=/usr/local/bin:/usr/bin:/bin ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "cd; $2"' _ "$root" "$2"
+      PATH=/usr/local/bin:/usr/bin:/bin PIP_CERT=/etc/ssl/certs/ca-certificates.crt ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} bash -euc "cd; $2"' _ "$root" "$2"
 }
 
 clone() { # NAME: the commit of this working tree, as a clone that the plain user owns
