@@ -56,15 +56,18 @@ def test_layer_takes_the_fast_path_in_bfloat16_only_and_for_short_rows_only(monk
     assert not gathers("float32", LONGEST_ROW)
 
 
-def test_layer_in_bfloat16_learns_what_keras_layer_learns():
+def test_layer_in_bfloat16_learns_what_keras_layer_learns_in_float32():
     random = np.random.default_rng(2)
     images = random.normal(size=(8, 8, 8, 16)).astype(np.float32)
 
-    def gradient(kind):
-        layer = kind(16, 3, padding="same", use_bias=False, dtype="mixed_bfloat16", kernel_initializer=keras.initializers.HeNormal(seed=0))
+    def gradient(kind, dtype):
+        start = keras.initializers.HeNormal(seed=0)
+        layer = kind(16, 3, padding="same", use_bias=False, dtype=dtype, kernel_initializer=start)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.cast(layer(tf.constant(images)), tf.float32) ** 2)
         return tape.gradient(loss, layer.kernel.value)
 
-    mine, theirs = gradient(Conv2D), gradient(keras.layers.Conv2D)
-    assert np.linalg.norm(mine - theirs) < 0.01 * np.linalg.norm(theirs)
+    # Keras' own layer in bfloat16 is no reference: on some processors it is 2 % away itself.
+    mine = gradient(Conv2D, "mixed_bfloat16")
+    exact = gradient(keras.layers.Conv2D, "float32")
+    assert np.linalg.norm(mine - exact) < 0.01 * np.linalg.norm(exact)
