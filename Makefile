@@ -21,9 +21,9 @@ demo: welcome $(INSTALLED)
 	$(RUN) local_runner.py
 
 welcome:
-	@echo "The demo installs its libraries into $(VENV) (once: 0.8 GB to download, 2.5 GB on disk), draws 4,000 images of 8"
+	@echo "The demo installs its libraries into $(VENV) (once, 2.5 GB on disk), draws 4,000 images of 8"
 	@echo "patterns, learns features from them without labels, trains and judges a classifier on these, and writes a report."
-	@echo "Without a GPU that takes about 6 minutes the first time, a few seconds when nothing has changed."
+	@echo "Without a GPU that takes 4 to 16 minutes the first time, by what else the machine does; seconds when nothing has changed."
 
 test: $(INSTALLED)
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
