@@ -9,12 +9,12 @@
 # Each machine is a chroot made by debootstrap with python3, python3-venv, make, git and ca-certificates, no compiler;
 # a plain user clones the commit that is checked out here. Needs root, debootstrap, unshare and 12 GB in FRESH (default:
 # a folder in TMPDIR); the chroots are kept there, so that a second call starts from them. The last line of each machine is
-# JSON. STEPS="demo test" names what to run; STEPS=refusals tries on debian-12 what a machine may lack, with a Python 3.12
-# in PYTHON312 and one of 3.10 in PYTHON310: each must end with exit code 2 and one line.
+# JSON. STEPS="demo test" names what to run, `again` being the demo a second time, all cached; STEPS=refusals tries
+# on debian-12 what a machine may lack, with a Python 3.12 in PYTHON312 and one of 3.10 in PYTHON310: each must end with exit code 2 and one line.
 set -euo pipefail
 repository=$(cd "$(dirname "$0")/.." && pwd)
 fresh=${FRESH:-${TMPDIR:-/tmp}/fresh-machines}
-steps=${STEPS:-demo test}
+steps=${STEPS:-demo again test}
 
 make_machine() { # NAME: its root file system, made once
   local root=$fresh/$1 suite
@@ -59,7 +59,7 @@ field() { # what a pattern finds last in a log, or null
 }
 
 try_machine() { # NAME
-  local name=$1 log=$fresh/$1.log python='' demo=null test=null started codes=''
+  local name=$1 log=$fresh/$1.log python='' demo=null again=null test=null target started codes=''
   make_machine "$name"
   clone "$name"
   if [[ $name = *python3.12 ]]; then
@@ -69,14 +69,15 @@ try_machine() { # NAME
   inside "$name" '! command -v gcc cc g++' || { echo "$name has a compiler" >&2 && exit 1; }
   : >"$log"
   for step in $steps; do
-    started=$(date +%s)
-    inside "$name" "cd simclr-tfx && make $step $python" >>"$log" 2>&1 && codes+="$step:0 " || codes+="$step:$? "
+    started=$(date +%s) target=$step
+    [ "$step" != again ] || target=demo
+    inside "$name" "cd simclr-tfx && make $target $python" >>"$log" 2>&1 && codes+="$step:0 " || codes+="$step:$? "
     printf -v "$step" %s $(($(date +%s) - started))
   done
   inside "$name" 'cd simclr-tfx && .venv/bin/python -m pip check' >"$fresh/$name.pip-check" 2>&1 || true
-  printf '{"machine": "%s", "python": "%s", "glibc": "%s", "exit_codes": "%s", "demo_seconds": %s, "install_seconds": %s, ' \
+  printf '{"machine": "%s", "python": "%s", "glibc": "%s", "exit_codes": "%s", "demo_seconds": %s, "again_seconds": %s, "install_seconds": %s, ' \
     "$name" "$(inside "$name" 'simclr-tfx/.venv/bin/python -V' | cut -d' ' -f2)" \
-    "$(inside "$name" 'getconf GNU_LIBC_VERSION' | cut -d' ' -f2)" "${codes% }" "$demo" \
+    "$(inside "$name" 'getconf GNU_LIBC_VERSION' | cut -d' ' -f2)" "${codes% }" "$demo" "$again" \
     "$(field '(?<=Installed in )\d+' "$log")"
   printf '"venv_megabytes": %s, "blessed": %s, "accuracy": %s, "test_seconds": %s, "tests": "%s", "pip_check": %s}\n' \
     "$(du -sm "$fresh/$name/home/newcomer/simclr-tfx/.venv" | cut -f1)" \
