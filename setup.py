@@ -1,7 +1,10 @@
-"""Package description of simclr-tfx. The exact versions that work together are in requirements/*.lock.
+"""Package description of simclr-tfx.
 
-What stands here is what the code imports. It resolves from Python 3.11 with glibc 2.39 on, but brings a package without
-wheels (pyfarmhash 0.3.2), so a compiler is needed; with a lock installed first, `pip install --no-deps .` needs neither.
+The exact versions that work together are in requirements/*.lock.
+
+What stands here is what the code imports. It resolves from Python 3.11 with glibc 2.39 on, but
+brings a package without wheels (pyfarmhash 0.3.2), so a compiler is needed; with a lock installed
+first, `pip install --no-deps .` needs neither.
 """
 
 from setuptools import find_packages, setup

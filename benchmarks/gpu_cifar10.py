@@ -1,11 +1,16 @@
-"""SimCLR on CIFAR-10 on one GPU: seconds an epoch, and the accuracy of the frozen encoder. The last line is JSON.
+"""SimCLR on CIFAR-10 on one GPU: seconds an epoch, and the accuracy of the frozen encoder.
 
-The data are .npz files with `images` (uint8 [n, 32, 32, 3]) and `labels` ([n]), any number of them, named train*.npz and eval*.npz.
-A run that does not end within --minutes stops at its last checkpoint and says so; the same command continues it.
+The last line is JSON.
 
-    KERAS_BACKEND=jax python benchmarks/gpu_cifar10.py --pieces cifar10 --folder run --epochs 100 --minutes 9
+The data are .npz files with `images` (uint8 [n, 32, 32, 3]) and `labels` ([n]), any number of them,
+named train*.npz and eval*.npz. A run that does not end within --minutes stops at its last
+checkpoint and says so; the same command continues it.
 
-The step of a PyTorch user on the same card: `python benchmarks/torch_step.py --batch_size 512 --compiled`.
+    KERAS_BACKEND=jax python benchmarks/gpu_cifar10.py --pieces cifar10 --folder run --epochs 100
+    --minutes 9
+
+The step of a PyTorch user on the same card: `python benchmarks/torch_step.py --batch_size 512
+--compiled`.
 """
 
 import argparse
@@ -30,7 +35,10 @@ from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 
 class TimeIsUpError(BaseException):
-    """The minutes of this call are over; as KeyboardInterrupt, no library takes it for an error of its own."""
+    """The minutes of this call are over.
+
+    As KeyboardInterrupt, no library takes it for an error of its own.
+    """
 
 
 def main() -> None:
@@ -42,7 +50,9 @@ def main() -> None:
     done, started = epochs_done(options.folder), time.monotonic()
     try:
         signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes, 1.0)  # again and again: raised inside a destructor, it is lost
+        signal.setitimer(
+            signal.ITIMER_REAL, 60 * options.minutes, 1.0
+        )  # again and again: raised inside a destructor, it is lost
         encoder, _, report = pretrain(
             Images(watched.train_images, mean, std, watched.train_images.shape[1:3]),
             Encoder(options.depth, options.width),
@@ -52,15 +62,29 @@ def main() -> None:
             watched,
         )
         signal.setitimer(signal.ITIMER_REAL, 0)
-        result = {"finished": True, "precision": report["precision"], "loss": report["history"]["loss"][-1]}
+        result = {
+            "finished": True,
+            "precision": report["precision"],
+            "loss": report["history"]["loss"][-1],
+        }
         result |= accuracies(encoder, watched, mean, std, options.copies)
     except TimeIsUpError:
         signal.setitimer(signal.ITIMER_REAL, 0)
         result = {"finished": False}
     seconds, epochs = time.monotonic() - started, epochs_done(options.folder) - done
     # From the start of the call to the last epoch and its measurements, compiling included.
-    result |= {"epochs_done": done + epochs, "epochs_of_this_call": epochs, "seconds_of_this_call": round(seconds, 1)}
-    print(json.dumps(vars(options) | {"backend": keras.backend.backend(), "gpu_capability": gpu_capability()} | result))
+    result |= {
+        "epochs_done": done + epochs,
+        "epochs_of_this_call": epochs,
+        "seconds_of_this_call": round(seconds, 1),
+    }
+    print(
+        json.dumps(
+            vars(options)
+            | {"backend": keras.backend.backend(), "gpu_capability": gpu_capability()}
+            | result
+        )
+    )
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -76,7 +100,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument(
-        "--copies", type=int, default=0, help="cropped and flipped copies of the images that the linear head learns from too"
+        "--copies",
+        type=int,
+        default=0,
+        help="cropped and flipped copies of the images that the linear head learns from too",
     )
     return parser.parse_args(arguments)
 
@@ -93,10 +120,14 @@ def pretraining(options: argparse.Namespace) -> Pretraining:
 
 
 def read_pieces(folder: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the images, uint8 [N, 32, 32, 3], and labels [N] of a split, joined in the order of the files' names."""
+    """Returns the images, uint8 [N, 32, 32, 3], and labels [N] of a split, joined in the order of
+    the files' names.
+    """
     files = sorted(Path(folder).glob(f"{split}*.npz"))
     if not files:
-        raise SystemExit(f"`--pieces` must be a folder that holds {split}*.npz. Received: '{folder}'")
+        raise SystemExit(
+            f"`--pieces` must be a folder that holds {split}*.npz. Received: '{folder}'"
+        )
     pieces = [np.load(file) for file in files]
     return tuple(np.concatenate([piece[name] for piece in pieces]) for name in ("images", "labels"))
 
@@ -117,12 +148,17 @@ def stop(*_) -> None:
 
 def accuracies(encoder, data: Watched, mean, std, copies: int) -> dict[str, float]:
     """Returns kNN and linear accuracy of the frozen encoder on all images."""
-    train, held_out = (encode(encoder, images, mean, std) for images in (data.train_images, data.eval_images))
+    train, held_out = (
+        encode(encoder, images, mean, std) for images in (data.train_images, data.eval_images)
+    )
     knn = knn_accuracy(train, data.train_labels, held_out, data.eval_labels)
     if copies:
         train = np.concatenate([train, encode_crops(encoder, data.train_images, mean, std, copies)])
     head = fit_linear(train, data.train_labels, int(data.train_labels.max()) + 1)
-    return {"knn_accuracy": knn, "linear_accuracy": linear_accuracy(*head, held_out, data.eval_labels)}
+    return {
+        "knn_accuracy": knn,
+        "linear_accuracy": linear_accuracy(*head, held_out, data.eval_labels),
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How long ingest, statistics and Transform take: `python benchmarks/ingest.py --train_file_path LIST --val_file_path LIST`.
+"""How long ingest, statistics and Transform take: `python benchmarks/ingest.py --train_file_path
+LIST --val_file_path LIST`.
 
-Runs the pipeline's own nodes up to Transform in a fresh folder. The last line is JSON: seconds of each node, images/s and
-peak memory of the process.
+Runs the pipeline's own nodes up to Transform in a fresh folder. The last line is JSON: seconds of
+each node, images/s and peak memory of the process.
 """
 
 import argparse
@@ -30,7 +31,9 @@ def measure(train: str, evaluation: str) -> dict:
     from components.store import node_runs, open_store, run_ids
     from pipeline.pipeline import BEAM_ARGS, ingest
 
-    flags = local_runner.build_parser().parse_args([f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"])
+    flags = local_runner.build_parser().parse_args(
+        [f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"]
+    )
     configuration = local_runner.configure(flags)
     images = len(read_rows(train)) + len(read_rows(evaluation))
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +61,9 @@ def measure(train: str, evaluation: str) -> dict:
 
 def main() -> None:
     """Parses the command line and prints one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--train_file_path", required=True)
     parser.add_argument("--val_file_path", required=True)
     flags = parser.parse_args()

@@ -1,7 +1,8 @@
 """How long lineage takes on a store of many runs: `python benchmarks/lineage.py --runs 200`.
 
-Writes the rows that TFX writes, through ML Metadata's own interface, and asks the command line each kind of question.
-The last line is JSON: seconds of the whole process for each question (median), rows in the store.
+Writes the rows that TFX writes, through ML Metadata's own interface, and asks the command line each
+kind of question. The last line is JSON: seconds of the whole process for each question (median),
+rows in the store.
 """
 
 import argparse
@@ -32,7 +33,7 @@ TIMES = 5  # how often each question is asked
 
 @dataclass(frozen=True)
 class Node:
-    """One node of the pipeline: what it reads, as `node.output`, and the types of what it writes."""
+    """A node of the pipeline: what it reads, as `node.output`, and the types of what it writes."""
 
     name: str
     inputs: dict[str, str] = field(default_factory=dict)
@@ -41,9 +42,17 @@ class Node:
 
 NODES = (
     Node("FileListExampleGen", {}, {"examples": "Examples"}),
-    Node("StatisticsGen", {"examples": "FileListExampleGen.examples"}, {"statistics": "ExampleStatistics"}),
+    Node(
+        "StatisticsGen",
+        {"examples": "FileListExampleGen.examples"},
+        {"statistics": "ExampleStatistics"},
+    ),
     Node("SchemaGen", {"statistics": "StatisticsGen.statistics"}, {"schema": "Schema"}),
-    Node("ExampleValidator", {"statistics": "StatisticsGen.statistics", "schema": "SchemaGen.schema"}, {"anomalies": "ExampleAnomalies"}),
+    Node(
+        "ExampleValidator",
+        {"statistics": "StatisticsGen.statistics", "schema": "SchemaGen.schema"},
+        {"anomalies": "ExampleAnomalies"},
+    ),
     Node("AnomalyGate", {"anomalies": "ExampleValidator.anomalies"}),
     Node(
         "Transform",
@@ -60,7 +69,10 @@ NODES = (
     ),
     Node(
         "Pretrainer",
-        {"examples": "Transform.transformed_examples", "transform_graph": "Transform.transform_graph"},
+        {
+            "examples": "Transform.transformed_examples",
+            "transform_graph": "Transform.transform_graph",
+        },
         {"model": "Model", "model_run": "ModelRun"},
     ),
     Node(
@@ -77,10 +89,18 @@ NODES = (
         {"examples": "FileListExampleGen.examples", "model": "Finetuner.model"},
         {"evaluation": "ModelEvaluation", "blessing": "ModelBlessing"},
     ),
-    Node("ModelCheck", {"examples": "FileListExampleGen.examples", "model": "Finetuner.model"}, {"blessing": "InfraBlessing"}),
+    Node(
+        "ModelCheck",
+        {"examples": "FileListExampleGen.examples", "model": "Finetuner.model"},
+        {"blessing": "InfraBlessing"},
+    ),
     Node(
         "Pusher",
-        {"model": "Finetuner.model", "model_blessing": "Evaluator.blessing", "infra_blessing": "ModelCheck.blessing"},
+        {
+            "model": "Finetuner.model",
+            "model_blessing": "Evaluator.blessing",
+            "infra_blessing": "ModelCheck.blessing",
+        },
         {"pushed_model": "PushedModel"},
     ),
 )
@@ -88,15 +108,25 @@ FIRST_CHANGED = {"data": "FileListExampleGen", "parameter": "Pretrainer", "nothi
 
 
 class Writer:
-    """Writes runs as TFX does: an execution a node, its events, its contexts; cached nodes point at earlier outputs."""
+    """Writes runs as TFX does: an execution a node, its events, its contexts.
+
+    Cached nodes point at earlier outputs.
+    """
 
     def __init__(self, store: MetadataStore, folder: Path):
         """Takes an empty store and the folder that the artifacts would lie in."""
         self._store, self._folder = store, folder
         types = {kind for node in NODES for kind in node.outputs.values()}
-        self._artifact_types = {kind: store.put_artifact_type(mlmd.ArtifactType(name=kind)) for kind in sorted(types)}
-        self._execution_types = {node.name: store.put_execution_type(mlmd.ExecutionType(name=node.name)) for node in NODES}
-        self._context_types = {kind: store.put_context_type(mlmd.ContextType(name=kind)) for kind in PARTS}
+        self._artifact_types = {
+            kind: store.put_artifact_type(mlmd.ArtifactType(name=kind)) for kind in sorted(types)
+        }
+        self._execution_types = {
+            node.name: store.put_execution_type(mlmd.ExecutionType(name=node.name))
+            for node in NODES
+        }
+        self._context_types = {
+            kind: store.put_context_type(mlmd.ContextType(name=kind)) for kind in PARTS
+        }
         self._contexts = {kind: {} for kind in PARTS}
         self._latest: dict[str, mlmd.Artifact] = {}  # by `node.output`
         self._count = 0
@@ -106,7 +136,8 @@ class Writer:
 
         Args:
           run_id: its name.
-          change: what differs from the run before, which decides where work begins anew: 'data', 'parameter', 'nothing'.
+          change: what differs from the run before, which decides where work begins anew: 'data',
+            'parameter', 'nothing'.
           temperature: a parameter of the Pretrainer, new where a parameter changed.
         """
         self._count += 1
@@ -117,16 +148,26 @@ class Writer:
             self._put(node, run_id, parameters, fresh)
 
     def _put(self, node: Node, run_id: str, parameters: dict, fresh: bool) -> None:
-        contexts = [self._context(kind, name) for kind, name in zip(PARTS, (NAME, run_id, f"{NAME}.{node.name}"), strict=True)]
+        contexts = [
+            self._context(kind, name)
+            for kind, name in zip(PARTS, (NAME, run_id, f"{NAME}.{node.name}"), strict=True)
+        ]
         state = mlmd.Execution.COMPLETE if fresh else mlmd.Execution.CACHED
         execution = mlmd.Execution(type_id=self._execution_types[node.name], last_known_state=state)
         _set(execution.custom_properties, parameters)
-        pairs = [(self._latest[source], _event(mlmd.Event.INPUT, key)) for key, source in node.inputs.items()]
+        pairs = [
+            (self._latest[source], _event(mlmd.Event.INPUT, key))
+            for key, source in node.inputs.items()
+        ]
         keys = [f"{node.name}.{key}" for key in node.outputs]
         if fresh:
-            self._latest |= {f"{node.name}.{key}": self._artifact(node, key) for key in node.outputs}
+            self._latest |= {
+                f"{node.name}.{key}": self._artifact(node, key) for key in node.outputs
+            }
         pairs += [(self._latest[key], _event(mlmd.Event.OUTPUT, key.split(".")[1])) for key in keys]
-        _, artifact_ids, _ = self._store.put_execution(execution, pairs, contexts, force_reuse_context=True)
+        _, artifact_ids, _ = self._store.put_execution(
+            execution, pairs, contexts, force_reuse_context=True
+        )
         for key, artifact_id in zip(keys, artifact_ids[len(node.inputs) :], strict=True):
             self._latest[key].id = artifact_id
 
@@ -141,19 +182,28 @@ class Writer:
     def _artifact(self, node: Node, key: str) -> mlmd.Artifact:
         kind = node.outputs[key]
         uri = f"{self._folder}/artifacts/{node.name}/{key}/{self._count}"
-        artifact = mlmd.Artifact(type_id=self._artifact_types[kind], uri=uri, state=mlmd.Artifact.LIVE)
+        artifact = mlmd.Artifact(
+            type_id=self._artifact_types[kind], uri=uri, state=mlmd.Artifact.LIVE
+        )
         _set(artifact.custom_properties, {"tfx_version": "1.21.0", "is_external": 0})
         if kind in ("ModelBlessing", "InfraBlessing"):
             _set(artifact.custom_properties, {"blessed": 1})
         if kind == "PushedModel":
             version = str(FIRST_VERSION - 1 + self._count)
-            pushed = {"pushed": 1, "pushed_version": version, "pushed_destination": f"{self._folder}/serving/{version}"}
+            pushed = {
+                "pushed": 1,
+                "pushed_version": version,
+                "pushed_destination": f"{self._folder}/serving/{version}",
+            }
             _set(artifact.custom_properties, pushed)
         return artifact
 
 
 def _event(kind, key: str) -> mlmd.Event:
-    return mlmd.Event(type=kind, path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)]))
+    return mlmd.Event(
+        type=kind,
+        path=mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key), mlmd.Event.Path.Step(index=0)]),
+    )
 
 
 def _set(properties, values: dict) -> None:
@@ -167,7 +217,12 @@ def _parameters(node: str, folder: Path, count: int, temperature: float) -> dict
     if node == "FileListExampleGen":
         splits = [{"name": split, "pattern": f"{split}.csv"} for split in ("train", "eval")]
         fingerprint = f"train:rows:3200,sha256:{count:024x};eval:rows:800,sha256:{count:024x}"
-        return {"input_base": str(folder), "input_config": json.dumps({"splits": splits}), "input_fingerprint": fingerprint, "span": 0}
+        return {
+            "input_base": str(folder),
+            "input_config": json.dumps({"splits": splits}),
+            "input_fingerprint": fingerprint,
+            "span": 0,
+        }
     if node in ("Pretrainer", "Finetuner"):
         pretraining = asdict(Pretraining()) | {"temperature": temperature}
         settings = {
@@ -181,18 +236,35 @@ def _parameters(node: str, folder: Path, count: int, temperature: float) -> dict
         }
         splits = json.dumps({"splits": ["train"]})
         run_fn = f"trainer_module.{node.lower()}_run_fn.run_fn"
-        return {"custom_config": json.dumps(settings), "train_args": splits, "eval_args": splits, "run_fn": run_fn}
+        return {
+            "custom_config": json.dumps(settings),
+            "train_args": splits,
+            "eval_args": splits,
+            "run_fn": run_fn,
+        }
     return {"fingerprint": "0123456789abcdef", "split": "eval"}
 
 
 def usual_changes(runs: int) -> list[str]:
-    """Returns what changes from run to run: new data now and then, nothing now and then, else a parameter."""
+    """Returns what changes from run to run: new data now and then, nothing now and then, else a
+    parameter.
+    """
     often = lambda index, every: index % every == 0  # noqa: E731
-    return ["data" if often(run, NEW_DATA_EVERY) else "nothing" if often(run, SAME_AGAIN_EVERY) else "parameter" for run in range(runs)]
+    return [
+        "data"
+        if often(run, NEW_DATA_EVERY)
+        else "nothing"
+        if often(run, SAME_AGAIN_EVERY)
+        else "parameter"
+        for run in range(runs)
+    ]
 
 
 def fill(url: str, folder: Path, changes: list[str]) -> None:
-    """Writes a store with a run for each of `changes`, see Writer.run; the first must be new data."""
+    """Writes a store with a run for each of `changes`, see Writer.run.
+
+    The first must be new data.
+    """
     writer = Writer(open_store(url, read_only=False), folder)
     for index, change in enumerate(changes):
         writer.run(f"2026-01-01T00:00:00.{index:06d}", change, temperature=0.1 + index / 1000)
@@ -203,10 +275,20 @@ def measure(runs: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         fill(f"{folder}/metadata.sqlite", Path(folder), usual_changes(runs))
         first, some_list = FIRST_VERSION, f"{folder}/train.csv"
-        questions = {"runs": [], "model": ["latest"], "diff": ["--diff", str(first), "latest"], "downstream": ["--downstream", some_list]}
+        questions = {
+            "runs": [],
+            "model": ["latest"],
+            "diff": ["--diff", str(first), "latest"],
+            "downstream": ["--downstream", some_list],
+        }
         seconds = {name: _seconds(folder, arguments) for name, arguments in questions.items()}
         megabytes = Path(folder, "metadata.sqlite").stat().st_size / 2**20
-    return {"runs": runs, "executions": runs * len(NODES), "store_megabytes": round(megabytes, 1), "seconds": seconds}
+    return {
+        "runs": runs,
+        "executions": runs * len(NODES),
+        "store_megabytes": round(megabytes, 1),
+        "seconds": seconds,
+    }
 
 
 def _seconds(folder: str, arguments: list[str]) -> float:
@@ -221,7 +303,9 @@ def _seconds(folder: str, arguments: list[str]) -> float:
 
 def main() -> None:
     """Parses the command line and prints one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=200)
     print(json.dumps(measure(parser.parse_args().runs)))
 

@@ -1,8 +1,10 @@
-"""How many small faults the tests notice: `python benchmarks/mutants.py [FILE...]` changes judging and caching code, place by place.
+"""How many small faults the tests notice: `python benchmarks/mutants.py [FILE...]` changes judging
+and caching code, place by place.
 
-Comparisons, boolean and arithmetic operators, conditions, constants, results and statements made for their effect are
-each changed once in a copy of the project, and the tests of the file are run on the copy. The libraries are imported
-once, in a process that is forked for each change. Survivors are printed, then one JSON line.
+Comparisons, boolean and arithmetic operators, conditions, constants, results and statements made
+for their effect are each changed once in a copy of the project, and the tests of the file are run
+on the copy. The libraries are imported once, in a process that is forked for each change. Survivors
+are printed, then one JSON line.
 """
 
 import ast
@@ -19,25 +21,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 5  # times as long as without a change; tests that take longer hang
 MOST_SECONDS = 600
-CACHING, JUDGED = ["test_fingerprint.py", "test_caching.py"], ("constant_score", "judged", "evaluation")
+CACHING, JUDGED = (
+    ["test_fingerprint.py", "test_caching.py"],
+    ("constant_score", "judged", "evaluation"),
+)
 FILES = {  # file -> its tests, and the names of the definitions that judge where not all of it does
     "pipeline/fingerprint.py": (CACHING, ()),
     "pipeline/definitions.py": (CACHING, ()),
     "components/mean_iou.py": (["test_mean_iou.py"], ()),
     "components/anomaly_gate.py": (["test_anomaly_gate.py"], ()),
     "components/baseline.py": (["test_baseline.py", "test_graphs.py"], ()),
-    "components/model_check/component.py": (["test_model_check.py", "test_model_check_node.py"], ()),
+    "components/model_check/component.py": (
+        ["test_model_check.py", "test_model_check_node.py"],
+        (),
+    ),
     "components/model_check/probe.py": (["test_model_check.py"], ()),
     "components/verdict.py": (["test_verdict.py"], ()),
     "components/file_list_example_gen/driver.py": (["test_driver.py"], ()),
     "pipeline/config.py": (["test_evaluation.py"], ("Gate",)),
-    **{f"trainer_module/tasks/{name}.py": (["test_evaluation.py"], JUDGED) for name in ("classification", "regression", "segmentation")},
+    **{
+        f"trainer_module/tasks/{name}.py": (["test_evaluation.py"], JUDGED)
+        for name in ("classification", "regression", "segmentation")
+    },
 }
 OTHERS = {  # operator -> what it becomes, each in turn
-    **{ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt)},
+    **{
+        ast.Lt: (ast.LtE, ast.GtE),
+        ast.LtE: (ast.Lt, ast.Gt),
+        ast.Gt: (ast.GtE, ast.LtE),
+        ast.GtE: (ast.Gt, ast.Lt),
+    },
     **{ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.In: (ast.NotIn,), ast.NotIn: (ast.In,)},
     **{ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,), ast.And: (ast.Or,), ast.Or: (ast.And,)},
-    **{ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Add,), ast.Div: (ast.Mult,), ast.FloorDiv: (ast.Mult,)},
+    **{
+        ast.Add: (ast.Sub,),
+        ast.Sub: (ast.Add,),
+        ast.Mult: (ast.Add,),
+        ast.Div: (ast.Mult,),
+        ast.FloorDiv: (ast.Mult,),
+    },
     **{ast.BitOr: (ast.BitAnd,), ast.BitAnd: (ast.BitOr,)},
 }
 
@@ -49,7 +71,10 @@ def mutants(source: str, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         line = getattr(node, "lineno", getattr(owner, "lineno", 0))
         for other in replacements(owner, field, node):
             put(owner, field, index, other)
-            yield f"{line}: {shown(node)} -> {shown(other)}", ast.unparse(ast.fix_missing_locations(tree))
+            yield (
+                f"{line}: {shown(node)} -> {shown(other)}",
+                ast.unparse(ast.fix_missing_locations(tree)),
+            )
             put(owner, field, index, node)
 
 
@@ -63,13 +88,24 @@ def put(owner: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
 
 def shown(node: ast.AST) -> str:
     """Returns a node as code, an operator by its name."""
-    return ast.unparse(ast.fix_missing_locations(node)) if isinstance(node, ast.expr | ast.stmt) else type(node).__name__
+    return (
+        ast.unparse(ast.fix_missing_locations(node))
+        if isinstance(node, ast.expr | ast.stmt)
+        else type(node).__name__
+    )
 
 
-def places(node: ast.AST, names: tuple[str, ...]) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
-    """Yields (owner, field, index, node) of every node that is run; of named definitions alone if there are names."""
+def places(
+    node: ast.AST, names: tuple[str, ...]
+) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+    """Yields (owner, field, index, node) of every node that is run.
+
+    Of named definitions alone if there are names.
+    """
     for field, value in ast.iter_fields(node):
-        if field in ("annotation", "returns") or isinstance(node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom):
+        if field in ("annotation", "returns") or isinstance(
+            node, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom
+        ):
             continue  # what an error says is no judgement
         for index, item in enumerate(value) if isinstance(value, list) else [(None, value)]:
             inside = not names or getattr(item, "name", "") in names
@@ -86,29 +122,53 @@ def replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]
     plain = not isinstance(node, ast.Compare | ast.UnaryOp | ast.BoolOp | ast.Constant)
     if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str):
         value = node.value
-        yield ast.Constant(not value if isinstance(value, bool) else f"{value}_" if isinstance(value, str) else value + 1)
+        yield ast.Constant(
+            not value
+            if isinstance(value, bool)
+            else f"{value}_"
+            if isinstance(value, str)
+            else value + 1
+        )
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         yield node.operand
-    if plain and (field in ("test", "ifs") or (isinstance(owner, ast.BoolOp) and field == "values")):
+    if plain and (
+        field in ("test", "ifs") or (isinstance(owner, ast.BoolOp) and field == "values")
+    ):
         yield ast.UnaryOp(ast.Not(), node)
     if isinstance(node, ast.Return) and node.value and not isinstance(node.value, ast.Constant):
         yield ast.Return(ast.Constant(None))
-    if isinstance(node, ast.Expr | ast.AugAssign) or (isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name)):
+    if isinstance(node, ast.Expr | ast.AugAssign) or (
+        isinstance(node, ast.Assign) and not isinstance(node.targets[0], ast.Name)
+    ):
         yield ast.Pass()
 
 
 def noticed(project: Path, tests: list[str], most_seconds: float) -> bool:
-    """Tells whether the tests fail on the copy of the project, in a forked process; tests that hang have failed."""
+    """Tells whether the tests fail on the copy of the project, in a forked process.
+
+    Tests that hang have failed.
+    """
     child = os.fork()
     if child == 0:
         os.setpgrp()
         os.chdir(project)
-        sys.path[:] = [str(project), *(path for path in sys.path if Path(path or ".").resolve() not in (ROOT, ROOT / "benchmarks"))]
+        sys.path[:] = [
+            str(project),
+            *(
+                path
+                for path in sys.path
+                if Path(path or ".").resolve() not in (ROOT, ROOT / "benchmarks")
+            ),
+        ]
         for stream in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         import pytest
 
-        os._exit(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]))
+        os._exit(
+            pytest.main(
+                ["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]
+            )
+        )
     end = time.monotonic() + most_seconds
     while time.monotonic() < end:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -126,10 +186,19 @@ def main(chosen: list[str]) -> None:
     import tfx.components  # noqa: F401 (once, for all processes; TensorFlow and Beam with it)
 
     project, counts = Path(tempfile.mkdtemp()), {}
-    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "data"), dirs_exist_ok=True)
+    shutil.copytree(
+        ROOT,
+        project,
+        ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "data"),
+        dirs_exist_ok=True,
+    )
     for name in chosen or FILES:
         tests, names = FILES[name]
-        source, results, started = (project / name).read_text(encoding="utf-8"), [], time.monotonic()
+        source, results, started = (
+            (project / name).read_text(encoding="utf-8"),
+            [],
+            time.monotonic(),
+        )
         if noticed(project, tests, MOST_SECONDS):
             raise SystemExit(f"{tests} fail without any change")
         patience = PATIENCE * (time.monotonic() - started)
@@ -143,7 +212,11 @@ def main(chosen: list[str]) -> None:
         print(name, *counts[name], flush=True)
     print(
         json.dumps(
-            {"noticed": sum(first for first, _ in counts.values()), "changes": sum(last for _, last in counts.values()), "files": counts}
+            {
+                "noticed": sum(first for first, _ in counts.values()),
+                "changes": sum(last for _, last in counts.values()),
+                "files": counts,
+            }
         )
     )
 

@@ -1,7 +1,9 @@
-"""How long the report of a run takes and how large it is: `python benchmarks/report.py --pipeline_root DIR`.
+"""How long the report of a run takes and how large it is: `python benchmarks/report.py
+--pipeline_root DIR`.
 
-Makes the report of the root's latest run in a folder of its own, as the component RunReport does: what the nodes before it have imported is
-imported before the clock starts. The last line is JSON: seconds, megabytes, images in the run's splits, images on the maps.
+Makes the report of the root's latest run in a folder of its own, as the component RunReport does:
+what the nodes before it have imported is imported before the clock starts. The last line is JSON:
+seconds, megabytes, images in the run's splits, images on the maps.
 """
 
 import argparse

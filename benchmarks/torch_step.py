@@ -1,7 +1,9 @@
-"""The same training step in PyTorch, as a PyTorch user would write it for speed: what `train_step.py --against torch` compares with.
+"""The same training step in PyTorch, as a PyTorch user would write it for speed: what
+`train_step.py --against torch` compares with.
 
-ResNet-18 with the small stem, projection head, NT-Xent, SGD; bfloat16 autocast, channels last, optionally compiled. The views are the
-images themselves: only network, loss and update are timed. It runs with any Python that has PyTorch, and nothing else of this project.
+ResNet-18 with the small stem, projection head, NT-Xent, SGD; bfloat16 autocast, channels last,
+optionally compiled. The views are the images themselves: only network, loss and update are timed.
+It runs with any Python that has PyTorch, and nothing else of this project.
 
     python benchmarks/torch_step.py --batch_size 128 --steps 10
 """
@@ -28,10 +30,18 @@ class Block(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int):
         """Makes the layers."""
         super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU(True))
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels))
+        self.first = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(True),
+        )
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
         same = stride == 1 and channels_in == channels
-        shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels))
+        shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+        )
         self.shortcut = nn.Identity() if same else shortcut
 
     def forward(self, images):
@@ -49,7 +59,13 @@ def build_network(depth: int, width: float) -> nn.Module:
         for block in range(blocks):
             layers.append(Block(channels_in, channels, stride if block == 0 else 1))
             channels_in = channels
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels_in, 1024), nn.ReLU(True), nn.Linear(1024, 128)]
+    head = [
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(channels_in, 1024),
+        nn.ReLU(True),
+        nn.Linear(1024, 128),
+    ]
     return nn.Sequential(*layers, *head)
 
 
@@ -67,10 +83,16 @@ class Step:
     def __init__(self, options: argparse.Namespace):
         """Makes network, optimizer and data on the best device there is."""
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        network = build_network(options.depth, options.width).to(self.device, memory_format=torch.channels_last)
+        network = build_network(options.depth, options.width).to(
+            self.device, memory_format=torch.channels_last
+        )
         self.network = torch.compile(network) if options.compiled else network
-        self.optimizer = torch.optim.SGD(self.network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
-        images = torch.rand(2 * options.batch_size, 3, options.image_size, options.image_size, device=self.device)
+        self.optimizer = torch.optim.SGD(
+            self.network.parameters(), 0.1, momentum=0.9, weight_decay=5e-4
+        )
+        images = torch.rand(
+            2 * options.batch_size, 3, options.image_size, options.image_size, device=self.device
+        )
         self.views = images.to(memory_format=torch.channels_last)
 
     def __call__(self) -> float:
@@ -109,7 +131,16 @@ def main() -> None:
         return
     seconds = [step() for _ in range(options.steps + 2)][2:]
     rate = options.batch_size / statistics.median(seconds)
-    print(json.dumps(vars(options) | {"torch": torch.__version__, "device": step.device, "images_per_second": round(rate, 2)}))
+    print(
+        json.dumps(
+            vars(options)
+            | {
+                "torch": torch.__version__,
+                "device": step.device,
+                "images_per_second": round(rate, 2),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Images per second of one whole training step, in turns with the step that stock Keras makes.
 
-Ours: two augmented views, forward, backward, update, as `pretrain` runs it, in the environment the pipeline's runner sets. Stock: the
-same network with Keras' own batch normalization, float32, no XLA, and no augmentation at all, in the environment as it is
-(`--against stock`), or with oneDNN switched on for it too (`--against stock-onednn`). Each runs in a process of its own, because
-TensorFlow reads its environment once; they step in turns, so that a busy machine slows both alike. The last line is JSON.
+Ours: two augmented views, forward, backward, update, as `pretrain` runs it, in the environment the
+pipeline's runner sets. Stock: the same network with Keras' own batch normalization, float32, no
+XLA, and no augmentation at all, in the environment as it is (`--against stock`), or with oneDNN
+switched on for it too (`--against stock-onednn`). Each runs in a process of its own, because
+TensorFlow reads its environment once; they step in turns, so that a busy machine slows both alike.
+The last line is JSON.
 
     python benchmarks/train_step.py --depth 18 --image_size 32 --batch_size 128 --steps 10
 
-`--against torch --torch_python PYTHON` adds a PyTorch step (benchmarks/torch_step.py: bfloat16, channels last, no augmentation).
+`--against torch --torch_python PYTHON` adds a PyTorch step (benchmarks/torch_step.py: bfloat16,
+channels last, no augmentation).
 """
 
 import argparse
@@ -41,7 +44,10 @@ from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 WARM_UPS = 2  # the first step compiles, the second settles memory
-KERAS_RIVALS = {"stock": {}, "stock-onednn": {"TF_ENABLE_ONEDNN_OPTS": "1"}}  # what each adds to the environment
+KERAS_RIVALS = {
+    "stock": {},
+    "stock-onednn": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+}  # what each adds to the environment
 HIDDEN = ("learner", "torch_python", "against")  # options that the answer does not repeat
 OURSELVES = (sys.executable, __file__, *sys.argv[1:])
 
@@ -61,12 +67,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--depth", type=int, default=18)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--image_size", type=int, default=32, help="pixels")
-    parser.add_argument("--batch_size", type=int, default=128, help="images; the encoder sees 2 views of each")
+    parser.add_argument(
+        "--batch_size", type=int, default=128, help="images; the encoder sees 2 views of each"
+    )
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--precision", default="auto")
-    parser.add_argument("--against", nargs="*", choices=(*KERAS_RIVALS, "torch"), default=["stock"], help="none, one or several")
+    parser.add_argument(
+        "--against",
+        nargs="*",
+        choices=(*KERAS_RIVALS, "torch"),
+        default=["stock"],
+        help="none, one or several",
+    )
     parser.add_argument("--torch_python", default=sys.executable, help="a Python that has PyTorch")
-    parser.add_argument("--learner", choices=("ours", "stock"), help=argparse.SUPPRESS)  # of a child process
+    parser.add_argument(
+        "--learner", choices=("ours", "stock"), help=argparse.SUPPRESS
+    )  # of a child process
     return parser.parse_args(arguments)
 
 
@@ -86,12 +102,16 @@ def compare(options: argparse.Namespace) -> dict:
         for name, learner in learners.items():
             seconds[name].append(learner.ask("step"))
         augmenting.append(learners["ours"].ask("augment"))
-    rates = {name: options.batch_size / statistics.median(values) for name, values in seconds.items()}
+    rates = {
+        name: options.batch_size / statistics.median(values) for name, values in seconds.items()
+    }
     return {
         **{name: value for name, value in vars(options).items() if name not in HIDDEN},
         **learners["ours"].ask("about"),
         "images_per_second": round(rates["ours"], 2),
-        "augmentation_share": round(statistics.median(augmenting) / statistics.median(seconds["ours"]), 4),
+        "augmentation_share": round(
+            statistics.median(augmenting) / statistics.median(seconds["ours"]), 4
+        ),
         "peak_memory_mib": learners["ours"].ask("memory"),
         "seconds": rounded(seconds["ours"]),
         "rivals": {
@@ -129,7 +149,9 @@ class Learner:
     def __init__(self, command: list[str], environment: dict[str, str]):
         """Starts the process, with `environment` added to this one's."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, env={**os.environ, **environment, "TF_CPP_MIN_LOG_LEVEL": "3"}, **pipes)
+        self._process = subprocess.Popen(
+            command, env={**os.environ, **environment, "TF_CPP_MIN_LOG_LEVEL": "3"}, **pipes
+        )
 
     def ask(self, command: str):
         """Returns the answer to a command."""
@@ -140,8 +162,13 @@ class Learner:
 
 def torch_learner(options: argparse.Namespace) -> Learner:
     """Returns the PyTorch step of the same size."""
-    sizes = [f"--{name}={getattr(options, name)}" for name in ("depth", "width", "image_size", "batch_size")]
-    return Learner([options.torch_python, str(Path(__file__).with_name("torch_step.py")), "--obey", *sizes], {})
+    sizes = [
+        f"--{name}={getattr(options, name)}"
+        for name in ("depth", "width", "image_size", "batch_size")
+    ]
+    return Learner(
+        [options.torch_python, str(Path(__file__).with_name("torch_step.py")), "--obey", *sizes], {}
+    )
 
 
 # The child: one learner.
@@ -156,7 +183,9 @@ def obey(functions: dict, commands) -> None:
 def functions_of(options: argparse.Namespace) -> dict:
     """Returns what this process can be asked for."""
     size = (options.image_size, options.image_size)
-    images = np.random.default_rng(0).integers(0, 256, (options.batch_size, *size, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(
+        0, 256, (options.batch_size, *size, 3), dtype=np.uint8
+    )
     encoder = Encoder(options.depth, options.width)
     settings = Pretraining(batch_size=options.batch_size, precision=options.precision)
     if options.learner == "ours":
@@ -191,7 +220,11 @@ class Unaugmented(SimCLR):
 
     def call(self, images, training=False):
         """Returns the embedding [2B, P] of every image, twice."""
-        both = normalize(ops.concatenate([images, images], axis=0), self.views.channel_mean, self.views.channel_std)
+        both = normalize(
+            ops.concatenate([images, images], axis=0),
+            self.views.channel_mean,
+            self.views.channel_std,
+        )
         return self.head(self.encoder(both, training=training), training=training)
 
 
@@ -205,14 +238,22 @@ class Augmenter(keras.Model):
 
     def call(self, images):
         """Returns normalized views, summed so that fetching them costs nothing."""
-        return ops.sum(normalize(augment(images, Augmentation(), self.size, self.chance), MEAN, STD), axis=(1, 2, 3))
+        return ops.sum(
+            normalize(augment(images, Augmentation(), self.size, self.chance), MEAN, STD),
+            axis=(1, 2, 3),
+        )
 
 
 def stock_learner(settings: Encoder, size: tuple[int, int]) -> keras.Model:
     """Returns what a straightforward Keras program would train."""
-    encoder = keras.models.clone_model(build_encoder(settings, size), clone_function=with_stock_batch_norm)
+    encoder = keras.models.clone_model(
+        build_encoder(settings, size), clone_function=with_stock_batch_norm
+    )
     learner = Unaugmented(
-        encoder, build_projection_head(encoder.output_shape[-1]), Views(size, Augmentation(), MEAN, STD), partial(nt_xent, temperature=0.5)
+        encoder,
+        build_projection_head(encoder.output_shape[-1]),
+        Views(size, Augmentation(), MEAN, STD),
+        partial(nt_xent, temperature=0.5),
     )
     learner.compile(keras.optimizers.SGD(0.1, momentum=0.9), jit_compile=False)
     return learner
@@ -220,7 +261,11 @@ def stock_learner(settings: Encoder, size: tuple[int, int]) -> keras.Model:
 
 def with_stock_batch_norm(layer):
     """Returns a copy of a layer, Keras' own where it is ours."""
-    kind = keras.layers.BatchNormalization if isinstance(layer, keras.layers.BatchNormalization) else type(layer)
+    kind = (
+        keras.layers.BatchNormalization
+        if isinstance(layer, keras.layers.BatchNormalization)
+        else type(layer)
+    )
     return kind.from_config(layer.get_config())
 
 

@@ -7,7 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIBRARIES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-transform", "tensorflow-model-analysis", "ml-metadata")
+LIBRARIES = (
+    "tfx",
+    "tensorflow",
+    "keras",
+    "apache-beam",
+    "tensorflow-transform",
+    "tensorflow-model-analysis",
+    "ml-metadata",
+)
 
 
 def version_of(library: str) -> str:
@@ -29,13 +37,24 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """Returns the processor's name, the number of cores, and the names of the GPUs that TensorFlow has seen."""
-    names = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
+    """Returns the processor's name, the number of cores, and the names of the GPUs that TensorFlow
+    has seen.
+    """
+    names = [
+        line.partition(":")[2].strip()
+        for line in _lines("/proc/cpuinfo")
+        if line.startswith("model name")
+    ]
     gpus = []
     if "tensorflow" in sys.modules:
         config = sys.modules["tensorflow"].config
-        gpus = [config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in config.list_physical_devices("GPU")]
-    return ", ".join([f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores", *gpus])
+        gpus = [
+            config.experimental.get_device_details(gpu).get("device_name", "GPU")
+            for gpu in config.list_physical_devices("GPU")
+        ]
+    return ", ".join(
+        [f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores", *gpus]
+    )
 
 
 def _lines(path: str) -> list[str]:
@@ -43,7 +62,8 @@ def _lines(path: str) -> list[str]:
 
 
 def git_commit() -> str:
-    """Returns the commit of the project's working tree, with `+` if it has changes, or '' where it is installed without one.
+    """Returns the commit of the project's working tree, with `+` if it has changes, or '' where it
+    is installed without one.
 
     A repository around an installed copy is somebody else's.
     """
@@ -51,11 +71,15 @@ def git_commit() -> str:
 
     def git(*arguments: str) -> str:
         try:
-            return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+            return subprocess.run(
+                ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+            ).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return ""
 
     if git("rev-parse", "--show-toplevel") != str(folder):
         return ""
     commit = git("rev-parse", "--short=12", "HEAD")
-    return commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+    return (
+        commit + "+" if commit and git("status", "--porcelain", "--untracked-files=no") else commit
+    )

@@ -10,12 +10,18 @@ def run_graph(snapshot: Snapshot, run_id: str) -> dict:
       ValueError: if there is no such run.
     """
     if run_id not in snapshot.runs:
-        raise ValueError(f"No run {run_id!r} in this store. There are: {', '.join(snapshot.runs) or 'none'}")
-    return graph(snapshot, [snapshot.executions[number] for number in snapshot.runs[run_id].executions])
+        raise ValueError(
+            f"No run {run_id!r} in this store. There are: {', '.join(snapshot.runs) or 'none'}"
+        )
+    return graph(
+        snapshot, [snapshot.executions[number] for number in snapshot.runs[run_id].executions]
+    )
 
 
 def model_graph(snapshot: Snapshot, model_id: int) -> dict:
-    """Returns the graph of everything a model was made from and everything made from it; see `graph` for its form.
+    """Returns the graph of everything a model was made from and everything made from it.
+
+    See `graph` for its form.
 
     Args:
       snapshot: of the store.
@@ -33,10 +39,11 @@ def graph(snapshot: Snapshot, executions: list[Execution]) -> dict:
       executions: which to show.
 
     Returns:
-      `{"nodes": [...], "edges": [...]}`. A node has `id` (text), `kind` ('execution' or 'artifact') and `name` (node id, or
-      type of artifact); an execution also has `execution`, `run_id`, `state` ('done', 'cached', 'failed', ...), `seconds`,
-      `parameters`, `metrics`; an artifact `artifact`, `uri`, `properties`. An edge leads `from` a node `to` a node in
-      the direction of the data; `label` is the name of that input or output, `baseline` tells that the target only
+      `{"nodes": [...], "edges": [...]}`. A node has `id` (text), `kind` ('execution' or 'artifact')
+      and `name` (node id, or type of artifact); an execution also has `execution`, `run_id`,
+      `state` ('done', 'cached', 'failed', ...), `seconds`, `parameters`, `metrics`; an artifact
+      `artifact`, `uri`, `properties`. An edge leads `from` a node `to` a node in the direction of
+      the data; `label` is the name of that input or output, `baseline` tells that the target only
       compares with it. Artifacts that nobody here reads are there too.
     """
     nodes, edges, shown = [], [], {}
@@ -48,7 +55,14 @@ def graph(snapshot: Snapshot, executions: list[Execution]) -> dict:
                     shown[number] = snapshot.artifacts[number]
                     ends = (f"artifact:{number}", f"execution:{execution.id}")
                     start, end = ends if inward else ends[::-1]
-                    edges.append({"from": start, "to": end, "label": key, "baseline": inward and key == BASELINE})
+                    edges.append(
+                        {
+                            "from": start,
+                            "to": end,
+                            "label": key,
+                            "baseline": inward and key == BASELINE,
+                        }
+                    )
     nodes += [
         {
             "id": f"artifact:{item.id}",

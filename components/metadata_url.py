@@ -1,7 +1,8 @@
-"""Where metadata lies: a SQLite file, or `mysql://user:password@host:port/database` for MySQL and MariaDB.
+"""Where metadata lies: a SQLite file, or `mysql://user:password@host:port/database` for MySQL and
+MariaDB.
 
-A password is better given in the environment, as MYSQL_PWD: command lines are seen by everyone on the machine.
-Standard library alone, so that a wrong URL is told at once.
+A password is better given in the environment, as MYSQL_PWD: command lines are seen by everyone on
+the machine. Standard library alone, so that a wrong URL is told at once.
 """
 
 import os
@@ -18,7 +19,10 @@ PASSWORD_VARIABLE = "MYSQL_PWD"
 
 @dataclass(frozen=True)
 class Server:
-    """A database on a MySQL server; `socket` is a file on this machine, used instead of host and port where given."""
+    """A database on a MySQL server.
+
+    `socket` is a file on this machine, used instead of host and port where given.
+    """
 
     host: str
     port: int
@@ -40,7 +44,8 @@ def is_mysql(metadata: str) -> bool:
 
 
 def parse_mysql(url: str) -> Server:
-    """Takes a URL apart; `%40` and the like stand for reserved characters, `?socket=FILE` is for a server on this machine.
+    """Takes a URL apart; `%40` and the like stand for reserved characters, `?socket=FILE` is for a
+    server on this machine.
 
     Raises:
       InputError: naming the part that is missing or wrong.
@@ -50,14 +55,29 @@ def parse_mysql(url: str) -> Server:
         port = parts.port or PORT
     except ValueError as error:
         raise InputError(
-            f"`--metadata` must be {FORM}; the port is no number from 1 to 65535. Received: {without_password(url)}"
+            f"`--metadata` must be {FORM}; the port is no number from 1 to 65535. Received: "
+            f"{without_password(url)}"
         ) from error
     database = unquote(parts.path.strip("/"))
-    missing = [name for name, value in (("user", parts.username), ("host", parts.hostname), ("database", database)) if not value]
+    missing = [
+        name
+        for name, value in (
+            ("user", parts.username),
+            ("host", parts.hostname),
+            ("database", database),
+        )
+        if not value
+    ]
     if missing or "/" in database:
-        reason = f"{' and '.join(missing)} missing" if missing else "the database's name has a slash"
-        raise InputError(f"`--metadata` must be {FORM}; {reason}. Received: {without_password(url)}")
-    password = os.environ.get(PASSWORD_VARIABLE, "") if parts.password is None else unquote(parts.password)
+        reason = (
+            f"{' and '.join(missing)} missing" if missing else "the database's name has a slash"
+        )
+        raise InputError(
+            f"`--metadata` must be {FORM}; {reason}. Received: {without_password(url)}"
+        )
+    password = (
+        os.environ.get(PASSWORD_VARIABLE, "") if parts.password is None else unquote(parts.password)
+    )
     socket = parse_qs(parts.query).get("socket", [""])[0]
     return Server(parts.hostname, port, database, unquote(parts.username), password, socket)
 

@@ -1,7 +1,8 @@
-"""The whole of a metadata store as plain values, read once: runs, executions of nodes, artifacts and who made and used them.
+"""The whole of a metadata store as plain values, read once: runs, executions of nodes, artifacts
+and who made and used them.
 
-Every question is then a walk over this snapshot. It takes a few calls however many executions there are, and one a run:
-0.4 s for 200 runs.
+Every question is then a walk over this snapshot. It takes a few calls however many executions there
+are, and one a run: 0.4 s for 200 runs.
 """
 
 import json
@@ -11,17 +12,29 @@ from dataclasses import dataclass, field, replace
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.store import INPUTS, NODE_CONTEXT, OUTPUTS, PIPELINE_CONTEXT, RUN_CONTEXT, STATES, event_key, properties
+from components.store import (
+    INPUTS,
+    NODE_CONTEXT,
+    OUTPUTS,
+    PIPELINE_CONTEXT,
+    RUN_CONTEXT,
+    STATES,
+    event_key,
+    properties,
+)
 
 METRIC = "metric"  # a run's facts that are results are named `metric.NODE.NAME`
 WRAPPERS = ("custom_config", "value")  # they hold parameters and say nothing themselves
 UNSAID = ("null", "{}", "[]", "")  # TFX's ways to say that a parameter is not given
-BASELINE = "baseline_model"  # the input of an older model that a new one is held against: no part of the new one
+# the input of an older model that a new one is held against: no part of the new one
+BASELINE = "baseline_model"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a node put out. `maker` is the execution that did the work; cached ones only point at it again."""
+    """What a node put out. `maker` is the execution that did the work; cached ones only point at it
+    again.
+    """
 
     id: int
     type: str
@@ -33,7 +46,9 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Execution:
-    """One node in one run; inputs and outputs are artifact ids by key, parameters are flat: `pretraining.temperature`."""
+    """One node in one run; inputs and outputs are artifact ids by key, parameters are flat:
+    `pretraining.temperature`.
+    """
 
     id: int
     node: str
@@ -49,7 +64,9 @@ class Execution:
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its pipeline, what was recorded of it (git commit, versions, ...), metrics by node, executions in order."""
+    """One run: its pipeline, what was recorded of it (git commit, versions, ...), metrics by node,
+    executions in order.
+    """
 
     id: str
     pipeline: str
@@ -67,19 +84,30 @@ class Snapshot:
     artifacts: dict[int, Artifact]
 
     def makers(self, execution: Execution) -> list[Execution]:
-        """Returns the executions that made what `execution` read, without those behind a mere baseline."""
-        found = {self.artifacts[item].maker for key, items in execution.inputs.items() if key != BASELINE for item in items}
+        """Returns the executions that made what `execution` read, without those behind a mere
+        baseline.
+        """
+        found = {
+            self.artifacts[item].maker
+            for key, items in execution.inputs.items()
+            if key != BASELINE
+            for item in items
+        }
         return [self.executions[maker] for maker in sorted(found - {None})]
 
     def users(self, execution: Execution) -> list[Execution]:
-        """Returns the executions that read what `execution` made and did work of their own, not those that only compared with it."""
+        """Returns the executions that read what `execution` made and did work of their own, not
+        those that only compared with it.
+        """
         made = {item for items in execution.outputs.values() for item in items}
         found = {user for item in made for user in self.artifacts[item].users}
         users = [self.executions[user] for user in sorted(found)]
         return [user for user in users if user.state != "cached" and self._reads(user, made)]
 
     def _reads(self, user: Execution, made: set[int]) -> bool:
-        return any(item in made for key, items in user.inputs.items() if key != BASELINE for item in items)
+        return any(
+            item in made for key, items in user.inputs.items() if key != BASELINE for item in items
+        )
 
     def ancestors(self, execution: Execution) -> dict[int, Execution]:
         """Returns `execution` and everything it was made from, by id."""
@@ -109,16 +137,26 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
     """
     contexts = store.get_contexts_by_type(RUN_CONTEXT)
     members, runs = {}, {}
-    for context in sorted(contexts, key=lambda context: (context.create_time_since_epoch, context.id)):
+    for context in sorted(
+        contexts, key=lambda context: (context.create_time_since_epoch, context.id)
+    ):
         if run_id in ("", context.name):
-            found = {execution.id: execution for execution in store.get_executions_by_context(context.id)}
+            found = {
+                execution.id: execution for execution in store.get_executions_by_context(context.id)
+            }
             members |= found
             runs[context.name] = _run(store, context, tuple(sorted(found)))
     events = store.get_events_by_execution_ids(list(members)) if members else []
     nodes = _node_names(store)
     inputs, outputs = _by_execution(events, INPUTS), _by_execution(events, OUTPUTS)
     executions = {
-        number: _execution(members[number], nodes.get(number, ""), run.id, inputs.get(number, {}), outputs.get(number, {}))
+        number: _execution(
+            members[number],
+            nodes.get(number, ""),
+            run.id,
+            inputs.get(number, {}),
+            outputs.get(number, {}),
+        )
         for run in runs.values()
         for number in run.executions
     }
@@ -127,7 +165,11 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
 
 
 def _run(store: MetadataStore, context: mlmd.Context, executions: tuple[int, ...]) -> Run:
-    pipelines = [parent.name for parent in store.get_parent_contexts_by_context(context.id) if parent.type == PIPELINE_CONTEXT]
+    pipelines = [
+        parent.name
+        for parent in store.get_parent_contexts_by_context(context.id)
+        if parent.type == PIPELINE_CONTEXT
+    ]
     facts, metrics = {}, {}
     for name, value in sorted(properties(context).items()):
         kind, _, rest = name.partition(".")
@@ -139,15 +181,23 @@ def _run(store: MetadataStore, context: mlmd.Context, executions: tuple[int, ...
     return Run(context.name, "".join(pipelines), facts, metrics, executions)
 
 
-def _with_metrics(executions: dict[int, Execution], runs: dict[str, Run], artifacts: dict[int, Artifact]) -> dict[int, Execution]:
-    """Returns the executions by id, with what runs recorded of them; a later run's cached node speaks for the one that worked."""
+def _with_metrics(
+    executions: dict[int, Execution], runs: dict[str, Run], artifacts: dict[int, Artifact]
+) -> dict[int, Execution]:
+    """Returns the executions by id, with what runs recorded of them.
+
+    A later run's cached node speaks for the one that worked.
+    """
     found = {}
     for execution in executions.values():
         metrics = runs[execution.run_id].metrics.get(execution.node)
         makers = {artifacts[item].maker for items in execution.outputs.values() for item in items}
         for number in (execution.id, *makers) if metrics else ():
             found.setdefault(number, metrics)
-    return {number: replace(executions[number], metrics=found.get(number, {})) for number in sorted(executions)}
+    return {
+        number: replace(executions[number], metrics=found.get(number, {}))
+        for number in sorted(executions)
+    }
 
 
 def _node_names(store: MetadataStore) -> dict[int, str]:
@@ -163,11 +213,15 @@ def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[
     found: dict[int, dict[str, list[int]]] = {}
     for event in events:
         if event.type in kinds:
-            found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(event.artifact_id)
+            found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(
+                event.artifact_id
+            )
     return found
 
 
-def _execution(execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict) -> Execution:
+def _execution(
+    execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict
+) -> Execution:
     started = execution.create_time_since_epoch / 1e3
     return Execution(
         id=execution.id,
@@ -186,19 +240,30 @@ def _artifacts(store: MetadataStore, events: list[mlmd.Event]) -> dict[int, Arti
     makers, users = {}, {}
     for event in events:
         if event.type in OUTPUTS:  # the earliest made it
-            makers[event.artifact_id] = min(event.execution_id, makers.get(event.artifact_id, event.execution_id))
+            makers[event.artifact_id] = min(
+                event.execution_id, makers.get(event.artifact_id, event.execution_id)
+            )
         elif event.type in INPUTS:
             users.setdefault(event.artifact_id, set()).add(event.execution_id)
     numbers = sorted({event.artifact_id for event in events})
     stored = store.get_artifacts_by_id(numbers) if numbers else []
     return {
-        item.id: Artifact(item.id, item.type, item.uri, properties(item), makers.get(item.id), tuple(sorted(users.get(item.id, ()))))
+        item.id: Artifact(
+            item.id,
+            item.type,
+            item.uri,
+            properties(item),
+            makers.get(item.id),
+            tuple(sorted(users.get(item.id, ()))),
+        )
         for item in sorted(stored, key=lambda item: item.id)
     }
 
 
 def flatten(values: dict, prefix: str = "") -> dict:
-    """Returns nested values under dotted names; text that is JSON is opened, what is not given is left out.
+    """Returns nested values under dotted names.
+
+    Text that is JSON is opened, what is not given is left out.
 
     `{"custom_config": '{"pretraining": {"epochs": 5}}'}` becomes `{"pretraining.epochs": 5}`.
     """
@@ -209,7 +274,10 @@ def flatten(values: dict, prefix: str = "") -> dict:
             continue
         path = prefix if name in WRAPPERS else f"{prefix}{name}."
         if isinstance(opened, list) and opened and isinstance(opened[0], dict):
-            opened = {item.get("name", index): {key: item[key] for key in item if key != "name"} for index, item in enumerate(opened)}
+            opened = {
+                item.get("name", index): {key: item[key] for key in item if key != "name"}
+                for index, item in enumerate(opened)
+            }
         if isinstance(opened, dict):
             flat |= flatten(opened, path)
         else:

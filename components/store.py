@@ -1,4 +1,7 @@
-"""Questions to ML Metadata, and the little we add to what TFX writes; imports nothing heavier than ml_metadata."""
+"""Questions to ML Metadata, and the little we add to what TFX writes.
+
+Imports nothing heavier than ml_metadata.
+"""
 
 import os
 import socket
@@ -9,7 +12,13 @@ from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.metadata_url import PASSWORD_VARIABLE, is_mysql, parse_mysql, password_of, without_password
+from components.metadata_url import (
+    PASSWORD_VARIABLE,
+    is_mysql,
+    parse_mysql,
+    password_of,
+    without_password,
+)
 from trainer_module.errors import InputError
 
 PIPELINE_CONTEXT, RUN_CONTEXT, NODE_CONTEXT = "pipeline", "pipeline_run", "node"
@@ -37,7 +46,9 @@ class NodeRun:
 
 
 def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
-    """Opens the store at `metadata`, a SQLite file or mysql://...; `read_only` is safe while a run goes on.
+    """Opens the store at `metadata`, a SQLite file or mysql://....
+
+    `read_only` is safe while a run goes on.
 
     Raises:
       InputError: if it cannot be opened.
@@ -47,34 +58,56 @@ def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
     except (RuntimeError, StatusError) as error:
         reason = str(error).partition(" query:")[0].rstrip(": ")
         hint = f". {_mysql_hint(metadata)}" if is_mysql(metadata) else ""
-        raise InputError(f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}") from error
+        raise InputError(
+            f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}"
+        ) from error
 
 
 def _mysql_hint(metadata: str) -> str:
     if not password_of(metadata):
         return f"No password was given; the environment variable {PASSWORD_VARIABLE} can hold it"
-    return "Is the server up, and are user, password and database right? docs/lineage.md tells how to start one"
+    return (
+        "Is the server up, and are user, password and database right? docs/lineage.md tells how "
+        "to start one"
+    )
 
 
 def connection(metadata: str, read_only: bool = False) -> mlmd.ConnectionConfig:
-    """Returns ML Metadata's description of the store at `metadata`; see components/metadata_url.py for what that can be.
+    """Returns ML Metadata's description of the store at `metadata`.
+
+    See components/metadata_url.py for what that can be.
 
     Raises:
       InputError: if it is a malformed URL.
     """
     if is_mysql(metadata):
         server = parse_mysql(metadata)
-        address = {"socket": server.socket} if server.socket else {"host": server.host, "port": server.port}
+        address = (
+            {"socket": server.socket}
+            if server.socket
+            else {"host": server.host, "port": server.port}
+        )
         access = {"user": server.user, "password": server.password, "skip_db_creation": read_only}
-        return mlmd.ConnectionConfig(mysql=mlmd.MySQLDatabaseConfig(database=server.database, **address, **access))
-    mode = mlmd.SqliteMetadataSourceConfig.READONLY if read_only else mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return mlmd.ConnectionConfig(sqlite=mlmd.SqliteMetadataSourceConfig(filename_uri=metadata, connection_mode=mode))
+        return mlmd.ConnectionConfig(
+            mysql=mlmd.MySQLDatabaseConfig(database=server.database, **address, **access)
+        )
+    mode = (
+        mlmd.SqliteMetadataSourceConfig.READONLY
+        if read_only
+        else mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    )
+    return mlmd.ConnectionConfig(
+        sqlite=mlmd.SqliteMetadataSourceConfig(filename_uri=metadata, connection_mode=mode)
+    )
 
 
 def run_ids(store: MetadataStore) -> list[str]:
     """Returns the ids of all runs, oldest first."""
     contexts = store.get_contexts_by_type(RUN_CONTEXT)
-    return [context.name for context in sorted(contexts, key=lambda context: context.create_time_since_epoch)]
+    return [
+        context.name
+        for context in sorted(contexts, key=lambda context: context.create_time_since_epoch)
+    ]
 
 
 def node_runs(store: MetadataStore, run_id: str) -> list[NodeRun]:
@@ -82,15 +115,23 @@ def node_runs(store: MetadataStore, run_id: str) -> list[NodeRun]:
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:
         return []
-    executions = sorted(store.get_executions_by_context(context.id), key=lambda execution: execution.id)
+    executions = sorted(
+        store.get_executions_by_context(context.id), key=lambda execution: execution.id
+    )
     outputs = _artifacts(store, [execution.id for execution in executions], OUTPUTS)
     return [_node_run(store, execution, outputs.get(execution.id, {})) for execution in executions]
 
 
-def _node_run(store: MetadataStore, execution: mlmd.Execution, outputs: dict[str, list[mlmd.Artifact]]) -> NodeRun:
+def _node_run(
+    store: MetadataStore, execution: mlmd.Execution, outputs: dict[str, list[mlmd.Artifact]]
+) -> NodeRun:
     milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
     state = STATES.get(execution.last_known_state, "unknown")
-    nodes = [context.name for context in store.get_contexts_by_execution(execution.id) if context.type == NODE_CONTEXT]
+    nodes = [
+        context.name
+        for context in store.get_contexts_by_execution(execution.id)
+        if context.type == NODE_CONTEXT
+    ]
     name = nodes[0].rpartition(".")[2] if nodes else execution.type
     return NodeRun(name, state, milliseconds / 1e3, execution.id, outputs)
 
@@ -100,13 +141,28 @@ def input_artifacts(store: MetadataStore, execution_id: int) -> dict[str, list[m
     return _artifacts(store, [execution_id], INPUTS).get(execution_id, {})
 
 
-def _artifacts(store: MetadataStore, execution_ids: list[int], kinds: tuple) -> dict[int, dict[str, list[mlmd.Artifact]]]:
+def _artifacts(
+    store: MetadataStore, execution_ids: list[int], kinds: tuple
+) -> dict[int, dict[str, list[mlmd.Artifact]]]:
     """Returns execution id -> inputs or outputs by key, in two calls."""
-    events = [event for event in store.get_events_by_execution_ids(execution_ids) if event.type in kinds] if execution_ids else []
-    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])} if events else {}
+    events = (
+        [event for event in store.get_events_by_execution_ids(execution_ids) if event.type in kinds]
+        if execution_ids
+        else []
+    )
+    artifacts = (
+        {
+            artifact.id: artifact
+            for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
+        }
+        if events
+        else {}
+    )
     found: dict[int, dict[str, list[mlmd.Artifact]]] = {}
     for event in events:
-        found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(artifacts[event.artifact_id])
+        found.setdefault(event.execution_id, {}).setdefault(event_key(event), []).append(
+            artifacts[event.artifact_id]
+        )
     return found
 
 
@@ -130,8 +186,8 @@ def properties(item: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> dict[str,
 def note_run(store: MetadataStore, run_id: str, facts: Mapping[str, str | int | float]) -> None:
     """Records facts of a run beside its executions; they are no part of any cache key.
 
-    The metrics of a node are facts too, `metric.NODE.NAME`: written onto its execution they would change its times, onto
-    its artifacts they would change the cache keys of what reads them.
+    The metrics of a node are facts too, `metric.NODE.NAME`: written onto its execution they would
+    change its times, onto its artifacts they would change the cache keys of what reads them.
     """
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     if context is None:  # the run ended before it began
@@ -150,11 +206,16 @@ def this_process() -> str:
 def sweep_interrupted(store: MetadataStore, run_id: str) -> int:
     """Marks executions that a killed run left RUNNING as canceled, and returns how many there were.
 
-    Nothing else works on that run: the caller holds the lock of its pipeline root. Other roots may share the store.
+    Nothing else works on that run: the caller holds the lock of its pipeline root. Other roots may
+    share the store.
     """
     context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     executions = store.get_executions_by_context(context.id) if context else []
-    stale = [execution for execution in executions if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)]
+    stale = [
+        execution
+        for execution in executions
+        if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+    ]
     for execution in stale:
         execution.last_known_state = mlmd.Execution.CANCELED
     if stale:

@@ -1,4 +1,5 @@
-"""The command `simclr`: `simclr run ...` is `python local_runner.py ...`, `simclr report ...` is `python -m pipeline.report ...`.
+"""The command `simclr`: `simclr run ...` is `python local_runner.py ...`, `simclr report ...` is
+`python -m pipeline.report ...`.
 
 Nothing is imported before the sub-command is known, so that `--help` answers at once.
 """

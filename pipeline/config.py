@@ -1,4 +1,7 @@
-"""The whole configuration of a run as one frozen value; standard library only, so that a wrong flag is told at once."""
+"""The whole configuration of a run as one frozen value.
+
+Standard library only, so that a wrong flag is told at once.
+"""
 
 import dataclasses
 import math
@@ -7,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target, require, require_finite
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Finetuning,
+    Pretraining,
+    Target,
+    require,
+    require_finite,
+)
 from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
@@ -23,7 +34,10 @@ class Lists:
     pretrain: str = ""
 
     def given(self) -> dict[str, str]:
-        """Returns split -> absolute path; a pretraining list that is the training list is stored once, as `train`."""
+        """Returns split -> absolute path.
+
+        A pretraining list that is the training list is stored once, as `train`.
+        """
         paths = {split: absolute(path) for split, path in dataclasses.asdict(self).items() if path}
         if self.pretrain and self.train and same_list(self.pretrain, self.train):
             del paths["pretrain"]
@@ -32,7 +46,10 @@ class Lists:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that the recipe writes for itself (pipeline/datasets); `name` '' means the user's own lists."""
+    """A data set that the recipe writes for itself (pipeline/datasets).
+
+    `name` '' means the user's own lists.
+    """
 
     name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -43,30 +60,45 @@ class Gate:
     """What a model must show to be blessed."""
 
     min_metric: float = 0.0  # least accuracy or mean IoU, in [0, 1]
-    max_error: float = 0.0  # most error, in units of the target, where less is better; 0: any that beats a constant answer
-    max_metric_drop: float = 0.02  # below the latest blessed model of the same pipeline; of an error, the share it may grow by
+    # most error, in units of the target, where less is better; 0: any that beats a constant answer
+    max_error: float = 0.0
+    # below the latest blessed model of the same pipeline; of an error, the share it may grow by
+    max_metric_drop: float = 0.02
 
     def __post_init__(self):
         """Checks every rule."""
         require_finite(self)
-        require(0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric)
+        require(
+            0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric
+        )
         require(self.max_error >= 0, "`max_error` must be at least 0", max_error=self.max_error)
-        require(0 <= self.max_metric_drop <= 1, "`max_metric_drop` must lie in [0, 1]", max_metric_drop=self.max_metric_drop)
+        require(
+            0 <= self.max_metric_drop <= 1,
+            "`max_metric_drop` must lie in [0, 1]",
+            max_metric_drop=self.max_metric_drop,
+        )
 
     def limit(self, higher_is_better: bool) -> float:
         """Returns the bound of a metric that points this way."""
         return self.min_metric if higher_is_better else self.max_error
 
     def beating(self, constant_score: float, higher_is_better: bool) -> "Gate":
-        """Returns this gate, or one that asks for as much as a constant answer scores where that is more."""
+        """Returns this gate, or one that asks for as much as a constant answer scores where that is
+        more.
+        """
         if higher_is_better:
             return dataclasses.replace(self, min_metric=max(self.min_metric, constant_score))
-        return dataclasses.replace(self, max_error=min(self.max_error or constant_score, constant_score))
+        return dataclasses.replace(
+            self, max_error=min(self.max_error or constant_score, constant_score)
+        )
 
 
 @dataclass(frozen=True)
 class SavePaths:
-    """Folders of the user's, outside the pipeline root: where a run leaves what it made; '' where not asked for."""
+    """Folders of the user's, outside the pipeline root: where a run leaves what it made.
+
+    '' where not asked for.
+    """
 
     pretrain: str = ""  # the encoder, and where an encoder is looked for before one is pretrained
     finetune: str = ""  # the final model
@@ -78,7 +110,9 @@ class SavedEncoder:
 
     path: str = ""
     fingerprint: str = ""  # of its content
-    channel_mean: tuple[float, ...] = ()  # [3], in units of [0, 1] pixels: its images are normalized with these
+    channel_mean: tuple[
+        float, ...
+    ] = ()  # [3], in units of [0, 1] pixels: its images are normalized with these
     channel_std: tuple[float, ...] = ()  # [3], likewise
     milestones: tuple[int, ...] = ()  # epochs whose encoders came with it
 
@@ -92,7 +126,10 @@ class Configuration:
     task: str = "classification"
     lists: Lists = Lists()
     dataset: Dataset = Dataset()
-    image_size: tuple[int, int] = (32, 32)  # H, W in pixels, what Transform stores and the model is served
+    image_size: tuple[int, int] = (
+        32,
+        32,
+    )  # H, W in pixels, what Transform stores and the model is served
     view_size: tuple[int, int] = (32, 32)  # H, W in pixels, what pretraining sees
     on_bad_row: str = "fail"
     encoder: Encoder = Encoder()
@@ -101,8 +138,12 @@ class Configuration:
     target: Target = Target()
     finetuning: Finetuning = Finetuning()
     gate: Gate = Gate()
-    eval_epochs: tuple[int, ...] = ()  # after which of them, counted from 1, the frozen features are evaluated
-    from_scratch: bool = False  # the task learns the whole network from its labels, without pretraining
+    eval_epochs: tuple[
+        int, ...
+    ] = ()  # after which of them, counted from 1, the frozen features are evaluated
+    from_scratch: bool = (
+        False  # the task learns the whole network from its labels, without pretraining
+    )
     save_paths: SavePaths = SavePaths()
     saved_encoder: SavedEncoder = SavedEncoder()
 
@@ -110,15 +151,36 @@ class Configuration:
         """Checks every rule."""
         for name in ("image_size", "view_size"):
             height, width = getattr(self, name)
-            rule = f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
-            require(min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE, rule, **{name: (height, width)})
+            rule = (
+                f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
+            )
+            require(
+                min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE,
+                rule,
+                **{name: (height, width)},
+            )
         square = self.view_size[0] == self.view_size[1]
         turning = self.augmentation.quarter_turn_probability > 0
-        require(square or not turning, "`view_size` must be square for quarter turns", view_size=self.view_size)
+        require(
+            square or not turning,
+            "`view_size` must be square for quarter turns",
+            view_size=self.view_size,
+        )
         require(self.task in TASKS, f"`task` must be one of {', '.join(TASKS)}", task=self.task)
-        rising = all(first < second for first, second in zip((0, *self.eval_epochs), self.eval_epochs, strict=False))
-        require(rising, "`eval_epochs` must be at least 1 and rise, as in 200,400,600", eval_epochs=self.eval_epochs)
-        require(self.on_bad_row in ("fail", "skip"), "`on_bad_row` must be 'fail' or 'skip'", on_bad_row=self.on_bad_row)
+        rising = all(
+            first < second
+            for first, second in zip((0, *self.eval_epochs), self.eval_epochs, strict=False)
+        )
+        require(
+            rising,
+            "`eval_epochs` must be at least 1 and rise, as in 200,400,600",
+            eval_epochs=self.eval_epochs,
+        )
+        require(
+            self.on_bad_row in ("fail", "skip"),
+            "`on_bad_row` must be 'fail' or 'skip'",
+            on_bad_row=self.on_bad_row,
+        )
 
 
 # What `--set` may change: what a person chooses and nothing else follows from.
@@ -149,7 +211,8 @@ ELSEWHERE = {
 
 
 def with_setting(configuration: Configuration, path: str, text: str) -> Configuration:
-    """Returns the configuration with one field set from text, as `--set pretraining.epochs=50` does.
+    """Returns the configuration with one field set from text, as `--set pretraining.epochs=50`
+    does.
 
     Args:
       configuration: what to start from.
@@ -169,7 +232,9 @@ def _with_field(section: Any, path: str, rest: str, text: str) -> Any:
     head, _, rest = rest.partition(".")
     fields = {item.name for item in dataclasses.fields(section)}
     known = set(SETTABLE) if isinstance(section, Configuration) else fields
-    require(head in known, f"No setting {head!r}; there are {', '.join(sorted(known))}", setting=path)
+    require(
+        head in known, f"No setting {head!r}; there are {', '.join(sorted(known))}", setting=path
+    )
     present = getattr(section, head)
     if dataclasses.is_dataclass(present):
         rule = f"`{head}` is a section; name one of its fields, as in `{head}.FIELD=VALUE`"
@@ -191,7 +256,9 @@ def parse_like(present: Any, text: str, name: str) -> Any:
     """
     require(bool(text.strip()), f"`{name}` must not be empty", value=text)
     if isinstance(present, bool):
-        require(text.lower() in ("true", "false"), f"`{name}` must be true or false", **{"value": text})
+        require(
+            text.lower() in ("true", "false"), f"`{name}` must be true or false", **{"value": text}
+        )
         return text.lower() == "true"
     if isinstance(present, tuple):
         whole = all(isinstance(item, int) for item in present)
@@ -199,7 +266,9 @@ def parse_like(present: Any, text: str, name: str) -> Any:
     try:
         return type(present)(text)
     except ValueError as error:
-        raise ValueError(f"`{name}` must be of type {type(present).__name__}. Received: {text!r}") from error
+        raise ValueError(
+            f"`{name}` must be of type {type(present).__name__}. Received: {text!r}"
+        ) from error
 
 
 def whole_numbers(text: str, count: int, name: str) -> list[int]:
@@ -223,7 +292,11 @@ def numbers(text: str, count: int, name: str) -> list[float]:
     except ValueError:
         values = []
     values = values if all(map(math.isfinite, values)) else []
-    require(len(values) == count, f'`{name}` must be {count} numbers, as in "{" ".join(["240"] * count)}"', value=text)
+    require(
+        len(values) == count,
+        f'`{name}` must be {count} numbers, as in "{" ".join(["240"] * count)}"',
+        value=text,
+    )
     return values
 
 

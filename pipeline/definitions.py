@@ -1,4 +1,5 @@
-"""Python files as definitions: the functions, classes and constants at their top, each with what it mentions.
+"""Python files as definitions: the functions, classes and constants at their top, each with what it
+mentions.
 
 Nothing is imported or run: the files are parsed. Comments, docstrings and layout leave no trace.
 """
@@ -102,7 +103,7 @@ def read(name: str) -> Module:
 
 @functools.cache
 def imported(name: str) -> list[str]:
-    """Returns a module and all others of ours that are imported with it, packages around them too."""
+    """Returns a module and all others of ours imported with it, packages around them too."""
     seen: list[str] = []
     waiting = [name]
     while waiting:
@@ -110,21 +111,30 @@ def imported(name: str) -> list[str]:
         if module in seen:
             continue
         seen.append(module)
-        targets = {*itertools.chain(*read(module).aliases.values()), *read(module).definitions[LOOSE].mentions}
+        targets = {
+            *itertools.chain(*read(module).aliases.values()),
+            *read(module).definitions[LOOSE].mentions,
+        }
         waiting += [split(target)[0] for target in targets if is_ours(target)]
         waiting += [parent] if file_of(parent := module.rpartition(".")[0]) else []
     return seen
 
 
 def _beside(folder: Path) -> Definition:
-    """Returns what the files that belong to all code of a folder amount to; templates ask the task, too."""
+    """Returns what the files that belong to all code of a folder amount to.
+
+    Templates ask the task, too.
+    """
     files = sorted(path for path in folder.iterdir() if path.suffix in BESIDE_CODE)
     text = "".join(f"{path.name}\0{path.read_text(encoding='utf-8')}\0" for path in files)
     return Definition(text, asks=set(re.findall(r"\btask\.(\w+)", text)))
 
 
 def _imports(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, str]]:
-    """Yields name and target of every import in a file; under LOOSE where all of the target is meant."""
+    """Yields name and target of every import in a file.
+
+    Under LOOSE where all of the target is meant.
+    """
     for node in _statements(body):
         if isinstance(node, ast.Import):
             for item in node.names:
@@ -135,7 +145,11 @@ def _imports(body: Sequence[ast.stmt], package: str) -> Iterator[tuple[str, str]
             origin = ".".join([*above, *([node.module] if node.module else [])])
             for item in node.names:
                 all_of_it = item.name == "*"
-                yield (LOOSE, origin) if all_of_it else (item.asname or item.name, f"{origin}.{item.name}")
+                yield (
+                    (LOOSE, origin)
+                    if all_of_it
+                    else (item.asname or item.name, f"{origin}.{item.name}")
+                )
 
 
 def _statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
@@ -147,7 +161,10 @@ def _statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """Returns the names that a statement defines; none for one that may do anything else, as `_ = call()`."""
+    """Returns the names that a statement defines.
+
+    None for one that may do anything else, as `_ = call()`.
+    """
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     targets = getattr(statement, "targets", [getattr(statement, "target", None)])
@@ -159,13 +176,21 @@ def _defined(statement: ast.stmt) -> list[str]:
 
 
 def _leaves(target: ast.expr) -> list[ast.expr]:
-    return [leaf for item in target.elts for leaf in _leaves(item)] if isinstance(target, ast.Tuple) else [target]
+    return (
+        [leaf for item in target.elts for leaf in _leaves(item)]
+        if isinstance(target, ast.Tuple)
+        else [target]
+    )
 
 
 def _is_task(module: Module, node: ast.ClassDef) -> bool:
     """Tells whether a class is Task or derives from it."""
     places = [split(name) for name in _bases(module, node) if is_ours(name)]
-    derived = [rest for origin, rest in places if rest and rest[0] in (module if origin == module.name else read(origin)).bases]
+    derived = [
+        rest
+        for origin, rest in places
+        if rest and rest[0] in (module if origin == module.name else read(origin)).bases
+    ]
     return bool(derived) or f"{module.name}.{node.name}" == TASK
 
 
@@ -174,11 +199,16 @@ def _bases(module: Module, node: ast.ClassDef) -> list[str]:
 
 
 def _read_task(module: Module, node: ast.ClassDef) -> None:
-    """Enters the members of a task's class one by one; what nobody asks for by a name belongs to the class."""
+    """Enters the members of a task's class one by one.
+
+    What nobody asks for by a name belongs to the class.
+    """
     whole = module.definitions.setdefault(node.name, Definition())
     for item in (*node.decorator_list, *node.keywords, *_without_docstring(node.body)):
         names = [name for name in _defined(item) if not name.startswith("__")]
-        members = [module.definitions.setdefault(f"{node.name}.{name}", Definition()) for name in names]
+        members = [
+            module.definitions.setdefault(f"{node.name}.{name}", Definition()) for name in names
+        ]
         for definition in members or [whole]:
             _read(module, item, definition)
 
@@ -186,7 +216,9 @@ def _read_task(module: Module, node: ast.ClassDef) -> None:
 def _read_statement(module: Module, node: ast.stmt) -> None:
     for name in _defined(node) or [LOOSE]:
         _read(module, node, module.definitions.setdefault(name, Definition()))
-    decorators = [_chain(getattr(item, "func", item))[-1:] for item in getattr(node, "decorator_list", ())]
+    decorators = [
+        _chain(getattr(item, "func", item))[-1:] for item in getattr(node, "decorator_list", ())
+    ]
     if any(name != ["dataclass"] for name in decorators):
         module.registered.add(node.name)
 
@@ -197,8 +229,12 @@ def _read(module: Module, node: ast.AST, definition: Definition) -> None:
     definition.text = " ".join(parts)
 
 
-def _visit(module: Module, node: ast.AST, definition: Definition, parts: list[str], follow: bool) -> None:
-    """Appends the text of a syntax tree to `parts` and, if it is to be followed, notes what it mentions."""
+def _visit(
+    module: Module, node: ast.AST, definition: Definition, parts: list[str], follow: bool
+) -> None:
+    """Appends the text of a syntax tree to `parts` and, if it is to be followed, notes what it
+    mentions.
+    """
     if follow:
         _note(module, node, definition)
     if chain := _chain(node):
@@ -208,7 +244,11 @@ def _visit(module: Module, node: ast.AST, definition: Definition, parts: list[st
     for name, items in _fields(node):
         parts.append(str(len(items)))
         # The types of a signature are for people; those of a dataclass's fields are used.
-        inner = follow and name != "returns" and not (name == "annotation" and isinstance(node, ast.arg))
+        inner = (
+            follow
+            and name != "returns"
+            and not (name == "annotation" and isinstance(node, ast.arg))
+        )
         for item in items:
             if isinstance(item, ast.AST):
                 _visit(module, item, definition, parts, inner)
@@ -232,12 +272,18 @@ def _note(module: Module, node: ast.AST, definition: Definition) -> None:
         definition.asks.update(name for owner, name in pairs if module.bases or owner in OF_A_TASK)
     elif isinstance(node, ast.Attribute) and (module.bases or _is_called_task(node.value)):
         definition.asks.add(node.attr)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, str) and DOTTED.fullmatch(node.value):
+    elif (
+        isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and DOTTED.fullmatch(node.value)
+    ):
         definition.mentions.update({node.value} if is_ours(node.value) else ())
 
 
 def _is_called_task(node: ast.expr) -> bool:
-    """Tells whether an expression is a task, by its name: `task_from_json(...)`, or `settings().task`."""
+    """Tells whether an expression is a task, by its name: `task_from_json(...)`, or
+    `settings().task`.
+    """
     if isinstance(node, ast.Call):
         return _chain(node.func)[-1:] == ["task_from_json"]
     return isinstance(node, ast.Attribute) and node.attr in OF_A_TASK
@@ -253,20 +299,36 @@ def _chain(node: ast.AST) -> list[str]:
 
 
 def _resolved(module: Module, chain: list[str]) -> list[str]:
-    """Returns the dotted names that `a.b.c` may stand for in a module; none for a local variable or a built-in."""
+    """Returns the dotted names that `a.b.c` may stand for in a module.
+
+    None for a local variable or a built-in.
+    """
     if not chain:
         return []
     first, *rest = chain
-    targets = {*module.aliases.get(first, ()), *([f"{module.name}.{first}"] if first in module.names else [])}
+    targets = {
+        *module.aliases.get(first, ()),
+        *([f"{module.name}.{first}"] if first in module.names else []),
+    }
     return [".".join([target, *rest]) for target in sorted(targets)]
 
 
 def _without_checks(node: ast.AST, body: list[ast.stmt]) -> list[ast.stmt]:
-    """Returns a body, of a frozen dataclass without `__post_init__`, which can but refuse what it is given."""
-    words = [word for item in getattr(node, "decorator_list", ()) for word in getattr(item, "keywords", ())]
+    """Returns a body, of a frozen dataclass without `__post_init__`, which can but refuse what it
+    is given.
+    """
+    words = [
+        word
+        for item in getattr(node, "decorator_list", ())
+        for word in getattr(item, "keywords", ())
+    ]
     if not (isinstance(node, ast.ClassDef) and "frozen=True" in map(ast.unparse, words)):
         return body
-    return [item for item in body if getattr(item, "name", "") != "__post_init__" or "__setattr__" in ast.unparse(item)]
+    return [
+        item
+        for item in body
+        if getattr(item, "name", "") != "__post_init__" or "__setattr__" in ast.unparse(item)
+    ]
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -1,8 +1,10 @@
-"""Features of images from a pushed model: `python -m pipeline.embed MODEL IMAGES... --output features.npz [--neighbours K]`.
+"""Features of images from a pushed model: `python -m pipeline.embed MODEL IMAGES... --output
+features.npz [--neighbours K]`.
 
-MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline root. IMAGES are image files,
-folders (searched to the bottom) or list files, `path` or `path,target` a row. The served model decodes, resizes, normalizes
-and encodes: what is stored is what the model sees. With --neighbours, the most similar images of each image by cosine.
+MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
+root. IMAGES are image files, folders (searched to the bottom) or list files, `path` or
+`path,target` a row. The served model decodes, resizes, normalizes and encodes: what is stored is
+what the model sees. With --neighbours, the most similar images of each image by cosine.
 
 N images, D feature dims, K neighbours.
 """
@@ -30,7 +32,8 @@ SHOWN = 10  # images whose neighbours are printed
 
 
 def find_images(places: list[str]) -> list[Row]:
-    """Returns the images that files, folders and lists name, in order, each with its target if a list has one.
+    """Returns the images that files, folders and lists name, in order, each with its target if a
+    list has one.
 
     Raises:
       InputError: if a place or an image of a list is missing, or a folder holds no image.
@@ -38,15 +41,25 @@ def find_images(places: list[str]) -> list[Row]:
     rows, problems = [], []
     for place in places:
         if os.path.isdir(place):
-            files = sorted(str(path) for path in Path(place).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            files = sorted(
+                str(path)
+                for path in Path(place).rglob("*")
+                if path.suffix.lower() in SUFFIXES and path.is_file()
+            )
             if not files:
-                raise InputError(f"{place}: no image in this folder; images end in {', '.join(SUFFIXES)}")
+                raise InputError(
+                    f"{place}: no image in this folder; images end in {', '.join(SUFFIXES)}"
+                )
             rows += [Row(place, 0, os.path.abspath(file), "") for file in files]
         elif Path(place).suffix.lower() in SUFFIXES:
             rows.append(Row(place, 0, os.path.abspath(place), ""))
         else:
             rows += read_rows(place)
-    problems = [Problem(row.list_path, row.line, row.path, "no such image") for row in rows if _is_absent(row.path)]
+    problems = [
+        Problem(row.list_path, row.line, row.path, "no such image")
+        for row in rows
+        if _is_absent(row.path)
+    ]
     refuse(problems)
     return rows
 
@@ -57,7 +70,9 @@ def _is_absent(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Features of images: float32 [N, D], paths [N], targets as written in their lists [N] ('' without one)."""
+    """Features of images: float32 [N, D], paths [N], targets as written in their lists [N] (''
+    without one).
+    """
 
     features: object
     paths: list[str]
@@ -80,18 +95,29 @@ def embed(model_dir: Path, rows: list[Row]) -> Embedding:
 
     signatures = tf.saved_model.load(str(model_dir)).signatures
     if SIGNATURE not in signatures:
-        raise InputError(f"{model_dir}: the model serves no `{SIGNATURE}`, it was made by an older version; train it again")
+        raise InputError(
+            f"{model_dir}: the model serves no `{SIGNATURE}`, it was made by an older version; "
+            f"train it again"
+        )
     parts, problems = [], []
     for batch, encoded in _read(rows):
         try:
-            parts.append(signatures[SIGNATURE](image_bytes=tf.constant(encoded))["features"].numpy())
+            parts.append(
+                signatures[SIGNATURE](image_bytes=tf.constant(encoded))["features"].numpy()
+            )
         except tf.errors.InvalidArgumentError:
-            found = [_problem(row) for row, content in zip(batch, encoded, strict=True) if not _decodes(content, tf)]
+            found = [
+                _problem(row)
+                for row, content in zip(batch, encoded, strict=True)
+                if not _decodes(content, tf)
+            ]
             if not found:
                 raise  # it is not the images' fault
             problems += found
     refuse(problems)
-    return Embedding(np.concatenate(parts), [row.path for row in rows], [row.target for row in rows])
+    return Embedding(
+        np.concatenate(parts), [row.path for row in rows], [row.target for row in rows]
+    )
 
 
 def _read(rows: list[Row]) -> Iterator[tuple[list[Row], list[bytes]]]:
@@ -108,7 +134,9 @@ def _read(rows: list[Row]) -> Iterator[tuple[list[Row], list[bytes]]]:
 
 
 def _content(row: Row) -> bytes:
-    """Returns a file's bytes, none if it cannot be read: it is then told with those that cannot be decoded."""
+    """Returns a file's bytes, none if it cannot be read: it is then told with those that cannot be
+    decoded.
+    """
     try:
         return read_bytes(row.path)
     except OSError:
@@ -131,7 +159,8 @@ def write(path: Path, embedding: Embedding, neighbours=None, similarities=None) 
     """Writes features, paths and targets, and the neighbours where they were asked for.
 
     Args:
-      path: a .npz (arrays `features`, `paths`, `targets`, `neighbours`, `similarities`) or .parquet file (a row an image).
+      path: a .npz (arrays `features`, `paths`, `targets`, `neighbours`, `similarities`) or .parquet
+        file (a row an image).
       embedding: what to write.
       neighbours: integers [N, K], row numbers, or None.
       similarities: float32 [N, K], or None.
@@ -140,15 +169,26 @@ def write(path: Path, embedding: Embedding, neighbours=None, similarities=None) 
     if path.suffix == ".npz":
         import numpy as np
 
-        found = {} if neighbours is None else {"neighbours": neighbours, "similarities": similarities}
-        np.savez(path, features=embedding.features, paths=np.array(columns["path"]), targets=np.array(columns["target"]), **found)
+        found = (
+            {} if neighbours is None else {"neighbours": neighbours, "similarities": similarities}
+        )
+        np.savez(
+            path,
+            features=embedding.features,
+            paths=np.array(columns["path"]),
+            targets=np.array(columns["target"]),
+            **found,
+        )
         return
     import pyarrow
     from pyarrow import parquet
 
     columns["features"] = _fixed_lists(embedding.features)
     if neighbours is not None:
-        columns |= {"neighbours": _fixed_lists(neighbours), "similarities": _fixed_lists(similarities)}
+        columns |= {
+            "neighbours": _fixed_lists(neighbours),
+            "similarities": _fixed_lists(similarities),
+        }
     parquet.write_table(pyarrow.table(columns), path)
 
 
@@ -156,21 +196,33 @@ def _fixed_lists(values):
     """Returns an array [N, M] as a column of lists of M values."""
     import pyarrow
 
-    return pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), values.shape[1])
+    return pyarrow.FixedSizeListArray.from_arrays(
+        pyarrow.array(values.reshape(-1)), values.shape[1]
+    )
 
 
 def neighbour_lines(embedding: Embedding, neighbours, similarities) -> list[str]:
-    """Returns the first images with their neighbours, and how often the nearest one has the same target."""
+    """Returns the first images with their neighbours, and how often the nearest one has the same
+    target.
+    """
     lines = []
     for row in range(min(SHOWN, len(neighbours))):
         lines.append(_named(embedding, row))
         pairs = zip(neighbours[row], similarities[row], strict=True)
-        lines += [f"   {similarity:6.3f}  {_named(embedding, other)}" for other, similarity in pairs]
+        lines += [
+            f"   {similarity:6.3f}  {_named(embedding, other)}" for other, similarity in pairs
+        ]
     if len(neighbours) > SHOWN:
         lines.append(f"... and {len(neighbours) - SHOWN:,} more")
     if all(embedding.targets):
-        same = sum(embedding.targets[row] == embedding.targets[nearest] for row, nearest in enumerate(neighbours[:, 0]))
-        lines.append(f"The nearest image has the same target {100 * same / len(neighbours):.1f} % of the time")
+        same = sum(
+            embedding.targets[row] == embedding.targets[nearest]
+            for row, nearest in enumerate(neighbours[:, 0])
+        )
+        lines.append(
+            f"The nearest image has the same target {100 * same / len(neighbours):.1f} % of the "
+            f"time"
+        )
     return lines
 
 
@@ -182,11 +234,26 @@ def _named(embedding: Embedding, row: int) -> str:
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m pipeline.embed", description=__doc__, allow_abbrev=False, formatter_class=raw)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="SavedModel, folder of versions, or pipeline root")
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="image files, folders or list files")
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.embed",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=raw,
+    )
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help="SavedModel, folder of versions, or pipeline root"
+    )
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="image files, folders or list files"
+    )
     parser.add_argument("--output", type=Path, help=f"file to write, one of {', '.join(FORMATS)}")
-    parser.add_argument("--neighbours", type=int, default=0, metavar="K", help="find the K most similar images of each image")
+    parser.add_argument(
+        "--neighbours",
+        type=int,
+        default=0,
+        metavar="K",
+        help="find the K most similar images of each image",
+    )
     flags = parser.parse_args(arguments)
     try:
         lines = _run(flags)
@@ -201,7 +268,10 @@ def _run(flags: argparse.Namespace) -> list[str]:
     _check(flags)
     model_dir, rows = newest_model(flags.model), find_images(flags.images)
     if flags.neighbours and not 1 <= flags.neighbours < len(rows):
-        raise InputError(f"`--neighbours` must be from 1 to the number of images minus 1. Received: {flags.neighbours}, {len(rows)} images")
+        raise InputError(
+            f"`--neighbours` must be from 1 to the number of images minus 1. Received: "
+            f"{flags.neighbours}, {len(rows)} images"
+        )
     with libraries_to_log(os.devnull):
         started = time.perf_counter()
         embedding = embed(model_dir, rows)
@@ -216,14 +286,20 @@ def _run(flags: argparse.Namespace) -> list[str]:
         write(flags.output, embedding, *found)
     count, dims = embedding.features.shape
     stored = f" -> {flags.output}" if flags.output else ""
-    return [*lines, f"{count:,} images, {dims} features each, {seconds:.1f} s ({count / seconds:,.0f} images/s, loading included){stored}"]
+    return [
+        *lines,
+        f"{count:,} images, {dims} features each, {seconds:.1f} s ({count / seconds:,.0f} "
+        f"images/s, loading included){stored}",
+    ]
 
 
 def _check(flags: argparse.Namespace) -> None:
     if not flags.output and not flags.neighbours:
         raise InputError("nothing asked for: give --output FILE, --neighbours K, or both")
     if flags.output and flags.output.suffix not in FORMATS:
-        raise InputError(f"`--output` must end in one of {', '.join(FORMATS)}. Received: {flags.output}")
+        raise InputError(
+            f"`--output` must end in one of {', '.join(FORMATS)}. Received: {flags.output}"
+        )
     if flags.output and not flags.output.absolute().parent.is_dir():
         raise InputError(f"`--output` must lie in a folder that exists. Received: {flags.output}")
     if flags.neighbours < 0:

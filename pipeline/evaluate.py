@@ -1,7 +1,9 @@
-"""What a pushed model scores on any list: `python -m pipeline.evaluate MODEL LIST`, as its Evaluator would have said it.
+"""What a pushed model scores on any list: `python -m pipeline.evaluate MODEL LIST`, as its
+Evaluator would have said it.
 
-The rows are read and checked as ingest does, the served model answers, and TFMA computes the task's own metrics: the number that gated
-the model, now on a list that it was not gated on, such as a test split.
+The rows are read and checked as ingest does, the served model answers, and TFMA computes the task's
+own metrics: the number that gated the model, now on a list that it was not gated on, such as a test
+split.
 """
 
 import argparse
@@ -29,7 +31,8 @@ def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
       list_path: list file, one `path,target` a line.
 
     Returns:
-      '' -> name of a metric -> value over the whole list, and the same for each part that the task tells apart: a slice, or a class.
+      '' -> name of a metric -> value over the whole list, and the same for each part that the task
+      tells apart: a slice, or a class.
 
     Raises:
       InputError: naming bad rows.
@@ -37,11 +40,15 @@ def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
     """
     task = task_of(model_dir)
     if not task.has_target:
-        raise ValueError(f"{model_dir}: an encoder answers no task, so there is nothing to evaluate")
+        raise ValueError(
+            f"{model_dir}: an encoder answers no task, so there is nothing to evaluate"
+        )
     rows = read_rows(list_path)
     refuse(check_rows(rows, task))
     with tempfile.TemporaryDirectory() as folder:
-        return _judge(model_dir, task, _write_examples(rows, task, Path(folder)), Path(folder, "evaluation"))
+        return _judge(
+            model_dir, task, _write_examples(rows, task, Path(folder)), Path(folder, "evaluation")
+        )
 
 
 def _write_examples(rows: list[Row], task: Task, folder: Path) -> Path:
@@ -74,12 +81,20 @@ def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[st
     config = json_format.ParseDict(settings, tfma.EvalConfig())
     model = tfma.default_eval_shared_model(str(model_dir), eval_config=config)
     options = PipelineOptions(["--runner=FnApiRunner"])
-    result = tfma.run_model_analysis(model, config, data_location=str(examples), output_path=str(output), pipeline_options=options)
+    result = tfma.run_model_analysis(
+        model,
+        config,
+        data_location=str(examples),
+        output_path=str(output),
+        pipeline_options=options,
+    )
     return scores(result.slicing_metrics)
 
 
 def scores(slicing_metrics: list) -> dict[str, Score]:
-    """Returns TFMA's nested metrics as name of a part -> name of a metric -> value, without what was not measured; '' is the whole."""
+    """Returns TFMA's nested metrics as name of a part -> name of a metric -> value, without what
+    was not measured; '' is the whole.
+    """
     found: dict[str, Score] = {}
     for slice_key, outputs in slicing_metrics:
         in_slice = ", ".join(f"{name} {_text(value)}" for name, value in slice_key)
@@ -95,9 +110,14 @@ def _text(value) -> str:
 
 
 def table(found: dict[str, Score], task: Task) -> str:
-    """Returns the scores for a person: the task's metric over the whole, then every part's first metric of the same kind."""
+    """Returns the scores for a person: the task's metric over the whole, then every part's first
+    metric of the same kind.
+    """
     whole = found.get("", {}).get(task.metric)
-    lines = [f"  {task.metric.replace('_', ' ')}  {'not measured' if whole is None else task.shown(whole)}"]
+    lines = [
+        f"  {task.metric.replace('_', ' ')}  "
+        f"{'not measured' if whole is None else task.shown(whole)}"
+    ]
     for part in sorted(set(found) - {""}, key=_natural):
         name = task.metric if task.metric in found[part] else next(iter(found[part]))
         lines.append(f"    {part:<24} {task.shown(found[part][name]):>9}")
@@ -111,10 +131,14 @@ def _natural(text: str) -> list:
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.evaluate", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.evaluate", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
     parser.add_argument("list", help="list file, one `path,target` a line")
-    parser.add_argument("--json", action="store_true", help="every metric of every part, as one JSON object")
+    parser.add_argument(
+        "--json", action="store_true", help="every metric of every part, as one JSON object"
+    )
     flags = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv = sys.argv[:1]  # Beam would read our flags as its own

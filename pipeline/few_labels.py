@@ -1,8 +1,10 @@
-"""What few labels are worth, with and without pretraining: `python -m pipeline.few_labels --recipe NAME [flags of local_runner.py]`.
+"""What few labels are worth, with and without pretraining: `python -m pipeline.few_labels --recipe
+NAME [flags of local_runner.py]`.
 
-Every number is the accuracy of a run of the whole pipeline, all in one pipeline root: pretraining is done once, from all images.
-Each fraction of the labels is used three times: by a linear head on the frozen encoder, by fine-tuning the pretrained encoder, and by the
-same training of the same network from scratch. The last two take equally many steps, whatever the fraction.
+Every number is the accuracy of a run of the whole pipeline, all in one pipeline root: pretraining
+is done once, from all images. Each fraction of the labels is used three times: by a linear head on
+the frozen encoder, by fine-tuning the pretrained encoder, and by the same training of the same
+network from scratch. The last two take equally many steps, whatever the fraction.
 """
 
 import argparse
@@ -24,7 +26,15 @@ WAYS = {  # -> flags of local_runner.py
     "supervised from scratch": ["--from_scratch"],
 }
 PRETRAINING_FLAGS = ("--pretrain_epochs", "--eval_epochs")
-OWN_FLAGS = ("--freeze", "--from_scratch", "--label_fraction", "--num_epochs", "--batch_size", "--resume", "--task")
+OWN_FLAGS = (
+    "--freeze",
+    "--from_scratch",
+    "--label_fraction",
+    "--num_epochs",
+    "--batch_size",
+    "--resume",
+    "--task",
+)
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -33,12 +43,25 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
       ValueError: if a flag that is handed on is this program's to choose, or a value breaks a rule.
     """
-    parser = argparse.ArgumentParser(prog="python -m pipeline.few_labels", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.few_labels", description=__doc__, allow_abbrev=False
+    )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--fractions", default="0.01,0.1,1", help="of the labels, default: %(default)s")
-    parser.add_argument("--steps", type=int, default=2000, help="of training where the encoder learns, default: %(default)s")
-    parser.add_argument("--batch_size", type=int, default=64, help="images, of that training, default: %(default)s")
-    parser.add_argument("--pipeline_root", type=folder, default=Path("runs/few_labels"), help="default: %(default)s")
+    parser.add_argument(
+        "--fractions", default="0.01,0.1,1", help="of the labels, default: %(default)s"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=2000,
+        help="of training where the encoder learns, default: %(default)s",
+    )
+    parser.add_argument(
+        "--batch_size", type=int, default=64, help="images, of that training, default: %(default)s"
+    )
+    parser.add_argument(
+        "--pipeline_root", type=folder, default=Path("runs/few_labels"), help="default: %(default)s"
+    )
     for name in PRETRAINING_FLAGS:
         parser.add_argument(name, help="as of local_runner.py, where there is pretraining")
     flags, others = parser.parse_known_args(arguments)
@@ -46,10 +69,15 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if clashing:
         raise InputError(f"{', '.join(clashing)}: chosen here, row by row; leave it out")
     if min(flags.steps, flags.batch_size) < 1:
-        raise InputError(f"`--steps` and `--batch_size` must be at least 1. Received: {flags.steps} and {flags.batch_size}")
+        raise InputError(
+            f"`--steps` and `--batch_size` must be at least 1. Received: {flags.steps} and "
+            f"{flags.batch_size}"
+        )
     flags.fractions = numbers(flags.fractions, flags.fractions.count(",") + 1, "--fractions")
     if not all(0 < fraction <= 1 for fraction in flags.fractions):
-        raise InputError(f"`--fractions` must satisfy 0 < fraction <= 1. Received: {flags.fractions}")
+        raise InputError(
+            f"`--fractions` must satisfy 0 < fraction <= 1. Received: {flags.fractions}"
+        )
     return flags, others
 
 
@@ -81,10 +109,16 @@ def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace
     Args:
       way: one of WAYS.
       fraction: of the labels.
-      images: in the training list; 0 before the first run, which trains no encoder and writes the list.
+      images: in the training list; 0 before the first run, which trains no encoder and writes the
+        list.
       flags: of this program.
     """
-    command = [*WAYS[way], f"--label_fraction={fraction:g}", f"--pipeline_root={flags.pipeline_root}", "--task=classification"]
+    command = [
+        *WAYS[way],
+        f"--label_fraction={fraction:g}",
+        f"--pipeline_root={flags.pipeline_root}",
+        "--task=classification",
+    ]
     if "--from_scratch" not in command:
         given = {name: getattr(flags, name.removeprefix("--")) for name in PRETRAINING_FLAGS}
         command += [f"{name}={value}" for name, value in given.items() if value]
@@ -95,7 +129,10 @@ def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace
 
 
 def run(flags: list[str]) -> int:
-    """Runs the pipeline in a process of its own and returns its exit code; a refused model still has its accuracy."""
+    """Runs the pipeline in a process of its own and returns its exit code.
+
+    A refused model still has its accuracy.
+    """
     print("\n$ python local_runner.py " + " ".join(flags), flush=True)
     free_gate = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
     return subprocess.run([sys.executable, str(RUNNER), *flags, *free_gate], check=False).returncode
@@ -128,7 +165,11 @@ def labels_of(fraction: float, images: int) -> int:
 
 def _training_images(root: Path) -> int:
     """Returns how many rows the training list of the latest run has."""
-    lines = Path(_summary(root)["configuration"]["lists"]["train"]).read_text(encoding="utf-8").splitlines()
+    lines = (
+        Path(_summary(root)["configuration"]["lists"]["train"])
+        .read_text(encoding="utf-8")
+        .splitlines()
+    )
     return sum(bool(line.strip()) for line in lines)
 
 

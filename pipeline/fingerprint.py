@@ -1,20 +1,28 @@
-"""Fingerprints of code: a digest of all that a node's answer depends on, among the parameters that the cache compares.
+"""Fingerprints of code: a digest of all that a node's answer depends on, among the parameters that
+the cache compares.
 
-One idea: code is a graph of definitions, the functions, classes and constants at the top of modules (definitions.py).
-From where a node begins, every name that a definition mentions is followed to the definition it stands
-for, in its module or through an import, until nothing new is found; the digest is of these definitions
-and of the versions of the libraries they mention. What a module holds besides does not count.
+One idea: code is a graph of definitions, the functions, classes and constants at the top of modules
+(definitions.py). From where a node begins, every name that a definition mentions is followed to the
+definition it stands for, in its module or through an import, until nothing new is found; the digest
+is of these definitions and of the versions of the libraries they mention. What a module holds
+besides does not count.
 
-- In doubt it counts: a module that is mentioned as such counts whole; a string that is the dotted name of
-  our code is a mention; a statement that defines nothing counts for whoever imports its module, and a
-  decorated definition, which may be registered somewhere, for whoever uses anything of its module. But a
-  constant is taken for its value: what is called for its effect stands alone, or is assigned to `_`.
-- A task is chosen by its name when a node runs, so it is given; of it count the members that are asked for,
-  as in `task.loss` or `self._task.views`. Variables that hold a task are called so; a test looks after it.
-- What only refuses does not count, because a node that fails leaves nothing to cache: REFUSALS, and the
+- In doubt it counts: a module that is mentioned as such counts whole; a string that is the dotted
+name of
+  our code is a mention; a statement that defines nothing counts for whoever imports its module, and
+  a decorated definition, which may be registered somewhere, for whoever uses anything of its
+  module. But a constant is taken for its value: what is called for its effect stands alone, or is
+  assigned to `_`.
+- A task is chosen by its name when a node runs, so it is given; of it count the members that are
+asked for,
+  as in `task.loss` or `self._task.views`. Variables that hold a task are called so; a test looks
+  after it.
+- What only refuses does not count, because a node that fails leaves nothing to cache: REFUSALS, and
+the
   checks of a frozen dataclass. The types in a signature count as text, but are not followed.
 
-Comments, docstrings and layout do not count either. docs/caching.md says what runs again after which edit.
+Comments, docstrings and layout do not count either. docs/caching.md says what runs again after
+which edit.
 """
 
 import functools
@@ -44,8 +52,20 @@ NODES = {
 }
 REFUSALS = ("trainer_module.errors.InputError", "trainer_module.settings.require")
 CHOSEN = ("trainer_module.tasks.registry.TASKS",)  # of these tasks one is given instead
-LIBRARIES = {"apache_beam", "keras", "numpy", "tensorflow", "tensorflow_transform", "tfx"}  # of every node
-DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "google": "protobuf", "sklearn": "scikit-learn"}
+LIBRARIES = {
+    "apache_beam",
+    "keras",
+    "numpy",
+    "tensorflow",
+    "tensorflow_transform",
+    "tfx",
+}  # of every node
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "google": "protobuf",
+    "sklearn": "scikit-learn",
+}
 
 
 @functools.cache
@@ -61,7 +81,9 @@ def node_fingerprint(node: str, task: type, *also: str) -> str:
 
 
 def code_fingerprint(entries: Iterable[str], task: str) -> str:
-    """Returns the digest of all that is reached from dotted names, the class of the task being given by one, too."""
+    """Returns the digest of all that is reached from dotted names, the class of the task being
+    given by one, too.
+    """
     entries = list(entries)
     definitions, libraries = reached(entries, task)
     digest = hashlib.sha256(".".join(platform.python_version_tuple()[:2]).encode())
@@ -75,7 +97,7 @@ def code_fingerprint(entries: Iterable[str], task: str) -> str:
 
 
 def reached(entries: Iterable[str], task: str) -> tuple[dict[str, Definition], set[str]]:
-    """Returns what is reached: definitions by `module:name`, and the libraries that they mention."""
+    """Returns what is reached: definitions by `module:name`, and the libraries they mention."""
     found, libraries, asked, tasks = {}, set(), set(), {task}
     seen, waiting = {*REFUSALS, *CHOSEN}, {*entries}
     while waiting:
@@ -114,13 +136,15 @@ def _at(name: str) -> Iterator[tuple[str, Definition]]:
 
 
 def _task_of(name: str) -> set[str]:
-    """Returns the class of a task that a dotted name of ours begins with, as a set of one or none."""
+    """Returns the task's class that a dotted name of ours begins with, as a set of one or none."""
     origin, rest = split(name)
     return {f"{origin}.{rest[0]}"} if rest and rest[0] in read(origin).bases else set()
 
 
 def _of_task(origin: str, rest: list[str]) -> Iterator[tuple[str, Definition]]:
-    """Yields the class of a task, and of its members the one that is named: its own, or else that of its bases."""
+    """Yields the class of a task, and of its members the one that is named: its own, or else that
+    of its bases.
+    """
     module, name = read(origin), ".".join(rest)
     own = module.definitions.get(name)
     for wanted in (rest[0], *sorted(module.registered), *([name] if own else [])):
@@ -133,5 +157,7 @@ def _of_task(origin: str, rest: list[str]) -> Iterator[tuple[str, Definition]]:
 
 @functools.cache
 def _version(library: str) -> str:
-    """Returns the version of the library that a module belongs to, '' for one that was not installed as a package."""
+    """Returns the version of the library that a module belongs to, '' for one that was not
+    installed as a package.
+    """
     return version_of(DISTRIBUTIONS.get(library, library))

@@ -134,7 +134,7 @@ def _listed(folder: Path) -> dict[str, str]:
 
 
 def _content(folder: Path) -> dict[str, str]:
-    """Returns relative path -> digest of everything in a folder, '' for folders, a link's target."""
+    """Returns relative path -> digest of all in a folder, '' for folders, a link's target."""
     found = {}
     for path in folder.rglob("*"):
         name = str(path.relative_to(folder))

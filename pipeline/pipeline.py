@@ -1,8 +1,8 @@
 """The graph: from list files to a pushed model, one node a sentence.
 
-`create_pipeline` is the whole road of a task with a target; `create_finetuning_pipeline` takes the encoder of an earlier run,
-`create_supervised_pipeline` none at all; `create_pretraining_pipeline` ends with the encoder. Another graph is another function over
-the same pieces.
+`create_pipeline` is the whole road of a task with a target; `create_finetuning_pipeline` takes the
+encoder of an earlier run, `create_supervised_pipeline` none at all; `create_pretraining_pipeline`
+ends with the encoder. Another graph is another function over the same pieces.
 """
 
 import dataclasses
@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
-from tfx.components import Evaluator, ExampleValidator, Pusher, SchemaGen, StatisticsGen, Trainer, Transform
+from tfx.components import (
+    Evaluator,
+    ExampleValidator,
+    Pusher,
+    SchemaGen,
+    StatisticsGen,
+    Trainer,
+    Transform,
+)
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
@@ -37,8 +45,11 @@ PRETRAIN_FN = "trainer_module.pretrain_run_fn.run_fn"
 FINETUNE_FN = "trainer_module.finetune_run_fn.run_fn"
 BEAM_ARGS = [
     "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
-    "--sdk_container_image=unused",  # else TFX builds a source package of itself for every component
-    ph.environment_variable("SIMCLR_BEAM_ARGS"),  # more flags, outside the cache key: how many workers changes no result
+    # else TFX builds a source package of itself for every component
+    "--sdk_container_image=unused",
+    ph.environment_variable(
+        "SIMCLR_BEAM_ARGS"
+    ),  # more flags, outside the cache key: how many workers changes no result
 ]
 
 
@@ -48,7 +59,9 @@ class Places:
 
     root: str  # artifacts of every node
     serving: str  # pushed models, one numbered folder each
-    imported: str = ""  # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
+    imported: str = (
+        ""  # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
+    )
 
 
 def graph_of(configuration: Configuration, task: Task):
@@ -60,14 +73,20 @@ def graph_of(configuration: Configuration, task: Task):
     return create_finetuning_pipeline if configuration.saved_encoder.path else create_pipeline
 
 
-def create_pipeline(configuration: Configuration, task: Task, places: Places, example_gen: BaseComponent | None = None) -> Pipeline:
+def create_pipeline(
+    configuration: Configuration,
+    task: Task,
+    places: Places,
+    example_gen: BaseComponent | None = None,
+) -> Pipeline:
     """Builds the road from lists to a gated, pushed model.
 
     Args:
       configuration: of the run.
       task: the task object, fixed by the training list.
       places: where artifacts and pushed models go.
-      example_gen: reads the images instead of FileListExampleGen; docs/swapping.md says what its examples must hold.
+      example_gen: reads the images instead of FileListExampleGen; docs/swapping.md says what its
+        examples must hold.
     """
     data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
@@ -76,11 +95,24 @@ def create_pipeline(configuration: Configuration, task: Task, places: Places, ex
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
     # RunReport shows all of it on one page.
-    report = report_run(data, task, **judged.told, **table.told, pretrained_model=encoder, pretraining=pretrainer.outputs["model_run"])
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report])
+    report = report_run(
+        data,
+        task,
+        **judged.told,
+        **table.told,
+        pretrained_model=encoder,
+        pretraining=pretrainer.outputs["model_run"],
+    )
+    return _pipeline(
+        configuration,
+        places,
+        [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report],
+    )
 
 
-def create_finetuning_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
+def create_finetuning_pipeline(
+    configuration: Configuration, task: Task, places: Places
+) -> Pipeline:
     """Builds the same road with the encoder of an earlier run in place of the Pretrainer."""
     data = ingest(configuration, task)
     imported = import_encoder(configuration, places)
@@ -89,10 +121,16 @@ def create_finetuning_pipeline(configuration: Configuration, task: Task, places:
     table = evaluate_epochs(configuration, task, data, encoder)
     judged = judge_and_push(configuration, task, data, finetuner, places)
     report = report_run(data, task, **judged.told, **table.told, pretrained_model=encoder)
-    return _pipeline(configuration, places, [*data.nodes, imported, *table.nodes, finetuner, *judged.nodes, report])
+    return _pipeline(
+        configuration,
+        places,
+        [*data.nodes, imported, *table.nodes, finetuner, *judged.nodes, report],
+    )
 
 
-def create_supervised_pipeline(configuration: Configuration, task: Task, places: Places) -> Pipeline:
+def create_supervised_pipeline(
+    configuration: Configuration, task: Task, places: Places
+) -> Pipeline:
     """Builds the same road without pretraining: the Finetuner begins with an untrained encoder."""
     data = ingest(configuration, task)
     finetuner = finetune(configuration, task, data)
@@ -102,15 +140,34 @@ def create_supervised_pipeline(configuration: Configuration, task: Task, places:
 
 
 def create_pretraining_pipeline(
-    configuration: Configuration, task: Task, places: Places, example_gen: BaseComponent | None = None
+    configuration: Configuration,
+    task: Task,
+    places: Places,
+    example_gen: BaseComponent | None = None,
 ) -> Pipeline:
-    """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on. Arguments as above."""
+    """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on.
+
+    Arguments as above.
+    """
     data = ingest(configuration, task, example_gen)
     pretrainer = pretrain(configuration, task, data)
     check = check_model(data, task, pretrainer, split="train")
-    pusher = Pusher(model=pretrainer.outputs["model"], infra_blessing=check.outputs["blessing"], push_destination=_destination(places))
-    told = {"infra_blessing": check.outputs["blessing"], "pushed_model": pusher.outputs["pushed_model"]}
-    report = report_run(data, task, **told, pretrained_model=pretrainer.outputs["model"], pretraining=pretrainer.outputs["model_run"])
+    pusher = Pusher(
+        model=pretrainer.outputs["model"],
+        infra_blessing=check.outputs["blessing"],
+        push_destination=_destination(places),
+    )
+    told = {
+        "infra_blessing": check.outputs["blessing"],
+        "pushed_model": pusher.outputs["pushed_model"],
+    }
+    report = report_run(
+        data,
+        task,
+        **told,
+        pretrained_model=pretrainer.outputs["model"],
+        pretraining=pretrainer.outputs["model_run"],
+    )
     return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher, report])
 
 
@@ -125,22 +182,33 @@ class Data:
     nodes: tuple
 
 
-def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent | None = None) -> Data:
+def ingest(
+    configuration: Configuration, task: Task, example_gen: BaseComponent | None = None
+) -> Data:
     """Builds the nodes that read, validate and transform the images."""
     lists = configuration.lists.given()
     example_gen = example_gen or read_lists(configuration, task)
     others = ["eval", "pretrain"]
     # StatisticsGen describes every feature of every split.
     statistics = _stock(StatisticsGen(examples=example_gen.outputs["examples"]), task)
-    # SchemaGen states what the training split looks like; it must not see the splits that are held against it.
+    # SchemaGen states what the training split looks like; it must not see the splits that are held
+    # against it.
     described = statistics.outputs["statistics"]
-    schema = _stock(SchemaGen(statistics=described, infer_feature_shape=True, exclude_splits=others), task)
-    # ExampleValidator holds the other splits against that schema; pretraining images carry no target to compare.
-    validator = ExampleValidator(statistics=described, schema=schema.outputs["schema"], exclude_splits=["pretrain"])
+    schema = _stock(
+        SchemaGen(statistics=described, infer_feature_shape=True, exclude_splits=others), task
+    )
+    # ExampleValidator holds the other splits against that schema; pretraining images carry no
+    # target to compare.
+    validator = ExampleValidator(
+        statistics=described, schema=schema.outputs["schema"], exclude_splits=["pretrain"]
+    )
     validator = _stock(validator, task)
     # AnomalyGate stops the run if anything was found.
-    gate = AnomalyGate(anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", task))
-    # Transform decodes, resizes, learns the normalization and transforms the targets, from the training split alone.
+    gate = AnomalyGate(
+        anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", task)
+    )
+    # Transform decodes, resizes, learns the normalization and transforms the targets, from the
+    # training split alone.
     transform = Transform(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
@@ -149,13 +217,22 @@ def ingest(configuration: Configuration, task: Task, example_gen: BaseComponent 
         custom_config={
             "image_size": list(configuration.image_size),
             "task": task_to_json(task),
-            "normalization": [list(configuration.saved_encoder.channel_mean), list(configuration.saved_encoder.channel_std)],
+            "normalization": [
+                list(configuration.saved_encoder.channel_mean),
+                list(configuration.saved_encoder.channel_std),
+            ],
             "fingerprint": _code("Transform", task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
     transform.add_upstream_node(gate)
-    return Data(example_gen, statistics, validator, transform, (example_gen, statistics, schema, validator, gate, transform))
+    return Data(
+        example_gen,
+        statistics,
+        validator,
+        transform,
+        (example_gen, statistics, schema, validator, gate, transform),
+    )
 
 
 def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
@@ -174,17 +251,34 @@ def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
     loss = [configuration.pretraining.loss] if "." in configuration.pretraining.loss else []
     code = _code("Pretrainer", task, configuration.encoder.builder, *loss)
-    settings = _science(configuration, task) | {"eval_epochs": list(configuration.eval_epochs), "fingerprint": code}
-    return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings)
+    settings = _science(configuration, task) | {
+        "eval_epochs": list(configuration.eval_epochs),
+        "fingerprint": code,
+    }
+    return _trainer(
+        "Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings
+    )
 
 
-def finetune(configuration: Configuration, task: Task, data: Data, encoder: Channel | None = None) -> Trainer:
-    """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen; without one, it begins untrained."""
+def finetune(
+    configuration: Configuration, task: Task, data: Data, encoder: Channel | None = None
+) -> Trainer:
+    """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen.
+
+    Without one, it begins untrained.
+    """
     code = _code("Finetuner", task, configuration.encoder.builder)
     settings = _science(configuration, task)
     settings |= {"finetuning": dataclasses.asdict(configuration.finetuning), "fingerprint": code}
     splits = ("train", _held_out(configuration, task))
-    return _trainer("Finetuner", FINETUNE_FN, data, splits, settings, **({"base_model": encoder} if encoder else {}))
+    return _trainer(
+        "Finetuner",
+        FINETUNE_FN,
+        data,
+        splits,
+        settings,
+        **({"base_model": encoder} if encoder else {}),
+    )
 
 
 @dataclass(frozen=True)
@@ -196,7 +290,10 @@ class Part:
 
 
 def import_encoder(configuration: Configuration, places: Places) -> Importer:
-    """Builds the node that enters the encoder of an earlier run into ML Metadata; its content is part of its identity."""
+    """Builds the node that enters the encoder of an earlier run into ML Metadata.
+
+    Its content is part of its identity.
+    """
     saved = configuration.saved_encoder
     return Importer(
         source_uri=places.imported,
@@ -206,7 +303,10 @@ def import_encoder(configuration: Configuration, places: Places) -> Importer:
 
 
 def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> Part:
-    """Builds the node that tabulates accuracy against epochs of pretraining; none if it was not asked for."""
+    """Builds the node that tabulates accuracy against epochs of pretraining.
+
+    None if it was not asked for.
+    """
     if not configuration.eval_epochs:
         return Part((), {})
     settings = {
@@ -225,8 +325,12 @@ def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encode
     return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
 
 
-def judge_and_push(configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places) -> Part:
-    """Builds the nodes that judge a model against thresholds and its predecessor, and push it only if it passes."""
+def judge_and_push(
+    configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places
+) -> Part:
+    """Builds the nodes that judge a model against thresholds and its predecessor, and push it only
+    if it passes.
+    """
     # The latest model before this one that every gate blessed is what it must not fall behind.
     baseline = Resolver(
         strategy_class=EarlierBlessedModel,
@@ -235,8 +339,11 @@ def judge_and_push(configuration: Configuration, task: Task, data: Data, finetun
         model_blessing=Channel(type=ModelBlessing),
         infra_blessing=Channel(type=InfraBlessing),
     ).with_id("Baseline")
-    # Evaluator asks the served model for the answers to raw examples and holds the metric against both thresholds.
-    evaluation = task.evaluation(configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop)
+    # Evaluator asks the served model for the answers to raw examples and holds the metric against
+    # both thresholds.
+    evaluation = task.evaluation(
+        configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop
+    )
     config = json_format.ParseDict(evaluation, tfma.EvalConfig())
     evaluator = Evaluator(
         examples=data.example_gen.outputs["examples"],
@@ -246,7 +353,9 @@ def judge_and_push(configuration: Configuration, task: Task, data: Data, finetun
         example_splits=["eval"],
     )
     metrics = [metric for spec in config.metrics_specs for metric in spec.metrics if metric.module]
-    evaluator = _stock(evaluator, task, *(f"{metric.module}.{metric.class_name}" for metric in metrics))
+    evaluator = _stock(
+        evaluator, task, *(f"{metric.module}.{metric.class_name}" for metric in metrics)
+    )
     # ModelCheck loads the model in a fresh process and asks it as a server would.
     check = check_model(data, task, finetuner)
     # Pusher copies the model out only if both blessed it.
@@ -295,12 +404,16 @@ def _code(node: str, task: Task, *also: str) -> str:
 
 
 def _stock(node: BaseComponent, task: Task, *also: str) -> BaseComponent:
-    """Returns a component of TFX's own, which knows no fingerprint, with one among the parameters that the cache compares."""
+    """Returns a component of TFX's own, which knows no fingerprint, with one among the parameters
+    that the cache compares.
+    """
     node.exec_properties["fingerprint"] = _code(node.id, task, *also)
     return node
 
 
-def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels) -> Trainer:
+def _trainer(
+    name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels
+) -> Trainer:
     return Trainer(
         run_fn=run_fn,
         examples=data.transform.outputs["transformed_examples"],
@@ -313,7 +426,10 @@ def _trainer(name: str, run_fn: str, data: Data, splits: tuple[str, str], settin
 
 
 def _science(configuration: Configuration, task: Task) -> dict:
-    """Returns the settings that both Trainers need, JSON-able; they are also what the cache compares."""
+    """Returns the settings that both Trainers need, JSON-able.
+
+    They are also what the cache compares.
+    """
     return {
         "task": task_to_json(task),
         "image_size": list(configuration.image_size),
@@ -325,7 +441,10 @@ def _science(configuration: Configuration, task: Task) -> dict:
 
 
 def _held_out(configuration: Configuration, task: Task) -> str:
-    """Returns the split to evaluate on; where nothing is held out TFX wants the name of a split all the same."""
+    """Returns the split to evaluate on.
+
+    Where nothing is held out TFX wants the name of a split all the same.
+    """
     return "eval" if "eval" in _splits(configuration.lists.given(), task) else "train"
 
 
@@ -337,7 +456,9 @@ def _splits(lists: dict, task: Task) -> list[str]:
 
 
 def _destination(places: Places) -> pusher_pb2.PushDestination:
-    return pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving))
+    return pusher_pb2.PushDestination(
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
+    )
 
 
 def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipeline:

@@ -1,6 +1,7 @@
 """Predictions from a pushed model: `python -m pipeline.predict MODEL IMAGE...`, one line an image.
 
-MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline root.
+MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
+root.
 """
 
 import argparse
@@ -31,12 +32,17 @@ def newest_model(path: Path) -> Path:
     candidates = [path, *_versions(path), *_versions(path / "serving")]
     found = [candidate for candidate in candidates if (candidate / "saved_model.pb").is_file()]
     if not found:
-        raise ValueError(f"{path}: no model here; expected a SavedModel, a folder of versions, or a pipeline root with a pushed model")
+        raise ValueError(
+            f"{path}: no model here; expected a SavedModel, a folder of versions, or a pipeline "
+            f"root with a pushed model"
+        )
     return found[0]
 
 
 def _versions(folder: Path) -> list[Path]:
-    names = [child for child in folder.iterdir() if child.name.isdecimal()] if folder.is_dir() else []
+    names = (
+        [child for child in folder.iterdir() if child.name.isdecimal()] if folder.is_dir() else []
+    )
     return sorted(names, key=lambda child: int(child.name), reverse=True)
 
 
@@ -50,7 +56,10 @@ class Answer:
 
 
 def task_of(model_dir: Path) -> Task:
-    """Returns the task that a pushed model answers; an encoder, and a model that does not tell, has none."""
+    """Returns the task that a pushed model answers.
+
+    An encoder, and a model that does not tell, has none.
+    """
     file = model_dir / "assets.extra" / "task.json"
     return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
 
@@ -75,7 +84,10 @@ def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer]:
     for start in range(0, len(images), BATCH):
         chosen = images[start : start + BATCH]
         encoded = [_readable(path, tf) for path in chosen]
-        outputs = {name: value.numpy() for name, value in signature(image_bytes=tf.constant(encoded)).items()}
+        outputs = {
+            name: value.numpy()
+            for name, value in signature(image_bytes=tf.constant(encoded)).items()
+        }
         for row, path in enumerate(chosen):
             yield Answer(path, encoded[row], {name: value[row] for name, value in outputs.items()})
 
@@ -92,8 +104,13 @@ def _readable(path: Path, tf) -> bytes:
 
 
 def as_json(answer: Answer) -> str:
-    """Returns path and outputs as one JSON object; bytes that are no text stand as base64 below `b64`, as TensorFlow Serving has it."""
-    return json.dumps({"path": str(answer.path)} | {name: _plain(value) for name, value in answer.outputs.items()})
+    """Returns path and outputs as one JSON object.
+
+    Bytes that are no text stand as base64 below `b64`, as TensorFlow Serving has it.
+    """
+    return json.dumps(
+        {"path": str(answer.path)} | {name: _plain(value) for name, value in answer.outputs.items()}
+    )
 
 
 def _plain(value):
@@ -106,7 +123,10 @@ def _plain(value):
 
 
 def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -> list[Path]:
-    """Writes what the task draws of an answer, named after the image, and returns the files; `taken` keeps names of one call apart."""
+    """Writes what the task draws of an answer, named after the image, and returns the files.
+
+    `taken` keeps names of one call apart.
+    """
     written = []
     for ending, content in task.drawn(answer.outputs, answer.encoded).items():
         names = (
@@ -123,12 +143,17 @@ def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.predict", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.predict", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     parser.add_argument("--json", action="store_true", help="every output, one JSON object a line")
     parser.add_argument(
-        "--output_dir", type=Path, default=Path("predictions"), help="where pictures go, for tasks that draw; default: %(default)s"
+        "--output_dir",
+        type=Path,
+        default=Path("predictions"),
+        help="where pictures go, for tasks that draw; default: %(default)s",
     )
     flags = parser.parse_args(arguments)
     try:

@@ -1,4 +1,6 @@
-"""Recipes: named configurations, each a function whose docstring says what to expect, where and in what time."""
+"""Recipes: named configurations, each a function whose docstring says what to expect, where and in
+what time.
+"""
 
 import difflib
 from collections.abc import Callable
@@ -7,12 +9,19 @@ from dataclasses import replace
 from pipeline.config import Configuration, Dataset, Gate
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
 
-# Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher rate than for 1000 epochs.
+# Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher
+# rate than for 1000 epochs.
 FEW_IMAGES = Pretraining(
-    batch_size=128, temperature=0.2, learning_rate=0.24, warmup_epochs=1.0, projection_hidden=256, monitor_every_epochs=5
+    batch_size=128,
+    temperature=0.2,
+    learning_rate=0.24,
+    warmup_epochs=1.0,
+    projection_hidden=256,
+    monitor_every_epochs=5,
 )
 
-# Views of grey cells without up or down: brightness and contrast differ from photograph to photograph.
+# Views of grey cells without up or down: brightness and contrast differ from photograph to
+# photograph.
 CELLS = Augmentation(
     vertical_flip_probability=0.5,
     quarter_turn_probability=0.75,
@@ -25,18 +34,21 @@ CELLS = Augmentation(
 
 
 def demo() -> Configuration:
-    """Generated patterns (8 classes), so that anyone can watch features being learned in minutes, without a download.
+    """Generated patterns (8 classes), so that anyone can watch features being learned in minutes,
+    without a download.
 
     python local_runner.py
 
-    2 CPU cores: 2 to 2.5 minutes; frozen linear accuracy 93 to 98 % (five runs, three seeds), 18 to 21 % untrained.
-    See docs/results/demo_cpu.json. Half the epochs are too few: six runs then gave anything from 64 to 91 %.
+    2 CPU cores: 2 to 2.5 minutes; frozen linear accuracy 93 to 98 % (five runs, three seeds), 18 to
+    21 % untrained. See docs/results/demo_cpu.json. Half the epochs are too few: six runs then gave
+    anything from 64 to 91 %.
     """
     return Configuration(
         name="demo",
         dataset=Dataset("shapes"),
         encoder=Encoder(width=0.25),
-        # A pattern, not a colour, is the class: full hue rotation and much colour drop make colour useless.
+        # A pattern, not a colour, is the class: full hue rotation and much colour drop make colour
+        # useless.
         augmentation=Augmentation(hue=0.5, colour_drop_probability=0.8),
         pretraining=replace(FEW_IMAGES, epochs=10),
         gate=Gate(min_metric=0.6),
@@ -44,25 +56,31 @@ def demo() -> Configuration:
 
 
 def cifar10_small() -> Configuration:
-    """10,000 training and 2,000 test images of CIFAR-10, quarter-width ResNet-18: real images on a laptop.
+    """10,000 training and 2,000 test images of CIFAR-10, quarter-width ResNet-18: real images on a
+    laptop.
 
     python local_runner.py --recipe cifar10_small --source PATH_OF_CIFAR10
 
-    2 CPU cores with AVX-512 and bfloat16: 9 min 16 s, evaluation at six epochs included; frozen linear accuracy 57.6 % (one run),
-    32.9 % untrained. See docs/results/cifar10_small_cpu.json. Without bfloat16 a step takes two to three times as long.
+    2 CPU cores with AVX-512 and bfloat16: 9 min 16 s, evaluation at six epochs included; frozen
+    linear accuracy 57.6 % (one run), 32.9 % untrained. See docs/results/cifar10_small_cpu.json.
+    Without bfloat16 a step takes two to three times as long.
     """
     return Configuration(
         name="cifar10_small",
         dataset=Dataset("cifar10", {"train_images": 10_000, "eval_images": 2_000}),
         encoder=Encoder(width=0.25),
-        view_size=(24, 24),  # 0.56 of the work of 32 x 32 a step, so more epochs in the same minutes
+        view_size=(
+            24,
+            24,
+        ),  # 0.56 of the work of 32 x 32 a step, so more epochs in the same minutes
         pretraining=replace(FEW_IMAGES, epochs=30, monitor_every_epochs=10),
         gate=Gate(min_metric=0.4),
     )
 
 
 def cifar10() -> Configuration:
-    """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear at 1000 epochs on an A100).
+    """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear
+    at 1000 epochs on an A100).
 
     python local_runner.py --recipe cifar10 --source PATH_OF_CIFAR10
 
@@ -77,22 +95,29 @@ def cifar10() -> Configuration:
 
 
 def shapes_segmentation() -> Configuration:
-    """Generated scenes of three patterned regions (8 classes and a background): a decoder on a frozen encoder tells every pixel's class.
+    """Generated scenes of three patterned regions (8 classes and a background): a decoder on a
+    frozen encoder tells every pixel's class.
 
     python local_runner.py --recipe shapes_segmentation
 
-    2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the untrained encoder (one run).
-    See docs/segmentation.md.
+    2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the
+    untrained encoder (one run). See docs/segmentation.md.
     """
     return Configuration(
         name="shapes",
         task="segmentation",
         target=Target(num_classes=9),
-        dataset=Dataset("shapes", {"train_images": 3000, "eval_images": 500, "image_size": 64, "regions": 3}),
+        dataset=Dataset(
+            "shapes", {"train_images": 3000, "eval_images": 500, "image_size": 64, "regions": 3}
+        ),
         image_size=(64, 64),
         view_size=(64, 64),
-        encoder=Encoder(width=0.25, stem="imagenet"),  # a sixteenth of the small stem's work; the decoder brings the resolution back
-        augmentation=Augmentation(crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8),  # smaller crops share no region
+        encoder=Encoder(
+            width=0.25, stem="imagenet"
+        ),  # a sixteenth of the small stem's work; the decoder brings the resolution back
+        augmentation=Augmentation(
+            crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8
+        ),  # smaller crops share no region
         pretraining=replace(FEW_IMAGES, epochs=40, monitor_every_epochs=40),
         finetuning=Finetuning(epochs=15, batch_size=32, learning_rate=1e-2),
         gate=Gate(min_metric=0.2),
@@ -100,12 +125,13 @@ def shapes_segmentation() -> Configuration:
 
 
 def camvid() -> Configuration:
-    """CamVid, 367 street scenes with label maps of 11 classes, at 144 x 192 pixels: encoder and decoder learn together.
+    """CamVid, 367 street scenes with label maps of 11 classes, at 144 x 192 pixels: encoder and
+    decoder learn together.
 
     python local_runner.py --recipe camvid --source PATH_OF_CAMVID
 
-    2 CPU cores: 12 minutes; mean IoU 55.8 % on the validation list, 38.1 % on the test list; 55.6 % on the former without pretraining
-    (one run). See docs/segmentation.md.
+    2 CPU cores: 12 minutes; mean IoU 55.8 % on the validation list, 38.1 % on the test list; 55.6 %
+    on the former without pretraining (one run). See docs/segmentation.md.
     """
     return Configuration(
         name="camvid",
@@ -115,22 +141,34 @@ def camvid() -> Configuration:
         image_size=(144, 192),
         view_size=(96, 128),
         encoder=Encoder(width=0.25),
-        augmentation=Augmentation(crop_area=(0.3, 1.0)),  # smaller crops of one scene show different things
-        # Batches of 32 give NT-Xent few negatives; without the positive pair in the denominator (DCL) it minds less.
-        pretraining=replace(FEW_IMAGES, epochs=30, batch_size=32, loss="dcl", monitor_every_epochs=30),
-        finetuning=Finetuning(epochs=40, batch_size=8, freeze=False, learning_rate=2e-3, weight_decay=1e-4),
+        augmentation=Augmentation(
+            crop_area=(0.3, 1.0)
+        ),  # smaller crops of one scene show different things
+        # Batches of 32 give NT-Xent few negatives; without the positive pair in the denominator
+        # (DCL) it minds less.
+        pretraining=replace(
+            FEW_IMAGES, epochs=30, batch_size=32, loss="dcl", monitor_every_epochs=30
+        ),
+        finetuning=Finetuning(
+            epochs=40, batch_size=8, freeze=False, learning_rate=2e-3, weight_decay=1e-4
+        ),
         gate=Gate(min_metric=0.3),
     )
 
 
 def cifar10_original() -> Configuration:
-    """CIFAR-10 with the values of the original program's command line; `--cifar10=True` means this recipe.
+    r"""CIFAR-10 with the values of the original program's command line.
 
-    python local_runner.py --recipe cifar10_original --task=pretrain --pretrain_save_path=logs/pretrain
-    python local_runner.py --recipe cifar10_original --pretrain_save_path=logs/pretrain --eval_epochs=200,400,600,800,1000
+    `--cifar10=True` means this recipe.
 
-    Not run at full length: it wants a GPU. The original's table, linear head of 10 epochs: 85.4, 88.3, 89.5, 89.5 and 89.9 % after 200,
-    400, 600, 800 and 1000 epochs. A learning rate of 1.0 is one for LARS, as in the CIFAR-10 command of google-research/simclr.
+    python local_runner.py --recipe cifar10_original --task=pretrain \
+        --pretrain_save_path=logs/pretrain
+    python local_runner.py --recipe cifar10_original --pretrain_save_path=logs/pretrain \
+        --eval_epochs=200,400,600,800,1000
+
+    Not run at full length: it wants a GPU. The original's table, linear head of 10 epochs: 85.4,
+    88.3, 89.5, 89.5 and 89.9 % after 200, 400, 600, 800 and 1000 epochs. A learning rate of 1.0 is
+    one for LARS, as in the CIFAR-10 command of google-research/simclr.
     """
     return Configuration(
         name="cifar10_original",
@@ -152,15 +190,19 @@ def cifar10_original() -> Configuration:
 
 
 def elpv() -> Configuration:
-    """Functional and defective solar cells, 1,968 for training and 656 for testing (`python -m pip install elpv-dataset`, non-commercial).
+    """Functional and defective solar cells, 1,968 for training and 656 for testing (`python -m pip
+    install elpv-dataset`, non-commercial).
 
     python local_runner.py --recipe elpv
 
-    A crack is thin and dark and may lie anywhere, so views are large parts of a cell, turned and mirrored, never tinted. After pretraining
-    the whole network learns from the labels; `linear_accuracy` is that of a linear head before that, on the frozen encoder. Two cells of
-    three are functional: always answering so scores 68.75 %. Published (Deitsch et al. 2019, their own split): CNN 88.4 %, SVM 82.4 %.
+    A crack is thin and dark and may lie anywhere, so views are large parts of a cell, turned and
+    mirrored, never tinted. After pretraining the whole network learns from the labels;
+    `linear_accuracy` is that of a linear head before that, on the frozen encoder. Two cells of
+    three are functional: always answering so scores 68.75 %. Published (Deitsch et al. 2019, their
+    own split): CNN 88.4 %, SVM 82.4 %.
 
-    2 CPU cores with bfloat16: 10 min 50 s; fine-tuned 84.6 %, frozen linear 81.3 %, 76.2 % untrained. See docs/results/elpv_cpu.json.
+    2 CPU cores with bfloat16: 10 min 50 s; fine-tuned 84.6 %, frozen linear 81.3 %, 76.2 %
+    untrained. See docs/results/elpv_cpu.json.
     """
     return Configuration(
         name="elpv",
@@ -170,7 +212,13 @@ def elpv() -> Configuration:
         view_size=(96, 96),  # 0.56 of the work a step
         augmentation=replace(CELLS, crop_area=(0.4, 1.0), brightness=0.4, contrast=0.4),
         pretraining=replace(FEW_IMAGES, epochs=60, monitor_every_epochs=20),
-        finetuning=Finetuning(epochs=60, batch_size=32, freeze=False, weight_decay=1e-2, views=replace(CELLS, crop_area=(0.7, 1.0))),
+        finetuning=Finetuning(
+            epochs=60,
+            batch_size=32,
+            freeze=False,
+            weight_decay=1e-2,
+            views=replace(CELLS, crop_area=(0.7, 1.0)),
+        ),
         gate=Gate(min_metric=0.75),
     )
 
@@ -180,9 +228,10 @@ def utkface() -> Configuration:
 
     python local_runner.py --recipe utkface --source FOLDER_OF_FACES
 
-    For race, age group or age (--task=regression) write the lists with `python -m pipeline.datasets utkface --target race` and name them.
-    Not run yet, the data set is not freely redistributed: stand-ins with its file names are tested. Supervised ResNet-50 from scratch at
-    112 pixels reaches 91.2 to 92.1 % on gender (ltkhang/supcon-gender-age-race-classification, its own split).
+    For race, age group or age (--task=regression) write the lists with `python -m pipeline.datasets
+    utkface --target race` and name them. Not run yet, the data set is not freely redistributed:
+    stand-ins with its file names are tested. Supervised ResNet-50 from scratch at 112 pixels
+    reaches 91.2 to 92.1 % on gender (ltkhang/supcon-gender-age-race-classification, its own split).
     """
     return Configuration(
         name="utkface",
@@ -197,11 +246,24 @@ def utkface() -> Configuration:
 
 def own() -> Configuration:
     """The user's own list files; the defaults of every other value, the model must beat chance."""
-    return Configuration(name="own", pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning())
+    return Configuration(
+        name="own", pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning()
+    )
 
 
 RECIPES: dict[str, Callable[[], Configuration]] = {
-    recipe.__name__: recipe for recipe in (demo, cifar10_small, cifar10, cifar10_original, elpv, utkface, shapes_segmentation, camvid, own)
+    recipe.__name__: recipe
+    for recipe in (
+        demo,
+        cifar10_small,
+        cifar10,
+        cifar10_original,
+        elpv,
+        utkface,
+        shapes_segmentation,
+        camvid,
+        own,
+    )
 }
 
 

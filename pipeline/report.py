@@ -1,6 +1,8 @@
-"""Makes the report of an existing run: `python -m pipeline.report [--pipeline_root DIR] [--run ID] [--output FILE]`.
+"""Makes the report of an existing run: `python -m pipeline.report [--pipeline_root DIR] [--run ID]
+[--output FILE]`.
 
-Each run makes its own at its end (components/report); this is for runs from before, and for runs that failed.
+Each run makes its own at its end (components/report); this is for runs from before, and for runs
+that failed.
 """
 
 import argparse
@@ -20,11 +22,22 @@ FILE = "report.html"
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m pipeline.report", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.report", description=__doc__, allow_abbrev=False
+    )
     parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--metadata", default="", metavar=FORM, help="the metadata store, where it is not in the pipeline root")
-    parser.add_argument("--run", default="", help="id of the run; default: the latest of the pipeline root")
-    parser.add_argument("--output", type=Path, help="HTML file to write; default: report.html in the pipeline root")
+    parser.add_argument(
+        "--metadata",
+        default="",
+        metavar=FORM,
+        help="the metadata store, where it is not in the pipeline root",
+    )
+    parser.add_argument(
+        "--run", default="", help="id of the run; default: the latest of the pipeline root"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="HTML file to write; default: report.html in the pipeline root"
+    )
     flags = parser.parse_args(arguments)
     try:
         store = open_store(flags.metadata or metadata_of(flags.pipeline_root))
@@ -42,16 +55,24 @@ def main(arguments: list[str]) -> int:
 
 
 def _latest(root: Path) -> str:
-    """Returns the id of the root's latest run, or '' where none is recorded; other roots may share the store."""
+    """Returns the id of the root's latest run, or '' where none is recorded.
+
+    Other roots may share the store.
+    """
     record = root / "run.json"
-    return json.loads(record.read_text(encoding="utf-8")).get("run_id", "") if record.is_file() else ""
+    return (
+        json.loads(record.read_text(encoding="utf-8")).get("run_id", "") if record.is_file() else ""
+    )
 
 
 def _run_id(store, wanted: str) -> str:
     known = run_ids(store)
     chosen = wanted or (known[-1] if known else "")
     if chosen not in known:
-        raise InputError(f"`--run` must be a run of this store. Received: {chosen!r}. There are: {', '.join(known) or 'none'}")
+        raise InputError(
+            f"`--run` must be a run of this store. Received: {chosen!r}. There are: "
+            f"{', '.join(known) or 'none'}"
+        )
     return chosen
 
 

@@ -1,7 +1,8 @@
-"""Runs a configuration on this machine: LocalDagRunner with a lock, resume, a log file, progress lines and a verdict.
+"""Runs a configuration on this machine: LocalDagRunner with a lock, resume, a log file, progress
+lines and a verdict.
 
-A run's id is fixed before it starts and kept in run.json: the same id again continues a killed run where it was, in the
-same output directories. Everything a run leaves lies in its pipeline root.
+A run's id is fixed before it starts and kept in run.json: the same id again continues a killed run
+where it was, in the same output directories. Everything a run leaves lies in its pipeline root.
 """
 
 import fcntl
@@ -20,7 +21,14 @@ from pathlib import Path
 
 from components.metadata_url import password_of, without_password
 from components.report.place import METADATA
-from components.store import connection, node_runs, note_run, open_store, sweep_interrupted, this_process
+from components.store import (
+    connection,
+    node_runs,
+    note_run,
+    open_store,
+    sweep_interrupted,
+    this_process,
+)
 from pipeline import summary
 from pipeline.config import Configuration
 from pipeline.save_paths import bring_in, leave
@@ -32,7 +40,8 @@ DONE, BAD_INPUT, REFUSED, FAILED = 0, 2, 3, 1  # exit codes
 # What libraries read when they are imported; what a person has set stays.
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_ENABLE_ONEDNN_OPTS": "1",  # off by default without AVX-512, where it halves the time of a training step all the same
+    # off by default without AVX-512, where it halves the time of a training step all the same
+    "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
 AGAIN = "Continue with: python local_runner.py --resume"
@@ -42,7 +51,8 @@ TRAINERS = ("Pretrainer", "Finetuner")
 
 @dataclass(frozen=True)
 class Root:
-    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the latest run.
+    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the
+    latest run.
 
     `server` is a mysql://... URL, or '' for metadata in a SQLite file of the folder.
     """
@@ -72,7 +82,9 @@ class Root:
 
     def record(self) -> dict:
         """Returns the record of the latest run, or an empty one."""
-        return json.loads(self.run_file.read_text(encoding="utf-8")) if self.run_file.exists() else {}
+        return (
+            json.loads(self.run_file.read_text(encoding="utf-8")) if self.run_file.exists() else {}
+        )
 
     def write_record(self, **values) -> None:
         """Replaces the record in one step, so that a kill leaves the old or the new one."""
@@ -93,11 +105,21 @@ def lock(root: Root) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise InputError(f"Another run is going on in {root.path}; wait for it, or give another --pipeline_root") from error
+            raise InputError(
+                f"Another run is going on in {root.path}; wait for it, or give another "
+                f"--pipeline_root"
+            ) from error
         yield
 
 
-def run(configuration: Configuration, task, root: Root, flags: list[str], resume: bool = False, create: Callable | None = None) -> int:
+def run(
+    configuration: Configuration,
+    task,
+    root: Root,
+    flags: list[str],
+    resume: bool = False,
+    create: Callable | None = None,
+) -> int:
     """Runs the pipeline of a configuration and prints the verdict.
 
     Args:
@@ -106,7 +128,8 @@ def run(configuration: Configuration, task, root: Root, flags: list[str], resume
       root: the pipeline root.
       flags: the command line, kept for `--resume`.
       resume: continue the interrupted run of this root.
-      create: builds the pipeline of a configuration, a task and places, instead of the functions of pipeline/pipeline.py.
+      create: builds the pipeline of a configuration, a task and places, instead of the functions of
+        pipeline/pipeline.py.
 
     Returns:
       The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
@@ -208,7 +231,10 @@ def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) 
     record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
-        raise InputError(f"The interrupted run {run_id} had other settings, lists or code; start a new run without --resume")
+        raise InputError(
+            f"The interrupted run {run_id} had other settings, lists or code; start a new run "
+            f"without --resume"
+        )
     if previous and not resume and root.has_metadata:
         sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
     root.write_record(**record, finished=False)
@@ -216,13 +242,18 @@ def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) 
 
 
 def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
-    facts = summary.facts(configuration, record["flags"]) | {"state": "running", "process": this_process()}
+    facts = summary.facts(configuration, record["flags"]) | {
+        "state": "running",
+        "process": this_process(),
+    }
     _launch(graph, root, record["run_id"], facts)
     _require_all(graph, root, record["run_id"])
 
 
 def _compiled(configuration, task, root: Root, create: Callable | None):
-    """Returns the pipeline as TFX's intermediate representation, without a run id and without its metadata store."""
+    """Returns the pipeline as TFX's intermediate representation, without a run id and without its
+    metadata store.
+    """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
@@ -235,11 +266,16 @@ def _compiled(configuration, task, root: Root, create: Callable | None):
     _use_gpu_sparingly()
     imported = bring_in(configuration.saved_encoder, root.path)
     places = Places(str(root.path / "artifacts"), str(root.serving), imported)
-    return compiler.Compiler().compile((create or graph_of(configuration, task))(configuration, task, places))
+    return compiler.Compiler().compile(
+        (create or graph_of(configuration, task))(configuration, task, places)
+    )
 
 
 def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
-    """Runs every node of a compiled pipeline under `run_id`; the store knows `facts` of the run before its first node."""
+    """Runs every node of a compiled pipeline under `run_id`.
+
+    The store knows `facts` of the run before its first node.
+    """
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
     from tfx.orchestration.metadata import Metadata
     from tfx.orchestration.portable.mlmd.context_lib import prepare_contexts
@@ -264,11 +300,17 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
 
 
 def _without_password(flags: list[str], root: Root) -> list[str]:
-    return [flag.replace(root.server, without_password(root.server)) if root.server else flag for flag in flags]
+    return [
+        flag.replace(root.server, without_password(root.server)) if root.server else flag
+        for flag in flags
+    ]
 
 
 def use_metadata(graph, metadata: str) -> None:
-    """Puts the connection to the store into a compiled pipeline; its digest, made before, knows no password."""
+    """Puts the connection to the store into a compiled pipeline.
+
+    Its digest, made before, knows no password.
+    """
     from tfx.proto.orchestration.pipeline_pb2 import IntermediateDeploymentConfig
 
     deployment = IntermediateDeploymentConfig()
@@ -277,23 +319,35 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Pack(deployment)
 
 
-def _models_to_leave(configuration, store, run_id: str, blessed: bool | None) -> dict[str, tuple[str, str]]:
+def _models_to_leave(
+    configuration, store, run_id: str, blessed: bool | None
+) -> dict[str, tuple[str, str]]:
     """Returns Trainer -> URI of its model, '' where none is to be left, and the user's folder."""
     outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
     made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
     good = {"Finetuner"} if blessed else set()
     if blessed is not False or "Finetuner" in made:
         good.add("Pretrainer")  # a refused classifier says nothing against its encoder
-    paths = dict(zip(TRAINERS, (configuration.save_paths.pretrain, configuration.save_paths.finetune), strict=True))
+    paths = dict(
+        zip(
+            TRAINERS,
+            (configuration.save_paths.pretrain, configuration.save_paths.finetune),
+            strict=True,
+        )
+    )
     left = {node: made.get(node, "") for node, path in paths.items() if node in good and path}
     return {node: (left.get(node, ""), path) for node, path in paths.items()}
 
 
 def graph_digest(graph) -> str:
-    """Returns a digest of a compiled pipeline that is the same in every process: maps inside an Any have no order in bytes."""
+    """Returns a digest of a compiled pipeline that is the same in every process: maps inside an Any
+    have no order in bytes.
+    """
     from google.protobuf import json_format
 
-    return hashlib.sha256(json_format.MessageToJson(graph, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json_format.MessageToJson(graph, sort_keys=True).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _state(root: Root, run_id: str, node: str) -> str:
@@ -302,22 +356,33 @@ def _state(root: Root, run_id: str, node: str) -> str:
 
 
 def _require_all(graph, root: Root, run_id: str) -> None:
-    """Raises unless every node but the report succeeded: the runner passes over a node whose inputs could not be resolved."""
+    """Raises unless every node but the report succeeded: the runner passes over a node whose inputs
+    could not be resolved.
+    """
     missing = _unfinished(graph, root, run_id)
     if missing - {REPORT_NODE}:
         raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
     if missing:
-        print(f"The report could not be made; the log says why. Everything else is done. Try again: python -m {REPORT_COMMAND}")
+        print(
+            f"The report could not be made; the log says why. Everything else is done. Try again: "
+            f"python -m {REPORT_COMMAND}"
+        )
 
 
 def _unfinished(graph, root: Root, run_id: str) -> set[str]:
     """Returns the nodes of a compiled pipeline that have not succeeded."""
-    good = {item.node for item in node_runs(open_store(root.metadata), run_id) if item.state in ("done", "cached")}
+    good = {
+        item.node
+        for item in node_runs(open_store(root.metadata), run_id)
+        if item.state in ("done", "cached")
+    }
     return {node.pipeline_node.node_info.id for node in graph.nodes} - good
 
 
 def _use_gpu_sparingly() -> None:
-    """Lets TensorFlow take GPU memory as it needs it: several components share this process and the card."""
+    """Lets TensorFlow take GPU memory as it needs it: several components share this process and the
+    card.
+    """
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
@@ -326,7 +391,9 @@ def _use_gpu_sparingly() -> None:
 
 @contextmanager
 def _imports_without_collection() -> Iterator[None]:
-    """Holds back the garbage collector: it finds nothing in what imports build, and takes a fifth of their time."""
+    """Holds back the garbage collector: it finds nothing in what imports build, and takes a fifth
+    of their time.
+    """
     gc.disable()
     try:
         yield
@@ -354,7 +421,7 @@ def _shown(path: Path) -> str:
 
 
 def unfinished_roots(folder: Path) -> list[Root]:
-    """Returns the pipeline roots below `folder` whose latest run did not finish, the latest first."""
+    """Returns the roots below `folder` whose latest run did not finish, the latest first."""
     roots = [Root(file.parent) for file in folder.glob("*/run.json")]
     waiting = [root for root in roots if not root.record().get("finished", True)]
     return sorted(waiting, key=lambda root: root.run_file.stat().st_mtime, reverse=True)

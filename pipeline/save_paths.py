@@ -1,8 +1,9 @@
-"""`--pretrain_save_path` and `--finetune_save_path`: where a run leaves its encoder and its final model, and finds an encoder again.
+"""`--pretrain_save_path` and `--finetune_save_path`: where a run leaves its encoder and its final
+model, and finds an encoder again.
 
-The folders lie outside the pipeline root and belong to the user, who may change them at any time. An encoder that is taken from there is
-therefore first copied into the pipeline root, into a folder named after its fingerprint: what ML Metadata says of it stays true.
-Standard library alone.
+The folders lie outside the pipeline root and belong to the user, who may change them at any time.
+An encoder that is taken from there is therefore first copied into the pipeline root, into a folder
+named after its fingerprint: what ML Metadata says of it stays true. Standard library alone.
 """
 
 import shutil
@@ -12,13 +13,21 @@ from pathlib import Path
 from pipeline.config import Configuration, SavedEncoder
 from pipeline.left_folder import LIST, foreign, put, some
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import CHANNELS, EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record
+from trainer_module.saved_encoder import (
+    CHANNELS,
+    EXTRAS,
+    EncoderRecord,
+    encoder_fingerprint,
+    holds_encoder,
+    read_record,
+)
 
 SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the SavedModel
 
 
 def check_save_paths(configuration: Configuration) -> None:
-    """Refuses folders that hold anything no run has left: what a run leaves replaces what was there.
+    """Refuses folders that hold anything no run has left: what a run leaves replaces what was
+    there.
 
     Raises:
       InputError: naming the flag, the folder and the fix.
@@ -32,13 +41,15 @@ def check_save_paths(configuration: Configuration) -> None:
         found = foreign(Path(path)) if path and not (only_read and path == paths.pretrain) else []
         if found:
             raise InputError(
-                f"`{flag}` must be a new or empty folder, or one that holds nothing but what an earlier "
+                f"`{flag}` must be a new or empty folder, or one that holds nothing but what an "
+                f"earlier "
                 f"run left, unchanged, as its {LIST} lists it: it is replaced whole. "
                 f"Received: {path}, with {some(found)}. Fix: another folder"
             )
     if paths.pretrain and paths.finetune and _overlap(Path(paths.pretrain), Path(paths.finetune)):
         raise InputError(
-            f"`--pretrain_save_path` and `--finetune_save_path` must be two folders, neither within "
+            f"`--pretrain_save_path` and `--finetune_save_path` must be two folders, neither "
+            f"within "
             f"the other. Received: {paths.pretrain} and {paths.finetune}"
         )
 
@@ -49,11 +60,13 @@ def _overlap(one: Path, other: Path) -> bool:
 
 
 def with_saved_encoder(configuration: Configuration, asked: dict[str, object]) -> Configuration:
-    """Returns the configuration of a run that takes its encoder from `--pretrain_save_path`, if there is one and the task needs it.
+    """Returns the configuration of a run that takes its encoder from `--pretrain_save_path`, if
+    there is one and the task needs it.
 
     Args:
       configuration: of the run.
-      asked: the encoder's settings that the user named, such as {'depth': 34}; the others follow from the encoder that is there.
+      asked: the encoder's settings that the user named, such as {'depth': 34}; the others follow
+        from the encoder that is there.
 
     Raises:
       InputError: if the encoder that is there is not the one asked for.
@@ -63,23 +76,32 @@ def with_saved_encoder(configuration: Configuration, asked: dict[str, object]) -
         return configuration
     record = read_record(path)
     _refuse_another_encoder(path, record, asked)
-    saved = SavedEncoder(path, encoder_fingerprint(path), record.channel_mean, record.channel_std, record.milestones)
+    saved = SavedEncoder(
+        path, encoder_fingerprint(path), record.channel_mean, record.channel_std, record.milestones
+    )
     return replace(configuration, encoder=record.encoder, saved_encoder=saved)
 
 
 def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, object]) -> None:
-    differing = {name: (value, getattr(record.encoder, name)) for name, value in asked.items() if value != getattr(record.encoder, name)}
+    differing = {
+        name: (value, getattr(record.encoder, name))
+        for name, value in asked.items()
+        if value != getattr(record.encoder, name)
+    }
     if record.input_channels != CHANNELS:
         raise InputError(
-            f"The encoder in {path} must take images of {CHANNELS} channels, as they are read. Received: {record.input_channels} channels. "
+            f"The encoder in {path} must take images of {CHANNELS} channels, as they are read. "
+            f"Received: {record.input_channels} channels. "
             f"Fix: another folder, to pretrain into it"
         )
     if differing:
         wanted = ", ".join(f"{name}={value}" for name, (value, _) in differing.items())
         there = ", ".join(f"{name}={value}" for name, (_, value) in differing.items())
         raise InputError(
-            f"`--pretrain_save_path` must hold an encoder of the kind asked for. Received: {wanted} asked for, {there} in {path}. "
-            f"Fix: leave out what differs, to take the encoder that is there, or name another folder, to pretrain into it"
+            f"`--pretrain_save_path` must hold an encoder of the kind asked for. Received: "
+            f"{wanted} asked for, {there} in {path}. "
+            f"Fix: leave out what differs, to take the encoder that is there, or name another "
+            f"folder, to pretrain into it"
         )
 
 
@@ -105,7 +127,8 @@ def bring_in(saved: SavedEncoder, root: Path) -> str:
 
 
 def leave(model_uri: str, path: str) -> str:
-    """Copies a model to where the user wants it, in place of the one that may be there, so that there is always a whole one.
+    """Copies a model to where the user wants it, in place of the one that may be there, so that
+    there is always a whole one.
 
     Args:
       model_uri: of a TFX Model artifact.

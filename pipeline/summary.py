@@ -1,4 +1,7 @@
-"""What a run amounted to: `summary.json` for programs, a table for people. Read from ML Metadata and the artifacts."""
+"""What a run amounted to: `summary.json` for programs, a table for people.
+
+Read from ML Metadata and the artifacts.
+"""
 
 import json
 import os
@@ -29,11 +32,17 @@ FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
 MOST_COPIES_TOLD = 5  # likewise
 EPOCHS_FILE = "accuracy_by_epoch.json"  # see components/epoch_evaluation/component.py
-LEFT = {"Pretrainer": "encoder", "Finetuner": "model"}  # at the folders of `--pretrain_save_path` and `--finetune_save_path`
-EVALUATION_FILE = "linear_evaluation.json"  # the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
+LEFT = {
+    "Pretrainer": "encoder",
+    "Finetuner": "model",
+}  # at the folders of `--pretrain_save_path` and `--finetune_save_path`
+# the Finetuner's own comparison, see trainer_module/finetune_run_fn.py
+EVALUATION_FILE = "linear_evaluation.json"
 
 
-def collect(store: MetadataStore, configuration: Configuration, task: Task, run_id: str, seconds: float) -> dict:
+def collect(
+    store: MetadataStore, configuration: Configuration, task: Task, run_id: str, seconds: float
+) -> dict:
     """Returns the summary of a finished run.
 
     Args:
@@ -49,7 +58,11 @@ def collect(store: MetadataStore, configuration: Configuration, task: Task, run_
         **unfinished(store, configuration, run_id, "refused" if blessed is False else "done"),
         "seconds": round(seconds, 1),
         "metric": task.metric,  # the one that gates
-        "metrics": {name: value for metrics in _metrics_by_node(nodes).values() for name, value in metrics.items()},
+        "metrics": {
+            name: value
+            for metrics in _metrics_by_node(nodes).values()
+            for name, value in metrics.items()
+        },
         "metrics_by_class": _metrics_by_class(nodes),
         "blessed": blessed,
         "pushed_model": _pushed(nodes),
@@ -63,25 +76,45 @@ def facts(configuration: Configuration, flags: list[str]) -> dict[str, str]:
     """Returns what ML Metadata keeps of a run from its start: what it ran, on what."""
     libraries = {f"version.{name}": version for name, version in versions().items()}
     command = shlex.join(["python", "local_runner.py", *flags])
-    return {"git_commit": git_commit(), "recipe": configuration.recipe, "hardware": hardware(), "command": command, **libraries}
+    return {
+        "git_commit": git_commit(),
+        "recipe": configuration.recipe,
+        "hardware": hardware(),
+        "command": command,
+        **libraries,
+    }
 
 
 def outcome(store: MetadataStore, run_id: str, state: str) -> dict[str, str | float]:
-    """Returns what ML Metadata keeps of a run from its end: how it ended, and each node's metrics as `metric.NODE.NAME`."""
+    """Returns what ML Metadata keeps of a run from its end: how it ended, and each node's metrics
+    as `metric.NODE.NAME`.
+    """
     nodes = {node.node: node for node in node_runs(store, run_id)}
     measured = _metrics_by_node(nodes) if state in ("done", "refused") else {}
-    metrics = {f"metric.{node}.{name}": float(value) for node, values in measured.items() for name, value in values.items()}
+    metrics = {
+        f"metric.{node}.{name}": float(value)
+        for node, values in measured.items()
+        for name, value in values.items()
+    }
     return {"state": state, **metrics}
 
 
-def unfinished(store: MetadataStore | None, configuration: Configuration, run_id: str, state: str) -> dict:
+def unfinished(
+    store: MetadataStore | None, configuration: Configuration, run_id: str, state: str
+) -> dict:
     """Returns the part of a summary that every run has, even one that failed."""
     nodes = node_runs(store, run_id) if store else []
     return {
         "run_id": run_id,
         "state": state,
         "components": [
-            {"id": node.node, "state": node.state, "seconds": round(node.seconds, 1), "cached": node.state == "cached"} for node in nodes
+            {
+                "id": node.node,
+                "state": node.state,
+                "seconds": round(node.seconds, 1),
+                "cached": node.state == "cached",
+            }
+            for node in nodes
         ],
         "configuration": to_dict(configuration),
         "versions": versions(),
@@ -108,13 +141,19 @@ def write(root: Path, summary: dict) -> None:
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
     shown = {
-        name: task.shown(value) if name.endswith(task.metric) else f"{100 * value:.2f} %" for name, value in summary["metrics"].items()
+        name: task.shown(value) if name.endswith(task.metric) else f"{100 * value:.2f} %"
+        for name, value in summary["metrics"].items()
     }
     decimals = max((len(value) for value in shown.values()), default=0)
     rows = [(name.replace("_", " "), f"{value:>{decimals}}") for name, value in shown.items()]
     by_class = summary["metrics_by_class"]
     if 0 < len(by_class) <= MOST_CLASSES_TOLD:
-        rows.append(("by class", ", ".join(f"{name} {task.shown(value)}" for name, value in by_class.items())))
+        rows.append(
+            (
+                "by class",
+                ", ".join(f"{name} {task.shown(value)}" for name, value in by_class.items()),
+            )
+        )
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
@@ -146,7 +185,9 @@ def copies_told(found: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def look_next(summary: dict, root: Path) -> str:
-    """Returns what a person may look at after a run: the report as a link, and the command that tells the lineage."""
+    """Returns what a person may look at after a run: the report as a link, and the command that
+    tells the lineage.
+    """
     python, root_here = (os.path.relpath(path) for path in (sys.executable, root))
     python = "python" if python.startswith("..") else python
     lineage = f"{python} -m pipeline.lineage --pipeline_root {shlex.quote(root_here)}"
@@ -162,7 +203,11 @@ def _uri(nodes: dict[str, NodeRun], node: str, key: str) -> str:
 
 def _flag(nodes: dict[str, NodeRun], node: str, key: str, name: str) -> int | None:
     artifacts = nodes[node].outputs.get(key, []) if node in nodes else []
-    return artifacts[0].custom_properties[name].int_value if artifacts and name in artifacts[0].custom_properties else None
+    return (
+        artifacts[0].custom_properties[name].int_value
+        if artifacts and name in artifacts[0].custom_properties
+        else None
+    )
 
 
 def _report(nodes: dict[str, NodeRun]) -> str | None:
@@ -172,7 +217,10 @@ def _report(nodes: dict[str, NodeRun]) -> str | None:
 
 
 def _blessed(nodes: dict[str, NodeRun]) -> bool | None:
-    verdicts = [_flag(nodes, "Evaluator", "blessing", "blessed"), _flag(nodes, "ModelCheck", "blessing", "blessed")]
+    verdicts = [
+        _flag(nodes, "Evaluator", "blessing", "blessed"),
+        _flag(nodes, "ModelCheck", "blessing", "blessed"),
+    ]
     if "Evaluator" not in nodes:
         return None if verdicts[1] else False
     return all(verdicts)

@@ -1,6 +1,9 @@
-"""What a person sees of a run: one line a component; everything that libraries print goes to the log file.
+"""What a person sees of a run: one line a component.
 
-The streams are parted at the level of file descriptors, so that C++ libraries and child processes are caught too.
+Everything that libraries print goes to the log file.
+
+The streams are parted at the level of file descriptors, so that C++ libraries and child processes
+are caught too.
 """
 
 import json
@@ -12,13 +15,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # As LocalDagRunner and its launcher log them.
-RUNNING, EXECUTES, FINISHED = "Component %s is running.", "Going to run a new execution %d", "Component %s is finished."
+RUNNING, EXECUTES, FINISHED = (
+    "Component %s is running.",
+    "Going to run a new execution %d",
+    "Component %s is finished.",
+)
 NAME_WIDTH = 20
 
 
 @contextmanager
 def libraries_to_log(log_path: str) -> Iterator[None]:
-    """Sends file descriptors 1 and 2 to a log file, while Python's `sys.stdout` stays with the person."""
+    """Sends file descriptors 1 and 2 to a log file, while Python's `sys.stdout` stays with the
+    person.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     terminal, saved_stdout, saved_error = os.dup(1), sys.stdout, os.dup(2)
@@ -46,7 +55,8 @@ class ProgressHandler(logging.Handler):
 
         Args:
           total: number of nodes in the pipeline.
-          state_of: node id -> its state in this run ('done', 'cached', ...), asked once it has finished.
+          state_of: node id -> its state in this run ('done', 'cached', ...), asked once it has
+            finished.
           long_nodes: nodes announced when they start, since they print progress of their own.
         """
         super().__init__(logging.INFO)
@@ -56,7 +66,11 @@ class ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the line of a node that starts or has finished; ignores every other record."""
         if record.msg == RUNNING:
-            self._node, self._count, self._started = record.args[0], self._count + 1, time.perf_counter()
+            self._node, self._count, self._started = (
+                record.args[0],
+                self._count + 1,
+                time.perf_counter(),
+            )
         elif record.msg == EXECUTES and self._node in self._long_nodes:
             print(self._line("..."))
         elif record.msg == FINISHED:
@@ -75,7 +89,9 @@ class Hiding(logging.Filter):
         """Takes the secret; messages of protobuf hold it escaped."""
         super().__init__()
         escaped = json.dumps(secret)[1:-1]
-        octal = "".join(chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in escaped.encode())
+        octal = "".join(
+            chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in escaped.encode()
+        )
         self._forms = sorted({secret, escaped, octal} - {""}, key=len, reverse=True)
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -90,7 +106,9 @@ class Hiding(logging.Filter):
 
 @contextmanager
 def progress(handler: ProgressHandler, hidden: str = "") -> Iterator[None]:
-    """Attaches the handler to absl's logger, through which TFX speaks, and keeps the secret `hidden` out of what it says."""
+    """Attaches the handler to absl's logger, through which TFX speaks, and keeps the secret
+    `hidden` out of what it says.
+    """
     from absl import logging as absl_logging
 
     logger, hiding = absl_logging.get_absl_logger(), Hiding(hidden)

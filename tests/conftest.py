@@ -9,7 +9,11 @@ from PIL import Image
 
 
 def pytest_addoption(parser):
-    parser.addoption("--no_skips", action="store_true", help="a skipped test fails the run, for machines that have everything")
+    parser.addoption(
+        "--no_skips",
+        action="store_true",
+        help="a skipped test fails the run, for machines that have everything",
+    )
 
 
 def pytest_sessionfinish(session):
@@ -18,7 +22,9 @@ def pytest_sessionfinish(session):
     if session.config.getoption("no_skips") and skipped:
         reporter.write_line("")
         for report in skipped:
-            reporter.write_line(f"skipped, where nothing may be: {report.nodeid}: {report.longrepr[2]}")
+            reporter.write_line(
+                f"skipped, where nothing may be: {report.nodeid}: {report.longrepr[2]}"
+            )
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -30,9 +36,16 @@ def _arguments_of_pytest_stay_away_from_absl(monkeypatch):
 
 @pytest.fixture
 def image_list(tmp_path):
-    """Returns a function that writes `count` small images and their list, and gives back the list's path."""
+    """Returns a function that writes `count` small images and their list, and gives back the list's
+    path.
+    """
 
-    def write(name: str = "train", count: int = 12, size: int = 16, labels: tuple[str, ...] = ("cat", "dog")) -> Path:
+    def write(
+        name: str = "train",
+        count: int = 12,
+        size: int = 16,
+        labels: tuple[str, ...] = ("cat", "dog"),
+    ) -> Path:
         rng = np.random.default_rng([count, size, len(name)])
         rows = []
         for index in range(count):
@@ -40,7 +53,11 @@ def image_list(tmp_path):
             file = tmp_path / name / f"{index}.png"
             file.parent.mkdir(exist_ok=True)
             Image.fromarray(pixels).save(file)
-            rows.append(f"{name}/{index}.png,{labels[index % len(labels)]}" if labels else f"{name}/{index}.png")
+            rows.append(
+                f"{name}/{index}.png,{labels[index % len(labels)]}"
+                if labels
+                else f"{name}/{index}.png"
+            )
         path = tmp_path / f"{name}.csv"
         path.write_text("\n".join(rows) + "\n", encoding="utf-8")
         return path

@@ -28,8 +28,12 @@ def test_sound_data_passes(tmp_path):
 
 def test_anomalies_stop_the_run_with_a_readable_list(tmp_path):
     found = anomalies_pb2.Anomalies()
-    found.anomaly_info["label"].reason.add(description="Examples contain values missing from the schema: bird")
-    found.anomaly_info["label"].reason.add(description="The feature was present in fewer examples than expected.")
+    found.anomaly_info["label"].reason.add(
+        description="Examples contain values missing from the schema: bird"
+    )
+    found.anomaly_info["label"].reason.add(
+        description="The feature was present in fewer examples than expected."
+    )
     with pytest.raises(InputError) as error:
         gate(tmp_path, found)
     assert str(error.value).splitlines() == [
@@ -45,7 +49,10 @@ def test_what_is_wrong_with_a_whole_split_stands_first(tmp_path):
     found.dataset_anomaly_info.description = "Low num examples"
     with pytest.raises(InputError) as error:
         gate(tmp_path, found)
-    assert str(error.value).splitlines()[1:] == ["eval: data set: Low num examples", "eval: label: Column dropped"]
+    assert str(error.value).splitlines()[1:] == [
+        "eval: data set: Low num examples",
+        "eval: label: Column dropped",
+    ]
 
 
 def test_features_are_told_in_the_order_of_their_names(tmp_path):
@@ -54,4 +61,8 @@ def test_features_are_told_in_the_order_of_their_names(tmp_path):
         found.anomaly_info[name].reason.add(description="Column dropped")
     with pytest.raises(InputError) as error:
         gate(tmp_path, found)
-    assert [line.split(": ")[1] for line in str(error.value).splitlines()[1:]] == ["height", "label", "width"]
+    assert [line.split(": ")[1] for line in str(error.value).splitlines()[1:]] == [
+        "height",
+        "label",
+        "width",
+    ]

@@ -36,7 +36,9 @@ def test_a_blessed_model_is_never_its_own_baseline():
 
 
 def test_the_latest_earlier_blessed_model_is_chosen():
-    assert baseline_of(9, [1, 5, 7, 9], [blessing(1, True), blessing(5, True), blessing(7, False)]) == [5]
+    assert baseline_of(
+        9, [1, 5, 7, 9], [blessing(1, True), blessing(5, True), blessing(7, False)]
+    ) == [5]
 
 
 def test_an_older_candidate_meets_the_same_baseline_as_before():

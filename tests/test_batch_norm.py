@@ -12,7 +12,8 @@ EXACT = {"rtol": 1e-4, "atol": 1e-5}
 def pair(**options):
     """Returns Keras' layer and ours with the same weights, which are not those of a new layer."""
     layers = [
-        kind(epsilon=FUSED_EPSILON, momentum=0.9, name="norm", **options) for kind in (keras.layers.BatchNormalization, BatchNormalization)
+        kind(epsilon=FUSED_EPSILON, momentum=0.9, name="norm", **options)
+        for kind in (keras.layers.BatchNormalization, BatchNormalization)
     ]
     rng = np.random.default_rng(1)
     weights = [rng.uniform(0.5, 2, 3).astype("float32") for _ in range(4)]
@@ -30,7 +31,9 @@ def inputs():
 @pytest.mark.parametrize("training", [True, False])
 def test_outputs_are_those_of_keras(inputs, training):
     keras_layer, ours = pair()
-    np.testing.assert_allclose(ours(inputs, training=training), keras_layer(inputs, training=training), **EXACT)
+    np.testing.assert_allclose(
+        ours(inputs, training=training), keras_layer(inputs, training=training), **EXACT
+    )
 
 
 def test_moving_statistics_are_those_of_keras(inputs):
@@ -60,12 +63,17 @@ def test_a_frozen_layer_does_not_move(inputs):
     before = ours.get_weights()
     ours.trainable = False
     ours(inputs, training=True)
-    assert all(np.array_equal(one, other) for one, other in zip(before, ours.get_weights(), strict=True))
+    assert all(
+        np.array_equal(one, other) for one, other in zip(before, ours.get_weights(), strict=True)
+    )
 
 
 def test_what_the_kernel_cannot_do_takes_keras_way(inputs):
     flat = inputs.reshape(-1, 3)
-    keras_layer, ours = (kind(epsilon=FUSED_EPSILON) for kind in (keras.layers.BatchNormalization, BatchNormalization))
+    keras_layer, ours = (
+        kind(epsilon=FUSED_EPSILON)
+        for kind in (keras.layers.BatchNormalization, BatchNormalization)
+    )
     np.testing.assert_allclose(ours(flat, training=True), keras_layer(flat, training=True), **EXACT)
 
 
@@ -76,4 +84,6 @@ def test_half_precision_inputs_keep_their_dtype(inputs):
 
 def test_weights_have_the_names_of_keras():
     keras_layer, ours = pair()
-    assert [weight.path for weight in ours.weights] == [weight.path for weight in keras_layer.weights]
+    assert [weight.path for weight in ours.weights] == [
+        weight.path for weight in keras_layer.weights
+    ]

@@ -28,7 +28,9 @@ def test_epochs_differ(images):
 
 def test_a_run_that_continues_sees_what_an_unbroken_run_sees(images):
     whole, rest = EpochBatches(images, 3, seed=0), EpochBatches(images, 3, seed=0, first_step=4)
-    assert [numbers(rest, step) for step in range(5)] == [numbers(whole, step + 4) for step in range(5)]
+    assert [numbers(rest, step) for step in range(5)] == [
+        numbers(whole, step + 4) for step in range(5)
+    ]
 
 
 def test_fewer_images_than_a_batch_make_one_batch_of_all(images):
@@ -41,7 +43,9 @@ def test_batches_stay_uint8(images):
     assert EpochBatches(images, 3, seed=0)[0][0].dtype == np.uint8
 
 
-def test_an_epoch_of_labelled_batches_holds_every_image_once_with_its_target_and_the_next_is_in_another_order(images):
+def test_an_epoch_of_labelled_batches_holds_every_image_with_its_target_once_in_an_order_of_its_own(
+    images,
+):
     batches = LabelledBatches(images, np.arange(10), 4, seed=0)
     orders = []
     for _ in range(2):

@@ -20,9 +20,13 @@ def last_line(script, *arguments):
 
 
 def test_the_training_step_is_measured_beside_that_of_stock_keras():
-    measured = last_line("train_step.py", "--width", 0.0625, "--image_size", 16, "--batch_size", 4, "--steps", 1)
+    measured = last_line(
+        "train_step.py", "--width", 0.0625, "--image_size", 16, "--batch_size", 4, "--steps", 1
+    )
     stock = measured["rivals"]["stock"]
-    assert stock["ratio"] == pytest.approx(measured["images_per_second"] / stock["images_per_second"], rel=0.01)
+    assert stock["ratio"] == pytest.approx(
+        measured["images_per_second"] / stock["images_per_second"], rel=0.01
+    )
     assert len(measured["seconds"]) == len(stock["seconds"]) == 1
 
 
@@ -37,9 +41,25 @@ def pieces(tmp_path):
 
 
 def test_a_cifar10_run_goes_on_over_calls(pieces):
-    options = ["--pieces", pieces, "--folder", pieces / "run", "--width", 0.0625, "--epochs", 2, "--batch_size", 10, "--copies", 1]
+    options = [
+        "--pieces",
+        pieces,
+        "--folder",
+        pieces / "run",
+        "--width",
+        0.0625,
+        "--epochs",
+        2,
+        "--batch_size",
+        10,
+        "--copies",
+        1,
+    ]
     stopped = last_line("gpu_cifar10.py", *options, "--minutes", 1e-4)
     finished = last_line("gpu_cifar10.py", *options)
     assert not stopped["finished"] and finished["finished"]
-    assert (finished["epochs_done"], finished["epochs_of_this_call"]) == (2, 2 - stopped["epochs_done"])
+    assert (finished["epochs_done"], finished["epochs_of_this_call"]) == (
+        2,
+        2 - stopped["epochs_done"],
+    )
     assert 0 <= finished["knn_accuracy"] <= 1 and 0 <= finished["linear_accuracy"] <= 1

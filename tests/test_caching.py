@@ -1,4 +1,6 @@
-"""Each row of docs/caching.md: the edit is made in a copy of the project, whose graph must then have these keys and no others changed."""
+"""Each row of docs/caching.md: the edit is made in a copy of the project, whose graph must then
+have these keys and no others changed.
+"""
 
 import hashlib
 import json
@@ -19,7 +21,10 @@ pytestmark = pytest.mark.tfx
 
 
 def cells(line):
-    return [CELL.fullmatch(cell.strip()).expand(r"\1\2").replace("\\n", "\n") for cell in line.strip("|").split("|")]
+    return [
+        CELL.fullmatch(cell.strip()).expand(r"\1\2").replace("\\n", "\n")
+        for cell in line.strip("|").split("|")
+    ]
 
 
 def table():
@@ -28,7 +33,8 @@ def table():
 
 
 def keys(project, task_name):
-    """Returns the graph of a task as a project has it: node -> digest of the parameters that the cache compares.
+    """Returns the graph of a task as a project has it: node -> digest of the parameters that the
+    cache compares.
 
     It is called in a process of its own, which has TFX from its parent and nothing of this project.
     """
@@ -42,18 +48,39 @@ def keys(project, task_name):
     from trainer_module.tasks.segmentation import Segmentation
     from trainer_module.tasks.unlabelled import Unlabelled
 
-    task = {"segmentation": Segmentation(3), "regression": Regression(), "pretrain": Unlabelled()}.get(task_name, Classification(3))
+    task = {
+        "segmentation": Segmentation(3),
+        "regression": Regression(),
+        "pretrain": Unlabelled(),
+    }.get(task_name, Classification(3))
     lists = Lists("/lists/train.csv", "" if task_name == "one list" else "/lists/eval.csv")
-    configuration = Configuration(name="own", task=task.name, lists=lists, eval_epochs=(10,) if task.one_class_an_image else ())
-    graph = graph_of(configuration, task)(configuration, task, Places("/root/artifacts", "/root/serving"))
-    nodes = {node.id: node for node in graph.components if node.id != "Baseline"}  # which has no key
-    given = {name: sorted((key, str(value)) for key, value in node.exec_properties.items()) for name, node in nodes.items()}
-    return {name: hashlib.sha256(json.dumps(values).encode()).hexdigest() for name, values in given.items()}
+    configuration = Configuration(
+        name="own",
+        task=task.name,
+        lists=lists,
+        eval_epochs=(10,) if task.one_class_an_image else (),
+    )
+    graph = graph_of(configuration, task)(
+        configuration, task, Places("/root/artifacts", "/root/serving")
+    )
+    nodes = {
+        node.id: node for node in graph.components if node.id != "Baseline"
+    }  # which has no key
+    given = {
+        name: sorted((key, str(value)) for key, value in node.exec_properties.items())
+        for name, node in nodes.items()
+    }
+    return {
+        name: hashlib.sha256(json.dumps(values).encode()).hexdigest()
+        for name, values in given.items()
+    }
 
 
 @pytest.fixture(scope="module")
 def keys_of(tmp_path_factory):
-    """Returns a function that gives the keys of a copy of the project, with one text of one file replaced if that is asked for."""
+    """Returns a function that gives the keys of a copy of the project, with one text of one file
+    replaced if that is asked for.
+    """
     import tfx.components  # noqa: F401 (once, for all processes)
 
     project = tmp_path_factory.mktemp("project")
@@ -84,4 +111,6 @@ def keys_of(tmp_path_factory):
 def test_exactly_these_nodes_run_after_an_edit(keys_of, row):
     _, name, this, other, task, nodes = row
     before, after = keys_of(task, name, this, other)
-    assert [node for node in before if after[node] != before[node]] == [node for node in before if node in nodes.split(", ")]
+    assert [node for node in before if after[node] != before[node]] == [
+        node for node in before if node in nodes.split(", ")
+    ]

@@ -17,7 +17,10 @@ def model():
 
 
 def state(model):
-    return [keras.ops.convert_to_numpy(variable) for variable in model.variables + model.optimizer.variables]
+    return [
+        keras.ops.convert_to_numpy(variable)
+        for variable in model.variables + model.optimizer.variables
+    ]
 
 
 def test_loading_restores_weights_optimizer_and_progress(model, tmp_path):

@@ -1,4 +1,6 @@
-"""The convolution with the gathered filter gradient against TensorFlow's own, slow and in float32 or float64."""
+"""The convolution with the gathered filter gradient against TensorFlow's own, slow and in float32
+or float64.
+"""
 
 import keras
 import numpy as np
@@ -23,13 +25,18 @@ def test_filter_gradient_equals_tensorflows(size, taps, stride):
         outputs = tf.nn.conv2d(images, kernel, stride, "SAME")
     upstream = tf.constant(random.normal(size=outputs.shape))
     expected = tape.gradient(outputs, kernel, output_gradients=upstream)
-    np.testing.assert_allclose(filter_gradient(images, upstream, (taps, taps), stride), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        filter_gradient(images, upstream, (taps, taps), stride), expected, rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_convolution_and_both_gradients_equal_tensorflows(stride):
     random = np.random.default_rng(1)
-    images, kernel = tf.constant(random.normal(size=(2, 6, 6, 4))), tf.constant(random.normal(size=(3, 3, 4, 4)))
+    images, kernel = (
+        tf.constant(random.normal(size=(2, 6, 6, 4))),
+        tf.constant(random.normal(size=(3, 3, 4, 4))),
+    )
 
     def loss_and_gradients(convolution):
         with tf.GradientTape() as tape:
@@ -37,7 +44,9 @@ def test_convolution_and_both_gradients_equal_tensorflows(stride):
             loss = tf.reduce_sum(tf.sin(convolution(images, kernel, stride)))
         return loss, *tape.gradient(loss, [images, kernel])
 
-    plain = loss_and_gradients(lambda images, kernel, stride: tf.nn.conv2d(images, kernel, stride, "SAME"))
+    plain = loss_and_gradients(
+        lambda images, kernel, stride: tf.nn.conv2d(images, kernel, stride, "SAME")
+    )
     for mine, theirs in zip(loss_and_gradients(convolve), plain, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
 

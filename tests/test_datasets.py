@@ -1,4 +1,6 @@
-"""Data sets are image files and list files, the same bytes every time, from sources that are never trusted."""
+"""Data sets are image files and list files, the same bytes every time, from sources that are never
+trusted.
+"""
 
 import io
 import pickle
@@ -19,7 +21,11 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def contents(directory):
-    return {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
 
 
 def times(directory):
@@ -60,21 +66,33 @@ def test_the_same_seed_draws_the_same_bytes(small_shapes, tmp_path):
 
 def test_another_seed_draws_other_images(small_shapes, tmp_path):
     shapes.write(tmp_path, train_images=8, eval_images=8, seed=1)
-    assert not any(contents(small_shapes[0])[name] == content for name, content in contents(tmp_path).items() if name.startswith("train/"))
+    assert not any(
+        contents(small_shapes[0])[name] == content
+        for name, content in contents(tmp_path).items()
+        if name.startswith("train/")
+    )
 
 
 def test_a_longer_data_set_starts_with_the_shorter_one(small_shapes, tmp_path):
     shapes.write(tmp_path, train_images=8, eval_images=8)
     longer = contents(small_shapes[0])
-    assert all(longer[name] == content for name, content in contents(tmp_path).items() if name.endswith(".png"))
+    assert all(
+        longer[name] == content
+        for name, content in contents(tmp_path).items()
+        if name.endswith(".png")
+    )
 
 
 def test_classes_are_equally_frequent_and_lists_are_complete(small_shapes):
     directory, lists = small_shapes
     rows = files.read_list(lists["train"])
     labels = [label for _, label in rows]
-    assert {label: labels.count(label) for label in shapes.CLASSES} == dict.fromkeys(shapes.CLASSES, 5)
-    assert sorted(path for path, _ in rows) == sorted(name for name in contents(directory) if name.startswith("train/"))
+    assert {label: labels.count(label) for label in shapes.CLASSES} == dict.fromkeys(
+        shapes.CLASSES, 5
+    )
+    assert sorted(path for path, _ in rows) == sorted(
+        name for name in contents(directory) if name.startswith("train/")
+    )
 
 
 def test_label_maps_hold_the_class_of_the_image_and_the_background(small_shapes):
@@ -89,11 +107,15 @@ def test_label_maps_hold_the_class_of_the_image_and_the_background(small_shapes)
 
 def test_the_pattern_fills_the_region_of_the_label_map():
     # Twice the same chance, other patterns: what changes lies inside, whatever stays outside.
-    stripes, label_maps = shapes.draw(np.random.default_rng(0), np.full(8, shapes.CLASSES.index("stripes")), 32)
+    stripes, label_maps = shapes.draw(
+        np.random.default_rng(0), np.full(8, shapes.CLASSES.index("stripes")), 32
+    )
     dots, _ = shapes.draw(np.random.default_rng(0), np.full(8, shapes.CLASSES.index("dots")), 32)
     changed = (stripes != dots).any(-1)
     inside = label_maps != shapes.BACKGROUND
-    edge = 0.02 * changed.size  # a pixel less than half inside counts as outside and still shows some pattern
+    edge = (
+        0.02 * changed.size
+    )  # a pixel less than half inside counts as outside and still shows some pattern
     assert changed[inside].mean() > 0.3 and changed[~inside].sum() < edge
 
 
@@ -105,8 +127,14 @@ def test_regions_cover_a_good_share_of_the_image():
 
 def test_with_several_regions_each_has_a_class_of_its_own_and_edges_are_ignored():
     images, label_maps = shapes.draw_scenes(np.random.default_rng(0), 60, 48, regions=3)
-    assert images.shape == (60, 48, 48, 3) and label_maps.shape == (60, 48, 48) and label_maps.dtype == np.uint8
-    found = [set(np.unique(label_map)) - {shapes.BACKGROUND, shapes.IGNORED} for label_map in label_maps]
+    assert (
+        images.shape == (60, 48, 48, 3)
+        and label_maps.shape == (60, 48, 48)
+        and label_maps.dtype == np.uint8
+    )
+    found = [
+        set(np.unique(label_map)) - {shapes.BACKGROUND, shapes.IGNORED} for label_map in label_maps
+    ]
     assert {len(ids) for ids in found} <= {1, 2, 3} and np.mean([len(ids) for ids in found]) > 2.3
     assert set().union(*found) == set(range(len(shapes.CLASSES)))
     assert 0.01 < np.mean(label_maps == shapes.IGNORED) < 0.1
@@ -140,12 +168,16 @@ def test_a_linear_classifier_of_raw_pixels_is_hardly_better_than_chance(raw_pixe
     targets = np.eye(8)[np.arange(2000) % 8] - 1 / 8
     dual = np.linalg.solve(train @ train.T + 100 * np.eye(2000), targets)  # ridge regression
     predicted = (queries @ train.T @ dual).argmax(1)
-    assert (predicted == np.arange(1000) % 8).mean() < 0.19  # chance is 0.125; over seeds 0.14 to 0.17 were measured
+    assert (
+        predicted == np.arange(1000) % 8
+    ).mean() < 0.19  # chance is 0.125; over seeds 0.14 to 0.17 were measured
 
 
 def test_the_neighbours_of_raw_pixels_are_hardly_better_than_chance(raw_pixels):
     train, queries = raw_pixels
-    distances = (train**2).sum(1) - 2 * queries @ train.T  # [1000, 2000], up to a constant of each query
+    distances = (train**2).sum(
+        1
+    ) - 2 * queries @ train.T  # [1000, 2000], up to a constant of each query
     nearest = np.argsort(distances, axis=1)[:, :20] % 8  # class ids
     votes = np.array([np.bincount(row, minlength=8).argmax() for row in nearest])
     assert (votes == np.arange(1000) % 8).mean() < 0.19
@@ -173,11 +205,17 @@ def cifar_batches():
     generator = np.random.default_rng(0)
     labels = np.arange(10).repeat(2)
     for number, name in enumerate([*cifar10.BATCHES["train"], *cifar10.BATCHES["test"]]):
-        yield name, generator.integers(0, 256, (20, cifar10.PIXELS), np.uint8), np.roll(labels, number)
+        yield (
+            name,
+            generator.integers(0, 256, (20, cifar10.PIXELS), np.uint8),
+            np.roll(labels, number),
+        )
 
 
 def python2_pickle(pixels, labels):
-    """The opcodes that Python 2 and NumPy 1 wrote in 2009: protocol 2, text and bytes alike as (BIN)STRING."""
+    """The opcodes that Python 2 and NumPy 1 wrote in 2009: protocol 2, text and bytes alike as
+    (BIN)STRING.
+    """
 
     def text(value):
         return b"U" + bytes([len(value)]) + value
@@ -185,11 +223,27 @@ def python2_pickle(pixels, labels):
     def integer(value):
         return b"J" + struct.pack("<i", value)
 
-    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + integer(0) + b"\x85" + text(b"b") + b"tR"
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n"
+        + integer(0)
+        + b"\x85"
+        + text(b"b")
+        + b"tR"
+    )
     dtype = b"cnumpy\ndtype\n" + text(b"u1") + integer(0) + integer(1) + b"\x87R"
-    dtype += b"(" + integer(3) + text(b"|") + b"NNN" + integer(-1) + integer(-1) + integer(0) + b"tb"
+    dtype += (
+        b"(" + integer(3) + text(b"|") + b"NNN" + integer(-1) + integer(-1) + integer(0) + b"tb"
+    )
     content = pixels.tobytes()
-    state = b"(" + integer(1) + integer(pixels.shape[0]) + integer(pixels.shape[1]) + b"\x86" + dtype + b"\x89"
+    state = (
+        b"("
+        + integer(1)
+        + integer(pixels.shape[0])
+        + integer(pixels.shape[1])
+        + b"\x86"
+        + dtype
+        + b"\x89"
+    )
     state += b"T" + struct.pack("<I", len(content)) + content + b"tb"
     listed = b"](" + b"".join(integer(int(label)) for label in labels) + b"e"
     return b"\x80\x02}(" + text(b"data") + array + state + text(b"labels") + listed + b"u."
@@ -209,11 +263,15 @@ def binary_version(tmp_path):
     directory = tmp_path / "cifar-10-batches-bin"
     directory.mkdir()
     for name, pixels, labels in cifar_batches():
-        (directory / f"{name}.bin").write_bytes(np.concatenate([labels.astype(np.uint8)[:, None], pixels], 1).tobytes())
+        (directory / f"{name}.bin").write_bytes(
+            np.concatenate([labels.astype(np.uint8)[:, None], pixels], 1).tobytes()
+        )
     return directory
 
 
-def test_python_and_binary_archives_and_folders_give_the_same_files(python_version, binary_version, tmp_path):
+def test_python_and_binary_archives_and_folders_give_the_same_files(
+    python_version, binary_version, tmp_path
+):
     sources = [
         python_version,
         tar_of(python_version, tmp_path / "python.tar.gz", "w:gz"),
@@ -249,9 +307,15 @@ def test_images_in_class_folders_are_copied_as_they_are(python_version, tmp_path
 def test_subsets_are_balanced_and_nested(python_version, tmp_path):
     subsets = {}
     for count in (20, 50):
-        rows = files.read_list(cifar10.write(tmp_path / str(count), python_version, train_images=count, eval_images=10)["train"])
+        rows = files.read_list(
+            cifar10.write(
+                tmp_path / str(count), python_version, train_images=count, eval_images=10
+            )["train"]
+        )
         subsets[count] = {path for path, _ in rows}
-        assert {label: [row[1] for row in rows].count(label) for label in cifar10.CLASSES} == dict.fromkeys(cifar10.CLASSES, count // 10)
+        assert {
+            label: [row[1] for row in rows].count(label) for label in cifar10.CLASSES
+        } == dict.fromkeys(cifar10.CLASSES, count // 10)
     assert subsets[20] < subsets[50]
 
 
@@ -267,7 +331,10 @@ def test_a_pickle_that_runs_a_program_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps([1]), pickle.dumps({b"data": b"12", b"labels": [1]})])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no pickle", pickle.dumps([1]), pickle.dumps({b"data": b"12", b"labels": [1]})],
+)
 def test_a_broken_batch_is_named(content):
     with pytest.raises(InputError, match="data_batch_1"):
         cifar10.parse_python_batch(content, "data_batch_1")
@@ -312,13 +379,18 @@ def test_a_cut_off_archive_is_named(python_version, tmp_path):
 
 @pytest.fixture
 def photos(tmp_path):
-    return write_images(tmp_path / "photos", [f"{label}/{number}.png" for label in ("cat", "dog") for number in range(50)])
+    return write_images(
+        tmp_path / "photos",
+        [f"{label}/{number}.png" for label in ("cat", "dog") for number in range(50)],
+    )
 
 
 def test_lists_point_to_the_images_where_they_are(photos, tmp_path):
     lists = folder.write(tmp_path / "lists", photos)
     rows = [row for path in lists.values() for row in files.read_list(path)]
-    assert {path: label for path, label in rows} == {path.as_posix(): path.parent.name for path in photos.rglob("*.png")}
+    assert {path: label for path, label in rows} == {
+        path.as_posix(): path.parent.name for path in photos.rglob("*.png")
+    }
     assert sorted(contents(tmp_path / "lists")) == ["eval.csv", "train.csv"]
 
 
@@ -340,32 +412,48 @@ def test_the_split_has_about_the_share_asked_for(photos, tmp_path):
 
 
 def test_names_with_commas_and_quotes_survive_the_list(tmp_path):
-    names = [f'a, "b"/{number}.png' for number in range(20)] + [f"c/é,{number}.png" for number in range(20)]
+    names = [f'a, "b"/{number}.png' for number in range(20)] + [
+        f"c/é,{number}.png" for number in range(20)
+    ]
     write_images(tmp_path, names)
     lists = folder.write(tmp_path, tmp_path)
-    assert sorted(path for split in lists.values() for path, _ in files.read_list(split)) == sorted(names)
+    assert sorted(path for split in lists.values() for path, _ in files.read_list(split)) == sorted(
+        names
+    )
 
 
 def test_class_folders_with_numbers_that_are_no_ids_become_names(tmp_path):
     write_images(tmp_path, [f"{label}/{number}.png" for label in (1, 2) for number in range(20)])
-    assert {label for _, label in files.read_list(folder.write(tmp_path, tmp_path)["train"])} == {"class_1", "class_2"}
+    assert {label for _, label in files.read_list(folder.write(tmp_path, tmp_path)["train"])} == {
+        "class_1",
+        "class_2",
+    }
 
 
 # elpv and camvid
 
 
-def test_solar_cells_are_defective_above_one_half_and_a_quarter_is_for_testing(tmp_path, monkeypatch):
+def test_solar_cells_are_defective_above_one_half_and_a_quarter_is_for_testing(
+    tmp_path, monkeypatch
+):
     data = tmp_path / "elpv_dataset" / "data"
     names = [f"images/cell{number:04d}.png" for number in range(80)]
     write_images(data, names)
     probabilities = ("0.0", "0.3333333333333333", "0.6666666666666666", "1.0")
-    rows = [f"{name}  {probabilities[number % 4]}  {('mono', 'poly')[number % 2]}" for number, name in enumerate(names)]
+    rows = [
+        f"{name}  {probabilities[number % 4]}  {('mono', 'poly')[number % 2]}"
+        for number, name in enumerate(names)
+    ]
     (data / "labels.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "elpv_dataset" / "__init__.py").write_text("raise RuntimeError('nobody needs to import the package')")
+    (tmp_path / "elpv_dataset" / "__init__.py").write_text(
+        "raise RuntimeError('nobody needs to import the package')"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     lists = elpv.write(tmp_path / "out")
     labels = dict(files.read_list(lists["train"]) + files.read_list(lists["eval"]))
-    assert labels == {name: ("functional", "defective")[number % 4 > 1] for number, name in enumerate(names)}
+    assert labels == {
+        name: ("functional", "defective")[number % 4 > 1] for number, name in enumerate(names)
+    }
     assert len(files.read_list(lists["eval"])) == 20
 
 
@@ -376,7 +464,9 @@ def test_camvid_keeps_its_published_splits(tmp_path):
         (source / listed).write_text(f"{split}/1.png,{split}annot/1.png\n")
     lists = camvid.write(tmp_path / "out", tar_of(source, tmp_path / "camvid.tar"))
     assert files.read_list(lists["eval_segmentation"]) == [["val/1.png", "valannot/1.png"]]
-    assert (tmp_path / "out/testannot/1.png").read_bytes() == (source / "testannot/1.png").read_bytes()
+    assert (tmp_path / "out/testannot/1.png").read_bytes() == (
+        source / "testannot/1.png"
+    ).read_bytes()
 
 
 # the command line
@@ -384,24 +474,51 @@ def test_camvid_keeps_its_published_splits(tmp_path):
 
 def test_the_command_line_says_what_it_wrote_and_what_comes_next(tmp_path):
     result = run("shapes", "--output_dir", tmp_path, "--train_images", 16, "--eval_images", 8)
-    command = f"python local_runner.py --train_file_path={tmp_path}/train.csv --val_file_path={tmp_path}/eval.csv --task=classification"
+    command = (
+        f"python local_runner.py --train_file_path={tmp_path}/train.csv "
+        f"--val_file_path={tmp_path}/eval.csv --task=classification"
+    )
     assert result.returncode == 0, result.stderr
     assert f"{command} --num_classes=8" in result.stdout and "checks 2, crosses 2" in result.stdout
 
 
 BAD_INPUT = {
     "an unknown name": (["shape", "--output_dir", "OUT"], "Did you mean 'shapes'?"),
-    "an unknown flag": (["shapes", "--output_dir", "OUT", "--train_image=4"], "Did you mean '--train_images'?"),
+    "an unknown flag": (
+        ["shapes", "--output_dir", "OUT", "--train_image=4"],
+        "Did you mean '--train_images'?",
+    ),
     "no name": ([], "required: NAME"),
     "no output folder": (["shapes"], "required: --output_dir"),
-    "a file as output folder": (["shapes", "--output_dir", "FILE"], "`output_dir` must be a folder that can be written to"),
-    "a size of 0": (["shapes", "--output_dir", "OUT", "--train_images=0"], "`train_images` must be at least 1"),
-    "a size in words": (["shapes", "--output_dir", "OUT", "--train_images=ten"], "invalid int value: 'ten'"),
+    "a file as output folder": (
+        ["shapes", "--output_dir", "FILE"],
+        "`output_dir` must be a folder that can be written to",
+    ),
+    "a size of 0": (
+        ["shapes", "--output_dir", "OUT", "--train_images=0"],
+        "`train_images` must be at least 1",
+    ),
+    "a size in words": (
+        ["shapes", "--output_dir", "OUT", "--train_images=ten"],
+        "invalid int value: 'ten'",
+    ),
     "no source": (["cifar10", "--output_dir", "OUT"], "`--source PATH`"),
-    "a missing source": (["cifar10", "--output_dir", "OUT", "--source", "OUT/no.tar"], "no.tar' does not exist"),
-    "a source of another kind": (["cifar10", "--output_dir", "OUT", "--source", "FILE"], "is neither"),
-    "an empty source": (["folder", "--output_dir", "OUT", "--source", "OUT"], "at least two folders with images"),
-    "a fraction of 1": (["folder", "--output_dir", "OUT", "--source", "OUT", "--eval_fraction=1"], "0 < eval_fraction < 1"),
+    "a missing source": (
+        ["cifar10", "--output_dir", "OUT", "--source", "OUT/no.tar"],
+        "no.tar' does not exist",
+    ),
+    "a source of another kind": (
+        ["cifar10", "--output_dir", "OUT", "--source", "FILE"],
+        "is neither",
+    ),
+    "an empty source": (
+        ["folder", "--output_dir", "OUT", "--source", "OUT"],
+        "at least two folders with images",
+    ),
+    "a fraction of 1": (
+        ["folder", "--output_dir", "OUT", "--source", "OUT", "--eval_fraction=1"],
+        "0 < eval_fraction < 1",
+    ),
 }
 
 
@@ -425,7 +542,12 @@ def test_a_missing_package_is_named_with_its_command(tmp_path):
 
 
 def test_help_needs_neither_numpy_nor_pillow():
-    program = "import sys; from pipeline.datasets import __main__; __main__.parse(['shapes', '--output_dir', 'x'])"
+    program = (
+        "import sys; from pipeline.datasets import __main__; __main__.parse(['shapes', "
+        "'--output_dir', 'x'])"
+    )
     code = f"{program}; print({{'numpy', 'PIL'}} & set(sys.modules))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     assert result.stdout == "set()\n"

@@ -20,17 +20,23 @@ def names_of(model):
     return {layer.name for layer in model.layers}
 
 
-@pytest.mark.parametrize("size", [(16, 16), (24, 40), (33, 47), (90, 121)])  # small stem and large one, multiples of 32 or not
+@pytest.mark.parametrize(
+    "size", [(16, 16), (24, 40), (33, 47), (90, 121)]
+)  # small stem and large one, multiples of 32 or not
 def test_every_pixel_gets_logits_whatever_the_size(size):
     _, model = segmenter(size, num_classes=5)
     logits = model(np.zeros((2, *size, 3), "float32"))
-    assert logits.shape == (2, *size, 5) and keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert (
+        logits.shape == (2, *size, 5) and keras.backend.standardize_dtype(logits.dtype) == "float32"
+    )
 
 
 def test_upsampling_is_bilinear_between_the_centres_of_pixels():
     coarse = np.array([0.0, 4.0, 8.0], "float32").reshape(1, 1, 3, 1)
     fine = np.asarray(resize(coarse, (1, 6))).ravel()
-    np.testing.assert_allclose(fine, np.interp((np.arange(6) + 0.5) / 2 - 0.5, range(3), [0.0, 4.0, 8.0]), atol=1e-5)
+    np.testing.assert_allclose(
+        fine, np.interp((np.arange(6) + 0.5) / 2 - 0.5, range(3), [0.0, 4.0, 8.0]), atol=1e-5
+    )
 
 
 def test_the_encoder_is_shared_not_copied():
@@ -56,20 +62,33 @@ def test_the_seed_decides_the_initial_weights():
     _, same = segmenter((16, 16), seed=1)
     _, other = segmenter((16, 16), seed=2)
     kernel = lambda model: model.get_layer("logits_conv").get_weights()[0]  # noqa: E731
-    assert np.array_equal(kernel(first), kernel(same)) and not np.array_equal(kernel(first), kernel(other))
+    assert np.array_equal(kernel(first), kernel(same)) and not np.array_equal(
+        kernel(first), kernel(other)
+    )
 
 
 def test_fewer_than_two_classes_are_refused():
-    with pytest.raises(ValueError, match=r"`num_classes` must be at least 2. Received: num_classes=1"):
+    with pytest.raises(
+        ValueError, match=r"`num_classes` must be at least 2. Received: num_classes=1"
+    ):
         segmenter((16, 16), num_classes=1)
 
 
 def trained(freeze, epochs):
-    """Returns the encoder's weights before and after, and the accuracy, of learning to tell bright from dark pixels."""
+    """Returns the encoder's weights before and after, and the accuracy, of learning to tell bright
+    from dark pixels.
+    """
     keras.utils.set_random_seed(0)
     encoder, model = segmenter((16, 16), num_classes=2)
     encoder.trainable = not freeze
-    images = np.random.default_rng(0).normal(size=(64, 4, 4, 1)).astype("float32").repeat(4, 1).repeat(4, 2).repeat(3, 3)
+    images = (
+        np.random.default_rng(0)
+        .normal(size=(64, 4, 4, 1))
+        .astype("float32")
+        .repeat(4, 1)
+        .repeat(4, 2)
+        .repeat(3, 3)
+    )
     label_maps = (images[..., 0] > 0).astype("int32")
     before = encoder.get_weights()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -80,7 +99,9 @@ def trained(freeze, epochs):
 
 def test_it_learns_to_tell_pixels_apart_on_a_frozen_encoder_that_stays_as_it_was():
     before, after, accuracy = trained(freeze=True, epochs=12)
-    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))  # moving statistics too
+    assert all(
+        np.array_equal(a, b) for a, b in zip(before, after, strict=True)
+    )  # moving statistics too
     assert accuracy > 0.85
 
 

@@ -30,8 +30,12 @@ def rows(tmp_path):
 
 
 def key(task, **lists):
-    """Returns what the driver adds to the parameters of a node with these lists, as TFX has it do so."""
-    node = FileListExampleGen({split: str(path) for split, path in lists.items()}, task_to_json(task), "x")
+    """Returns what the driver adds to the parameters of a node with these lists, as TFX has it do
+    so.
+    """
+    node = FileListExampleGen(
+        {split: str(path) for split, path in lists.items()}, task_to_json(task), "x"
+    )
     properties = dict(node.exec_properties)
     driver = ListDriver(None)
     driver.resolve_exec_properties(properties, None, None)
@@ -55,7 +59,9 @@ def test_a_label_map_that_changes_counts_if_targets_are_files(rows, tmp_path):
 def test_targets_of_the_unlabelled_list_are_not_looked_at(rows, tmp_path):
     lists = {"train": rows("train.csv"), "pretrain": rows("pretrain.csv")}
     lists["pretrain"].write_text("0.png,gone.png\n")
-    assert key(Segmentation(2), **lists)[0].endswith(key(Segmentation(2), pretrain=lists["pretrain"])[0])
+    assert key(Segmentation(2), **lists)[0].endswith(
+        key(Segmentation(2), pretrain=lists["pretrain"])[0]
+    )
 
 
 def test_a_list_with_glob_characters_in_its_name_is_that_one_list(rows):

@@ -1,6 +1,8 @@
-"""The whole road through the real command line, in order: each test goes on where the one before it stopped.
+"""The whole road through the real command line, in order: each test goes on where the one before it
+stopped.
 
-The images are bright or dark, so that even an untrained encoder tells them apart and the gate has something to bless.
+The images are bright or dark, so that even an untrained encoder tells them apart and the gate has
+something to bless.
 """
 
 import fcntl
@@ -22,12 +24,25 @@ pytestmark = pytest.mark.end_to_end
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("components", "pipeline", "trainer_module", "local_runner.py")
-SMALL = ["--width=0.125", "--set", "pretraining.projection_hidden=16", "--set", "pretraining.projection_dim=8"]
-# Three command lines of the original program, values as they stand (see tests/test_original_commands.py); what follows makes them small.
-PRETRAIN = shlex.split('--input_size="240 240" --train_file_path=images/plain.csv --task=pretrain --batch_size=256 --num_epochs=1000')
-SEGMENT = shlex.split('--input_size="240 240" --train_file_path=scenes/train.csv --task=segmentation --num_classes=5')
+SMALL = [
+    "--width=0.125",
+    "--set",
+    "pretraining.projection_hidden=16",
+    "--set",
+    "pretraining.projection_dim=8",
+]
+# Three command lines of the original program, values as they stand (see
+# tests/test_original_commands.py); what follows makes them small.
+PRETRAIN = shlex.split(
+    '--input_size="240 240" --train_file_path=images/plain.csv --task=pretrain --batch_size=256 '
+    "--num_epochs=1000"
+)
+SEGMENT = shlex.split(
+    '--input_size="240 240" --train_file_path=scenes/train.csv --task=segmentation --num_classes=5'
+)
 CLASSIFY = shlex.split(
-    '--input_size="240 240" --train_file_path=images/train.csv --val_file_path=images/eval.csv --task=classification --num_classes=5 '
+    '--input_size="240 240" --train_file_path=images/train.csv --val_file_path=images/eval.csv '
+    "--task=classification --num_classes=5 "
     "--freeze=True"
 )
 FLAGS = [
@@ -35,8 +50,8 @@ FLAGS = [
     "--pretrain_epochs=1", "--set", "pretraining.batch_size=16", *SMALL,
 ]  # fmt: skip
 NODES = (
-    "FileListExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "AnomalyGate", "Transform", "Pretrainer", "Finetuner",
-    "Evaluator", "ModelCheck", "Pusher", "RunReport",
+    "FileListExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "AnomalyGate",
+    "Transform", "Pretrainer", "Finetuner", "Evaluator", "ModelCheck", "Pusher", "RunReport",
 )  # fmt: skip
 
 
@@ -63,7 +78,9 @@ def place(tmp_path_factory):
 
 def run(place, *flags):
     command = [sys.executable, "local_runner.py", *flags]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        command, cwd=place, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def summary(place, root="root"):
@@ -71,7 +88,9 @@ def summary(place, root="root"):
 
 
 def ran(place, root="root"):
-    return {node["id"] for node in summary(place, root)["components"] if not node["cached"]} - {"Baseline"}
+    return {node["id"] for node in summary(place, root)["components"] if not node["cached"]} - {
+        "Baseline"
+    }
 
 
 def test_two_lists_become_a_blessed_pushed_model(place):
@@ -82,7 +101,12 @@ def test_two_lists_become_a_blessed_pushed_model(place):
     assert told["blessed"] is True
     assert told["metrics"]["accuracy"] == 1.0
     assert told["metrics_by_class"] == {"bright": 1.0, "dark": 1.0}
-    assert set(told["metrics"]) == {"accuracy", "linear_accuracy", "untrained_linear_accuracy", "knn_accuracy"}
+    assert set(told["metrics"]) == {
+        "accuracy",
+        "linear_accuracy",
+        "untrained_linear_accuracy",
+        "knn_accuracy",
+    }
     assert (Path(told["pushed_model"]) / "saved_model.pb").is_file()
 
 
@@ -103,9 +127,13 @@ def test_a_run_ends_with_a_page_about_it_and_files_for_tensorboard(place):
     text = page.read_text()
     assert "Blessed and pushed" in text
     assert summary(place)["pushed_model"] in text
-    assert {"projector_config.pbtxt", "metadata.tsv", "images.jpg", "features.tsv", "embeddings.tsv"} <= {
-        file.name for file in (page.parent / "tensorboard").iterdir()
-    }
+    assert {
+        "projector_config.pbtxt",
+        "metadata.tsv",
+        "images.jpg",
+        "features.tsv",
+        "embeddings.tsv",
+    } <= {file.name for file in (page.parent / "tensorboard").iterdir()}
 
 
 def test_a_report_that_cannot_be_made_is_told_and_costs_nothing_else(place):
@@ -118,12 +146,24 @@ def test_a_report_that_cannot_be_made_is_told_and_costs_nothing_else(place):
     assert "The report could not be made" in result.stdout
     assert summary(place)["blessed"] is True
     assert summary(place)["report"] is None
-    again = subprocess.run([sys.executable, "-m", "pipeline.report", "--pipeline_root", "root"], cwd=place, capture_output=True, text=True)
+    again = subprocess.run(
+        [sys.executable, "-m", "pipeline.report", "--pipeline_root", "root"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+    )
     assert (place / again.stdout.strip()).stat().st_size > 1e6, again.stderr
 
 
 def test_the_pushed_model_predicts_image_files(place):
-    command = [sys.executable, "-m", "pipeline.predict", "root", "images/eval/0.png", "images/eval/1.png"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.predict",
+        "root",
+        "images/eval/0.png",
+        "images/eval/1.png",
+    ]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
     assert [line.split()[1] for line in result.stdout.splitlines()] == ["bright", "dark"]
 
@@ -132,11 +172,23 @@ def test_the_features_stored_are_those_of_the_encoder_on_images_normalized_as_in
     from trainer_module.export import load_encoder
     from trainer_module.features import encode
 
-    command = [sys.executable, "-m", "pipeline.embed", "root", "images/eval.csv", "--output", "features.npz", "--neighbours", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.embed",
+        "root",
+        "images/eval.csv",
+        "--output",
+        "features.npz",
+        "--neighbours",
+        "2",
+    ]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
     stored = np.load(place / "features.npz")
     assert list(stored["targets"]) == ["bright", "dark"] * 8
-    images, trained = (_pixels(place, paths) for paths in (stored["paths"], _training_images(place)))
+    images, trained = (
+        _pixels(place, paths) for paths in (stored["paths"], _training_images(place))
+    )
     mean, std = trained.mean((0, 1, 2)) / 255, trained.std((0, 1, 2)) / 255
     expected = encode(load_encoder(summary(place)["pushed_model"]), images, mean, std)
     np.testing.assert_allclose(stored["features"], expected, atol=1e-4)
@@ -151,19 +203,31 @@ def _pixels(place, paths):
 
 
 def _training_images(place):
-    return [f"images/{row.split(',')[0]}" for row in (place / "images" / "train.csv").read_text().splitlines()]
+    return [
+        f"images/{row.split(',')[0]}"
+        for row in (place / "images" / "train.csv").read_text().splitlines()
+    ]
 
 
 def test_lineage_leads_from_the_model_back_to_the_lists(place):
     command = [sys.executable, "-m", "pipeline.lineage", "--pipeline_root", "root", "latest"]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
-    unwrapped = " ".join(result.stdout.replace("|", " ").split())  # where lines end depends on the length of the folder's name
-    for told in ("Finetuner, execution", "Pretrainer, execution", "images/train.csv (rows:48,sha256:", "Pusher, execution"):
+    unwrapped = " ".join(
+        result.stdout.replace("|", " ").split()
+    )  # where lines end depends on the length of the folder's name
+    for told in (
+        "Finetuner, execution",
+        "Pretrainer, execution",
+        "images/train.csv (rows:48,sha256:",
+        "Pusher, execution",
+    ):
         assert told in unwrapped
 
 
 def test_a_model_below_the_threshold_is_refused_loudly_and_not_pushed(place):
-    (place / "images" / "hard.csv").write_text("eval/0.png,dark\neval/1.png,dark\neval/2.png,dark\neval/3.png,bright\n")
+    (place / "images" / "hard.csv").write_text(
+        "eval/0.png,dark\neval/1.png,dark\neval/2.png,dark\neval/3.png,bright\n"
+    )
     flags = [flag.replace("eval.csv", "hard.csv").replace("=root", "=refused") for flag in FLAGS]
     result = run(place, *flags)
     assert result.returncode == 3, result.stdout + result.stderr
@@ -176,7 +240,8 @@ def test_edited_finetuning_code_runs_again_from_the_finetuner_only(place):
     file = place / "trainer_module" / "finetune.py"
     file.write_text(file.read_text().replace("WARMUP_SHARE = 0.05", "WARMUP_SHARE = 0.06"))
     assert run(place, *FLAGS).returncode == 0
-    # The same features and labels give the same model answers, but it is a new model: it is judged and pushed anew.
+    # The same features and labels give the same model answers, but it is a new model: it is judged
+    # and pushed anew.
     assert ran(place) == {"Finetuner", "Evaluator", "ModelCheck", "Pusher", "RunReport"}
 
 
@@ -195,26 +260,54 @@ def test_a_broken_image_ends_with_exit_code_2_and_its_name(place):
     assert run(place, *FLAGS, "--on_bad_row=skip").returncode == 0
 
 
-def test_another_road_unlabelled_pretraining_images_ids_for_labels_a_trained_encoder_and_oblong_images(place):
+def test_another_road_unlabelled_pretraining_ids_for_labels_a_trained_encoder_and_oblong_images(
+    place,
+):
     for split in ("train", "eval"):
-        text = (place / "images" / f"{split}.csv").read_text().replace("bright", "1").replace("dark", "0")
+        text = (
+            (place / "images" / f"{split}.csv")
+            .read_text()
+            .replace("bright", "1")
+            .replace("dark", "0")
+        )
         (place / "images" / f"{split}_ids.csv").write_text(text)
     Image.new("RGB", (20, 12), (9, 8, 7)).save(place / "images" / "train" / "3.png")
-    (place / "images" / "more.csv").write_text("".join(f"train/{index}.png\n" for index in range(0, 48, 2)))
-    flags = ["--train_file_path=images/train_ids.csv", "--val_file_path=images/eval_ids.csv", "--pretrain_file_path=images/more.csv"]
-    flags += ["--pipeline_root=other", "--input_size=16 24", "--crop_size=24 16", "--pretrain_epochs=1", "--freeze=False", "--head=mlp"]
+    (place / "images" / "more.csv").write_text(
+        "".join(f"train/{index}.png\n" for index in range(0, 48, 2))
+    )
+    flags = [
+        "--train_file_path=images/train_ids.csv",
+        "--val_file_path=images/eval_ids.csv",
+        "--pretrain_file_path=images/more.csv",
+    ]
+    flags += [
+        "--pipeline_root=other",
+        "--input_size=16 24",
+        "--crop_size=24 16",
+        "--pretrain_epochs=1",
+        "--freeze=False",
+        "--head=mlp",
+    ]
     result = run(place, *flags, "--num_epochs=10", "--batch_size=8", "--num_classes=3", *SMALL)
-    verdict = {True: 0, False: 3}[summary(place, "other")["blessed"]]  # two classes of brightness, one epoch
+    verdict = {True: 0, False: 3}[
+        summary(place, "other")["blessed"]
+    ]  # two classes of brightness, one epoch
     assert result.returncode == verdict, result.stdout + result.stderr
     assert summary(place, "other")["metrics"]["accuracy"] >= 0.5
-    proof = json.loads(next((place / "other").glob("artifacts/Finetuner/model_run/*/linear_evaluation.json")).read_text())["freeze"]
+    proof = json.loads(
+        next(
+            (place / "other").glob("artifacts/Finetuner/model_run/*/linear_evaluation.json")
+        ).read_text()
+    )["freeze"]
     assert proof["frozen"] is False
     assert proof["encoder_sha256_before"] != proof["encoder_sha256_after"]
 
 
 @pytest.fixture(scope="module")
 def scenes(place):
-    """Images of two sizes, a light region on dark ground, with label maps whose outermost rows are ignored; flags of a segmentation."""
+    """Images of two sizes, a light region on dark ground, with label maps whose outermost rows are
+    ignored; flags of a segmentation.
+    """
     rng = np.random.default_rng(0)
     for split, count in (("train", 24), ("eval", 8)):
         rows = []
@@ -231,11 +324,26 @@ def scenes(place):
             rows.append(f"{split}/{index}.png,{split}/{index}_map.png")
         (place / "scenes" / f"{split}.csv").write_text("\n".join(rows))
     flags = [*SEGMENT, "--val_file_path=scenes/eval.csv", "--num_classes=2"]
-    return [*flags, "--pipeline_root=segmented", "--input_size=18 26", "--pretrain_epochs=1", "--set", "pretraining.batch_size=8", *SMALL]
+    return [
+        *flags,
+        "--pipeline_root=segmented",
+        "--input_size=18 26",
+        "--pretrain_epochs=1",
+        "--set",
+        "pretraining.batch_size=8",
+        *SMALL,
+    ]
 
 
 def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_image(place, scenes):
-    result = run(place, *scenes, "--num_epochs=12", "--batch_size=4", "--set", "finetuning.learning_rate=0.01")
+    result = run(
+        place,
+        *scenes,
+        "--num_epochs=12",
+        "--batch_size=4",
+        "--set",
+        "finetuning.learning_rate=0.01",
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     metrics = summary(place, "segmented")["metrics"]
     assert set(metrics) == {"mean_iou", "pretrained_mean_iou", "untrained_mean_iou"}
@@ -247,26 +355,53 @@ def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_imag
     finetuning = page.partition('<section id="fine-tuning">')[2].partition("</section>")[0]
     assert re.findall(r"<h3>(.*?)</h3>", finetuning) == ["Loss", "Mean IoU"]
     assert "untrained" in finetuning
-    command = [sys.executable, "-m", "pipeline.predict", "segmented", "scenes/eval/0.png", "scenes/eval/1.png", "--output_dir", "answers"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.predict",
+        "segmented",
+        "scenes/eval/0.png",
+        "scenes/eval/1.png",
+        "--output_dir",
+        "answers",
+    ]
     subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
     sizes = {file.name: Image.open(file).size for file in (place / "answers").iterdir()}
-    assert sizes == {f"{index}_{kind}.png": ((36, 24), (22, 30))[index] for index in range(2) for kind in ("labelmap", "overlay")}
-    predicted, truth = (np.asarray(Image.open(place / path)) for path in ("answers/0_labelmap.png", "scenes/eval/0_map.png"))
+    assert sizes == {
+        f"{index}_{kind}.png": ((36, 24), (22, 30))[index]
+        for index in range(2)
+        for kind in ("labelmap", "overlay")
+    }
+    predicted, truth = (
+        np.asarray(Image.open(place / path))
+        for path in ("answers/0_labelmap.png", "scenes/eval/0_map.png")
+    )
     assert np.mean(predicted[truth != 255] == truth[truth != 255]) > 0.8
 
 
-def test_a_label_map_of_another_size_than_its_image_ends_with_exit_code_2_and_its_row(place, scenes):
+def test_a_label_map_of_another_size_than_its_image_ends_with_exit_code_2_and_its_row(
+    place, scenes
+):
     Image.new("L", (3, 3)).save(place / "scenes" / "train" / "2_map.png")
     result = run(place, *scenes)
     assert result.returncode == 2
     assert "scenes/train.csv:3: " in result.stdout
-    assert "train/2.png: the label map has 3 x 3 pixels (height x width), its image 24 x 36" in result.stdout
+    assert (
+        "train/2.png: the label map has 3 x 3 pixels (height x width), its image 24 x 36"
+        in result.stdout
+    )
 
 
 def test_a_killed_pretraining_is_continued_by_resume(place):
-    (place / "images" / "plain.csv").write_text("".join(f"eval/{index}.png\n" for index in range(16)))
+    (place / "images" / "plain.csv").write_text(
+        "".join(f"eval/{index}.png\n" for index in range(16))
+    )
     flags = [*PRETRAIN, "--pipeline_root=killed", "--input_size=16 16", "--batch_size=8", *SMALL]
-    process = subprocess.Popen([sys.executable, "local_runner.py", *flags, "--num_epochs=400"], cwd=place, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "local_runner.py", *flags, "--num_epochs=400"],
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+    )
     _wait_for_checkpoint(place / "killed", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -276,7 +411,9 @@ def test_a_killed_pretraining_is_continued_by_resume(place):
     assert told["run_id"] == json.loads((place / "killed" / "run.json").read_text())["run_id"]
     assert told["blessed"] is None
     assert (Path(told["pushed_model"]) / "assets.extra" / "encoder.keras").is_file()
-    history = json.loads(next((place / "killed").glob("artifacts/Pretrainer/model_run/*/history.json")).read_text())
+    history = json.loads(
+        next((place / "killed").glob("artifacts/Pretrainer/model_run/*/history.json")).read_text()
+    )
     assert len(history["history"]["loss"]) == 400
 
 

@@ -25,7 +25,9 @@ def test_a_copy_inside_somebody_elses_repository_has_no_commit(tmp_path):
     subprocess.run([*git, "init", "-q"], check=True)
     subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
     code = "from components.environment import git_commit; print(repr(git_commit()))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
     assert told.stdout.strip() == "''", told.stderr
 
 

@@ -1,4 +1,6 @@
-"""Accuracy against epochs: encoders kept along the way, evaluated one by one, shown as table and chart."""
+"""Accuracy against epochs: encoders kept along the way, evaluated one by one, shown as table and
+chart.
+"""
 
 import dataclasses
 from xml.etree import ElementTree
@@ -15,7 +17,14 @@ from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 ENCODER = Encoder(width=0.125)
-SETTINGS = Pretraining(epochs=3, batch_size=8, projection_hidden=8, projection_dim=4, monitor_every_epochs=9, precision="float32")
+SETTINGS = Pretraining(
+    epochs=3,
+    batch_size=8,
+    projection_hidden=8,
+    projection_dim=4,
+    monitor_every_epochs=9,
+    precision="float32",
+)
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 
 
@@ -28,7 +37,9 @@ def images():
 def trained(images, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("run"))
     places = Places(folder, f"{folder}/logs", milestones=(1, 3))
-    return folder, pretrain(Images(images, MEAN, STD, (16, 16)), ENCODER, Augmentation(), SETTINGS, places)[0]
+    return folder, pretrain(
+        Images(images, MEAN, STD, (16, 16)), ENCODER, Augmentation(), SETTINGS, places
+    )[0]
 
 
 def weights_at(folder, epoch):
@@ -39,17 +50,26 @@ def weights_at(folder, epoch):
 
 def test_the_encoder_of_the_last_epoch_is_the_result(trained):
     folder, encoder = trained
-    assert all(np.array_equal(*pair) for pair in zip(weights_at(folder, 3), encoder.get_weights(), strict=True))
+    assert all(
+        np.array_equal(*pair)
+        for pair in zip(weights_at(folder, 3), encoder.get_weights(), strict=True)
+    )
 
 
 def test_an_earlier_encoder_is_another_one_and_epochs_that_nobody_asked_for_are_not_kept(trained):
     folder, encoder = trained
-    assert not all(np.array_equal(*pair) for pair in zip(weights_at(folder, 1), encoder.get_weights(), strict=True))
+    assert not all(
+        np.array_equal(*pair)
+        for pair in zip(weights_at(folder, 1), encoder.get_weights(), strict=True)
+    )
     assert not milestone_file(folder, 2).exists()
 
 
 def test_a_run_that_is_continued_keeps_the_same_encoders(images, tmp_path, trained):
-    data, places = Images(images, MEAN, STD, (16, 16)), Places(str(tmp_path), str(tmp_path / "logs"), milestones=(1, 3))
+    data, places = (
+        Images(images, MEAN, STD, (16, 16)),
+        Places(str(tmp_path), str(tmp_path / "logs"), milestones=(1, 3)),
+    )
 
     class KilledError(Exception):
         """Stands for a kill after the first epoch."""
@@ -58,13 +78,19 @@ def test_a_run_that_is_continued_keeps_the_same_encoders(images, tmp_path, train
         raise KilledError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer_module.milestones.Milestones.on_epoch_begin", lambda self, epoch, logs=None: epoch and killed())
+        patch.setattr(
+            "trainer_module.milestones.Milestones.on_epoch_begin",
+            lambda self, epoch, logs=None: epoch and killed(),
+        )
         with pytest.raises(KilledError):
             pretrain(data, ENCODER, Augmentation(), SETTINGS, places)
     assert milestone_file(tmp_path, 1).exists() and not milestone_file(tmp_path, 3).exists()
     pretrain(data, ENCODER, Augmentation(), SETTINGS, places)
     for epoch in (1, 3):
-        assert all(np.allclose(*pair, atol=1e-5) for pair in zip(weights_at(tmp_path, epoch), weights_at(trained[0], epoch), strict=True))
+        assert all(
+            np.allclose(*pair, atol=1e-5)
+            for pair in zip(weights_at(tmp_path, epoch), weights_at(trained[0], epoch), strict=True)
+        )
 
 
 def test_every_milestone_has_a_row_behind_the_untrained_encoder(trained, images):
@@ -75,7 +101,9 @@ def test_every_milestone_has_a_row_behind_the_untrained_encoder(trained, images)
     rows = evaluate_epochs(untrained_encoder(ENCODER, (16, 16), 0), kept, split, split)
     assert [row["epoch"] for row in rows] == [0, 1, 3]
     assert all(set(row) == set(COLUMNS) for row in rows)
-    assert all(row["linear_accuracy"] == 1.0 for row in rows)  # 16 random images in 64 dims: any labels can be separated
+    assert all(
+        row["linear_accuracy"] == 1.0 for row in rows
+    )  # 16 random images in 64 dims: any labels can be separated
 
 
 def test_weights_of_another_architecture_are_refused(trained):
@@ -88,11 +116,16 @@ def test_a_head_of_few_epochs_learns_and_need_not_have_converged():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 900)
     features = rng.normal(size=(900, 8)).astype(np.float32) + 2 * np.eye(3, 8)[labels]
-    accuracies = [linear_accuracy(*fit_linear_in_epochs(features, labels, 3, epochs), features, labels) for epochs in (1, 10)]
+    accuracies = [
+        linear_accuracy(*fit_linear_in_epochs(features, labels, 3, epochs), features, labels)
+        for epochs in (1, 10)
+    ]
     assert 1 / 3 < accuracies[0] < accuracies[1] < 1
 
 
-ROWS = [{"epoch": epoch} | dict.fromkeys(COLUMNS[1:], 0.3 + epoch / 1000) for epoch in (0, 200, 400)]
+ROWS = [
+    {"epoch": epoch} | dict.fromkeys(COLUMNS[1:], 0.3 + epoch / 1000) for epoch in (0, 200, 400)
+]
 
 
 def test_the_table_has_one_line_an_epoch():
@@ -107,4 +140,6 @@ def test_the_chart_is_well_formed_and_has_every_point():
     root = ElementTree.fromstring(chart(ROWS))
     points = root.findall(".//{http://www.w3.org/2000/svg}circle")
     assert len(points) == len(ROWS) * (len(COLUMNS) - 1)
-    assert all(0 < float(point.get("cx")) < 640 and 0 < float(point.get("cy")) < 360 for point in points)
+    assert all(
+        0 < float(point.get("cx")) < 640 and 0 < float(point.get("cy")) < 360 for point in points
+    )

@@ -1,4 +1,6 @@
-"""Scores of a model on any list: what TFMA returns, in the order of a reader, and bad input told as everywhere."""
+"""Scores of a model on any list: what TFMA returns, in the order of a reader, and bad input told as
+everywhere.
+"""
 
 import subprocess
 import sys
@@ -12,9 +14,22 @@ from trainer_module.tasks.segmentation import Segmentation
 
 ROOT = Path(__file__).resolve().parent.parent
 BY_CLASS = {f"classId:{index}": {"iou": {"doubleValue": 0.1 * index}} for index in (1, 10, 2)}
-SEGMENTED = [((), {"": {"": {"mean_iou": {"doubleValue": 0.5}, "histogram": {"bytesValue": b""}}, **BY_CLASS}})]
+SEGMENTED = [
+    (
+        (),
+        {
+            "": {
+                "": {"mean_iou": {"doubleValue": 0.5}, "histogram": {"bytesValue": b""}},
+                **BY_CLASS,
+            }
+        },
+    )
+]
 CLASSIFIED = [
-    ((("label", 1),), {"": {"": {"accuracy": {"doubleValue": 0.25}, "loss": {"doubleValue": 2.0}}}}),
+    (
+        (("label", 1),),
+        {"": {"": {"accuracy": {"doubleValue": 0.25}, "loss": {"doubleValue": 2.0}}}},
+    ),
     ((), {"": {"": {"accuracy": {"doubleValue": 0.75}}}}),
     ((("label", b"cat"),), {"": {"": {"accuracy": {"doubleValue": 1.0}}}}),
 ]
@@ -22,7 +37,9 @@ CLASSIFIED = [
 
 def test_a_class_named_by_a_raised_digit_is_a_name_and_no_number():
     found = {"": {"accuracy": 0.5}, "label ²": {"accuracy": 0.5}, "label 3": {"accuracy": 0.5}}
-    assert [row.split()[1] for row in table(found, Classification(2, ("3", "²"))).splitlines()[1:]] == ["3", "²"]
+    assert [
+        row.split()[1] for row in table(found, Classification(2, ("3", "²"))).splitlines()[1:]
+    ] == ["3", "²"]
 
 
 def test_classes_and_slices_become_named_parts():
@@ -32,14 +49,23 @@ def test_classes_and_slices_become_named_parts():
         "class 10": {"iou": 1.0},
         "class 2": {"iou": 0.2},
     }
-    assert scores(CLASSIFIED) == {"label 1": {"accuracy": 0.25, "loss": 2.0}, "": {"accuracy": 0.75}, "label cat": {"accuracy": 1.0}}
+    assert scores(CLASSIFIED) == {
+        "label 1": {"accuracy": 0.25, "loss": 2.0},
+        "": {"accuracy": 0.75},
+        "label cat": {"accuracy": 1.0},
+    }
 
 
 def test_the_table_begins_with_the_whole_and_counts_as_people_do():
     lines = [line.split() for line in table(scores(SEGMENTED), Segmentation(11)).splitlines()]
     assert [line[0] + line[1] for line in lines] == ["meaniou", "class1", "class2", "class10"]
     assert lines[0][-2:] == ["50.00", "%"] and lines[3][-2:] == ["100.00", "%"]
-    assert table(scores(CLASSIFIED), Classification(2)).splitlines()[1].split() == ["label", "1", "25.00", "%"]
+    assert table(scores(CLASSIFIED), Classification(2)).splitlines()[1].split() == [
+        "label",
+        "1",
+        "25.00",
+        "%",
+    ]
 
 
 def test_a_folder_without_a_model_ends_with_exit_code_2(tmp_path):

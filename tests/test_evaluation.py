@@ -1,4 +1,6 @@
-"""What makes a model good enough: the thresholds of each task's evaluation, held against metrics by TFMA itself."""
+"""What makes a model good enough: the thresholds of each task's evaluation, held against metrics by
+TFMA itself.
+"""
 
 import dataclasses
 
@@ -29,16 +31,24 @@ ALL = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def config(task):
     """Returns the EvalConfig as Evaluator completes it, with a candidate and a baseline."""
     parsed = json_format.ParseDict(task.evaluation(LIMIT, DROP), tfma.EvalConfig())
-    return tfma.utils.update_eval_config_with_defaults(parsed, has_baseline=True, rubber_stamp=False)
+    return tfma.utils.update_eval_config_with_defaults(
+        parsed, has_baseline=True, rubber_stamp=False
+    )
 
 
 def accepted(task, value, change=0.0, slice_key=()):
-    """Tells whether a model passes whose metric has this value, and differs by `change` from the baseline's."""
+    """Tells whether a model passes whose metric has this value, and differs by `change` from the
+    baseline's.
+    """
     completed = config(task)
     names = {spec.is_baseline: spec.name for spec in completed.model_specs}
     key = metric_types.MetricKey(name=task.metric, model_name=names[False])
     base = key._replace(model_name=names[True])
-    relative = {base: np.array(value - change), key: np.array(value), key.make_diff_key(): np.array(change)}
+    relative = {
+        base: np.array(value - change),
+        key: np.array(value),
+        key.make_diff_key(): np.array(change),
+    }
     return validate_metrics((slice_key, relative), completed).validation_ok
 
 
@@ -78,12 +88,25 @@ def described(task):
     """Returns what Evaluator reads of the model and the data, and the names of what it measures."""
     evaluation = task.evaluation(LIMIT, DROP)
     metrics = evaluation["metrics_specs"][0]["metrics"]
-    return evaluation["model_specs"], evaluation["slicing_specs"], [metric["class_name"] for metric in metrics]
+    return (
+        evaluation["model_specs"],
+        evaluation["slicing_specs"],
+        [metric["class_name"] for metric in metrics],
+    )
 
 
 def test_classes_are_judged_by_probabilities_against_ids_all_together_and_one_by_one():
-    model = {"signature_name": "serving_default", "prediction_key": "probabilities", "label_key": "class_id"}
-    wanted = ["ExampleCount", "SparseCategoricalAccuracy", "SparseCategoricalCrossentropy", "MultiClassConfusionMatrixPlot"]
+    model = {
+        "signature_name": "serving_default",
+        "prediction_key": "probabilities",
+        "label_key": "class_id",
+    }
+    wanted = [
+        "ExampleCount",
+        "SparseCategoricalAccuracy",
+        "SparseCategoricalCrossentropy",
+        "MultiClassConfusionMatrixPlot",
+    ]
     assert described(TASKS[0]) == (
         [model | {"preprocessing_function_names": ["transform_labels"]}],
         [{}, {"feature_keys": ["label"]}],
@@ -94,15 +117,26 @@ def test_classes_are_judged_by_probabilities_against_ids_all_together_and_one_by
 def test_numbers_are_judged_in_units_of_the_list():
     model = {"signature_name": "serving_default", "prediction_key": "number", "label_key": "number"}
     wanted = ["ExampleCount", "MeanAbsoluteError", "MeanSquaredError"]
-    assert described(Regression()) == ([model | {"preprocessing_function_names": ["transform_labels"]}], [{}], wanted)
+    assert described(Regression()) == (
+        [model | {"preprocessing_function_names": ["transform_labels"]}],
+        [{}],
+        wanted,
+    )
 
 
 def test_label_maps_are_judged_as_the_png_that_is_served():
-    model = {"signature_name": "serving_default", "preprocessing_function_names": ["transform_labels"]}
+    model = {
+        "signature_name": "serving_default",
+        "preprocessing_function_names": ["transform_labels"],
+    }
     assert described(Segmentation(3)) == ([model], [{}], ["MeanIoU"])
     (metric,) = config(Segmentation(3, ignored_class=7)).metrics_specs[0].metrics
     wanted = {"num_classes": 3, "ground_truth_key": "label_map", "prediction_key": "label_map_png"}
-    assert json_format.json.loads(f"{{{metric.config}}}") == wanted | {"decode_prediction": True, "ignored": 7, "name": "mean_iou"}
+    assert json_format.json.loads(f"{{{metric.config}}}") == wanted | {
+        "decode_prediction": True,
+        "ignored": 7,
+        "name": "mean_iou",
+    }
     assert metric.module == "components.mean_iou"
 
 
@@ -140,7 +174,10 @@ def test_a_constant_label_map_has_one_class_right_and_no_task_at_all_scores_noth
         ({"min_metric": 1.01}, "min_metric=1.01"),
         ({"max_error": -0.01}, "`max_error` must be at least 0. Received: max_error=-0.01"),
         ({"max_metric_drop": -0.01}, "max_metric_drop=-0.01"),
-        ({"max_metric_drop": 1.01}, r"`max_metric_drop` must lie in \[0, 1\]. Received: max_metric_drop=1.01"),
+        (
+            {"max_metric_drop": 1.01},
+            r"`max_metric_drop` must lie in \[0, 1\]. Received: max_metric_drop=1.01",
+        ),
     ],
 )
 def test_a_gate_outside_its_range_is_refused(values, rule):
@@ -171,5 +208,7 @@ def test_a_metric_has_a_least_value_and_an_error_a_largest():
         (Gate(max_error=8.0), 4.0, False, Gate(max_error=4.0)),
     ],
 )
-def test_a_gate_asks_for_as_much_as_a_constant_answer_scores(gate, constant, higher_is_better, beating):
+def test_a_gate_asks_for_as_much_as_a_constant_answer_scores(
+    gate, constant, higher_is_better, beating
+):
     assert gate.beating(constant, higher_is_better) == beating

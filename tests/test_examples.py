@@ -1,4 +1,6 @@
-"""A split is read in the order of its ids, whatever order Beam wrote it in, and wherever there is room for it."""
+"""A split is read in the order of its ids, whatever order Beam wrote it in, and wherever there is
+room for it.
+"""
 
 import numpy as np
 import pytest
@@ -21,7 +23,9 @@ SPEC = {
 
 def example(identity, pixels):
     def feature(kind, values):
-        return tf.train.Feature(**{f"{kind}_list": getattr(tf.train, f"{kind.capitalize()}List")(value=values)})
+        return tf.train.Feature(
+            **{f"{kind}_list": getattr(tf.train, f"{kind.capitalize()}List")(value=values)}
+        )
 
     features = {
         IMAGE: feature("bytes", [tf.io.serialize_tensor(pixels).numpy()]),
@@ -35,25 +39,33 @@ def example(identity, pixels):
 
 @pytest.fixture
 def split(tmp_path):
-    """Returns the pattern of two files with seven images in no order, and the images in the order of their ids."""
+    """Returns the pattern of two files with seven images in no order, and the images in the order
+    of their ids.
+    """
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, *SIZE, 3), dtype=np.uint8)
     identities = [50, 20, 60, 0, 40, 10, 30]
     for name, some in (("a", identities[:4]), ("b", identities[4:])):
-        with tf.io.TFRecordWriter(str(tmp_path / f"{name}.gz"), tf.io.TFRecordOptions("GZIP")) as file:
+        with tf.io.TFRecordWriter(
+            str(tmp_path / f"{name}.gz"), tf.io.TFRecordOptions("GZIP")
+        ) as file:
             for identity in some:
                 file.write(example(identity, pixels[identity // 10]))
     return str(tmp_path / "*.gz"), pixels
 
 
 @pytest.mark.parametrize("memory", [10**9, 0])
-def test_a_split_comes_in_the_order_of_its_ids_from_memory_and_from_a_file(split, memory, monkeypatch):
+def test_a_split_comes_in_the_order_of_its_ids_from_memory_and_from_a_file(
+    split, memory, monkeypatch
+):
     monkeypatch.setattr("trainer_module.examples.available_memory", lambda: memory)
     pattern, pixels = split
     read = read_examples([pattern], SPEC, SIZE, Classification(3))
     assert isinstance(read.images, np.memmap) == (memory == 0)
     np.testing.assert_array_equal(read.images, pixels)
     np.testing.assert_array_equal(read.targets, [0, 1, 2, 0, 1, 2, 0])
-    np.testing.assert_allclose(np.concatenate([read.channel_mean, read.channel_std]), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    np.testing.assert_allclose(
+        np.concatenate([read.channel_mean, read.channel_std]), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    )
 
 
 def test_an_empty_split_is_refused_by_name(tmp_path):

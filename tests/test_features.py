@@ -1,4 +1,7 @@
-"""Features come image by image, whatever the batches; copies are cropped and flipped, and nothing else."""
+"""Features come image by image, whatever the batches.
+
+Copies are cropped and flipped, and nothing else.
+"""
 
 import keras
 import numpy as np
@@ -26,7 +29,9 @@ def images():
 
 
 def test_features_do_not_depend_on_the_batch(pixels, images):
-    np.testing.assert_allclose(encode(pixels, images, *STATISTICS, batch_size=3), images.reshape(7, -1) / 255, atol=1e-6)
+    np.testing.assert_allclose(
+        encode(pixels, images, *STATISTICS, batch_size=3), images.reshape(7, -1) / 255, atol=1e-6
+    )
 
 
 def test_copies_of_an_image_differ(pixels, images):
@@ -36,11 +41,17 @@ def test_copies_of_an_image_differ(pixels, images):
 
 def test_copies_keep_the_colours(pixels):
     plain = np.broadcast_to(np.array([200, 100, 50], np.uint8), (4, 8, 8, 3))
-    np.testing.assert_allclose(encode_crops(pixels, plain, *STATISTICS, copies=3), np.tile(plain.reshape(4, -1) / 255, (3, 1)), atol=1e-5)
+    np.testing.assert_allclose(
+        encode_crops(pixels, plain, *STATISTICS, copies=3),
+        np.tile(plain.reshape(4, -1) / 255, (3, 1)),
+        atol=1e-5,
+    )
 
 
 def test_the_seed_decides_the_copies(pixels, images):
-    one, again, other = (encode_crops(pixels, images, *STATISTICS, copies=1, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (
+        encode_crops(pixels, images, *STATISTICS, copies=1, seed=seed) for seed in (1, 1, 2)
+    )
     assert np.array_equal(one, again) and not np.array_equal(one, other)
 
 
@@ -50,5 +61,7 @@ def test_a_linear_head_learns_from_copies_too(pixels, images):
     features = features_to_learn(pixels, Classification(2), train, settings)
     np.testing.assert_allclose(features[:7], images.reshape(7, -1) / 255, atol=1e-6)
     assert len(features) == 21
-    fitted, plain = (finetune(pixels, Classification(2), train, Finetuning(copies=copies)) for copies in (2, 0))
+    fitted, plain = (
+        finetune(pixels, Classification(2), train, Finetuning(copies=copies)) for copies in (2, 0)
+    )
     assert not np.allclose(fitted.get_layer("logits").kernel, plain.get_layer("logits").kernel)

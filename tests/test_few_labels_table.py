@@ -12,21 +12,33 @@ def test_the_whole_network_takes_as_many_steps_of_few_labels_as_of_all():
     for way in ("fine-tuned", "supervised from scratch"):
         for fraction, epochs in ((1.0, 2), (0.01, 200)):
             command = few_labels.command_of(way, fraction, 1000, flags)
-            assert {f"--num_epochs={epochs}", "--batch_size=20", f"--label_fraction={fraction:g}"} <= set(command)
+            assert {
+                f"--num_epochs={epochs}",
+                "--batch_size=20",
+                f"--label_fraction={fraction:g}",
+            } <= set(command)
 
 
 def test_every_way_is_another_run_of_the_same_pipeline():
     flags, others = few_labels.parse(["--recipe=demo", "--pipeline_root=root"])
     commands = [few_labels.command_of(way, 0.1, 1000, flags) for way in few_labels.WAYS]
-    assert [command[0] for command in commands] == ["--freeze=True", "--freeze=False", "--from_scratch"]
+    assert [command[0] for command in commands] == [
+        "--freeze=True",
+        "--freeze=False",
+        "--from_scratch",
+    ]
     assert all("--pipeline_root=root" in command for command in commands)
     assert others == ["--recipe=demo"]
 
 
 def test_flags_of_pretraining_go_where_there_is_pretraining():
-    flags, others = few_labels.parse(["--pretrain_epochs", "4", "--eval_epochs=2,4", "--recipe", "demo"])
+    flags, others = few_labels.parse(
+        ["--pretrain_epochs", "4", "--eval_epochs=2,4", "--recipe", "demo"]
+    )
     commands = [few_labels.command_of(way, 0.1, 1000, flags) for way in few_labels.WAYS]
-    assert [{"--pretrain_epochs=4", "--eval_epochs=2,4"} <= set(command) for command in commands] == [True, True, False]
+    assert [
+        {"--pretrain_epochs=4", "--eval_epochs=2,4"} <= set(command) for command in commands
+    ] == [True, True, False]
     assert others == ["--recipe", "demo"]
 
 
@@ -35,7 +47,10 @@ def test_the_table_begins_with_the_fewest_labels(tmp_path):
     rows += [{"label_fraction": 0.01, "labels": 10} | dict.fromkeys(few_labels.WAYS, 0.5)]
     few_labels.write(tmp_path, rows, ["--recipe=demo"])
     shown = (tmp_path / "few_labels.md").read_text().splitlines()
-    assert shown[2:] == ["| 1 % (10 images) | 50.0 % | 50.0 % | 50.0 % |", "| 100 % (1,000 images) | 62.5 % | 62.5 % | 62.5 % |"]
+    assert shown[2:] == [
+        "| 1 % (10 images) | 50.0 % | 50.0 % | 50.0 % |",
+        "| 100 % (1,000 images) | 62.5 % | 62.5 % | 62.5 % |",
+    ]
     assert json.loads((tmp_path / "few_labels.json").read_text())["rows"] == rows
 
 

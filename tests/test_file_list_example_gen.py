@@ -26,7 +26,10 @@ NAMED = Classification(2, ("cat", "dog"))
 
 def exec_properties(lists, task=NAMED, **options):
     node = FileListExampleGen(
-        lists={split: str(path) for split, path in lists.items()}, task=task_to_json(task), fingerprint="x", **options
+        lists={split: str(path) for split, path in lists.items()},
+        task=task_to_json(task),
+        fingerprint="x",
+        **options,
     )
     properties = dict(node.exec_properties)
     for key in ("input_config", "output_config", "custom_config"):
@@ -40,7 +43,10 @@ def ingest(tmp_path, lists, **options):
     examples.uri = str(tmp_path / "examples")
     (tmp_path / "examples").mkdir()
     executor = Executor(
-        Executor.Context(beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"], tmp_dir=str(tmp_path))
+        Executor.Context(
+            beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"],
+            tmp_dir=str(tmp_path),
+        )
     )
     executor.Do({}, {"examples": [examples]}, exec_properties(lists, **options))
     return tmp_path / "examples"
@@ -48,7 +54,10 @@ def ingest(tmp_path, lists, **options):
 
 def read(folder):
     files = [str(file) for file in folder.glob("*.gz")]
-    return [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(files, "GZIP")]
+    return [
+        tf.train.Example.FromString(record.numpy())
+        for record in tf.data.TFRecordDataset(files, "GZIP")
+    ]
 
 
 def test_each_row_becomes_one_example_with_the_bytes_of_its_file(tmp_path, image_list):
@@ -56,7 +65,9 @@ def test_each_row_becomes_one_example_with_the_bytes_of_its_file(tmp_path, image
     wanted = sorted((tmp_path / "train" / f"{index}.png").read_bytes() for index in range(6))
 
     def check(examples):
-        found = sorted(example.features.feature["image"].bytes_list.value[0] for example in examples)
+        found = sorted(
+            example.features.feature["image"].bytes_list.value[0] for example in examples
+        )
         if found != wanted:
             raise AssertionError("the images in the examples are not those of the files")
 
@@ -74,7 +85,11 @@ def test_labels_and_sizes_travel_with_the_image(tmp_path, image_list):
 
 
 def test_a_pretraining_split_needs_no_labels_and_has_the_same_features(tmp_path, image_list):
-    lists = {"train": image_list("train", 4), "eval": image_list("eval", 2), "pretrain": image_list("pretrain", 3, labels=())}
+    lists = {
+        "train": image_list("train", 4),
+        "eval": image_list("eval", 2),
+        "pretrain": image_list("pretrain", 3, labels=()),
+    }
     folder = ingest(tmp_path, lists)
     features = [sorted(read(folder / f"Split-{split}")[0].features.feature) for split in lists]
     assert features[0] == features[1] == features[2]
@@ -86,7 +101,12 @@ def test_a_single_list_is_split_the_same_way_every_time(tmp_path, image_list):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         folder = ingest(tmp_path / name, {"train": path})
-        parts.append({split: {_id(example) for example in read(folder / f"Split-{split}")} for split in ("train", "eval")})
+        parts.append(
+            {
+                split: {_id(example) for example in read(folder / f"Split-{split}")}
+                for split in ("train", "eval")
+            }
+        )
     assert parts[0] == parts[1]
     assert len(parts[0]["train"]) + len(parts[0]["eval"]) == 40
     assert 2 <= len(parts[0]["eval"]) <= 16
@@ -97,9 +117,13 @@ def test_an_index_of_each_split_stands_beside_the_examples(tmp_path, image_list)
     folder = ingest(tmp_path, {"train": path})
     index = image_index.read(str(folder))
     for split in ("train", "eval"):
-        assert {int.from_bytes(number, "big") for number in index[split].by_id()} == {_id(item) for item in read(folder / f"Split-{split}")}
+        assert {int.from_bytes(number, "big") for number in index[split].by_id()} == {
+            _id(item) for item in read(folder / f"Split-{split}")
+        }
     name = "train/3.png"
-    split = next(split for split in index if index[split].digests(Row(str(path), 1, name, "").image_id))
+    split = next(
+        split for split in index if index[split].digests(Row(str(path), 1, name, "").image_id)
+    )
     copies = index[split].copies_of(image_index.content_digest((tmp_path / name).read_bytes()))
     assert copies == [Row(str(path), 1, name, "").image_id]
 
@@ -120,14 +144,24 @@ def test_undecodable_images_of_all_lists_are_told_together(tmp_path, image_list)
 
 def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
     image_list("train", 4)
-    maps = {"good": np.ones((16, 16), np.uint8), "large": np.ones((17, 16), np.uint8), "beyond": np.full((16, 16), 3, np.uint8)}
+    maps = {
+        "good": np.ones((16, 16), np.uint8),
+        "large": np.ones((17, 16), np.uint8),
+        "beyond": np.full((16, 16), 3, np.uint8),
+    }
     for name, label_map in maps.items():
         (tmp_path / f"{name}.png").write_bytes(encode_label_map(label_map))
     path = tmp_path / "list.csv"
-    path.write_text("train/0.png,good.png\ntrain/1.png,large.png\ntrain/2.png,beyond.png\ntrain/3.png,train/3.png\n")
+    path.write_text(
+        "train/0.png,good.png\ntrain/1.png,large.png\ntrain/2.png,beyond.png\ntrain/3.png,train/3.png\n"
+    )
     with pytest.raises(InputError, match="3 bad rows") as error:
         ingest(tmp_path, {"train": path}, task=Segmentation(3))
-    for line, reason in ((2, "has 17 x 16 pixels"), (3, "holds class id 3, outside [0, 3)"), (4, "PNG of mode RGB")):
+    for line, reason in (
+        (2, "has 17 x 16 pixels"),
+        (3, "holds class id 3, outside [0, 3)"),
+        (4, "PNG of mode RGB"),
+    ):
         told = next(text for text in str(error.value).splitlines() if f"list.csv:{line}: " in text)
         assert f"train/{line - 1}.png: the label map" in told
         assert reason in told
@@ -137,8 +171,15 @@ def test_images_without_label_maps_have_the_same_features_in_their_split(tmp_pat
     labelled = image_list("train", 2)
     (tmp_path / "map.png").write_bytes(encode_label_map(np.ones((16, 16), np.uint8)))
     labelled.write_text("train/0.png,map.png\ntrain/1.png,map.png\n")
-    folder = ingest(tmp_path, {"train": labelled, "pretrain": image_list("pretrain", 2, labels=())}, task=Segmentation(3))
-    features = [sorted(read(folder / f"Split-{split}")[0].features.feature) for split in ("train", "pretrain")]
+    folder = ingest(
+        tmp_path,
+        {"train": labelled, "pretrain": image_list("pretrain", 2, labels=())},
+        task=Segmentation(3),
+    )
+    features = [
+        sorted(read(folder / f"Split-{split}")[0].features.feature)
+        for split in ("train", "pretrain")
+    ]
     assert features == [["height", "image", "image_id", "label_map", "width"]] * 2
 
 

@@ -1,4 +1,6 @@
-"""Fine-tuning: the whole network learns in the precision of the hardware, and what is served is float32."""
+"""Fine-tuning: the whole network learns in the precision of the hardware, and what is served is
+float32.
+"""
 
 import json
 from dataclasses import asdict, replace
@@ -39,8 +41,12 @@ def test_the_whole_network_learns_in_either_precision(train, encoder, precision)
     model = finetune(encoder, Classification(2), train, replace(SETTINGS, precision=precision))
     answers = model.predict((train.images / 255 - MEAN) / STD, verbose=0).argmax(axis=1)
     assert (answers == train.targets).mean() == 1.0
-    assert {weight.dtype for weight in model.weights} == {"float32"} and model.compute_dtype == "float32"
-    assert not all(np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True))
+    assert {weight.dtype for weight in model.weights} == {
+        "float32"
+    } and model.compute_dtype == "float32"
+    assert not all(
+        np.array_equal(*pair) for pair in zip(before, encoder.get_weights(), strict=True)
+    )
 
 
 def test_a_single_step_is_enough_to_learn_from(train, encoder):
@@ -51,9 +57,15 @@ def test_a_single_step_is_enough_to_learn_from(train, encoder):
     assert not np.array_equal(before[0], encoder.get_weights()[0])
 
 
-@pytest.mark.parametrize("freeze, head", [(False, "linear"), (True, "mlp")], ids=["the whole network", "a head on features"])
+@pytest.mark.parametrize(
+    "freeze, head",
+    [(False, "linear"), (True, "mlp")],
+    ids=["the whole network", "a head on features"],
+)
 @pytest.mark.parametrize("epochs", [1, 3], ids=["in its only step", "before its end"])
-def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(train, encoder, freeze, head, epochs):
+def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(
+    train, encoder, freeze, head, epochs
+):
     batch = len(train.images) // epochs
     diverging = replace(SETTINGS, epochs=epochs, batch_size=batch, learning_rate=1e38)
     diverging = replace(diverging, freeze=freeze, head=head, weight_decay=1e3)
@@ -65,12 +77,20 @@ def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(train, enco
 def test_every_epoch_of_finetuning_is_logged_and_read_back(train, encoder, tmp_path):
     finetune(encoder, Classification(2), train, SETTINGS, callbacks=[EventLog(str(tmp_path))])
     logged = scalars(tmp_path)
-    assert {name: len(values) for name, values in logged.items()} == dict.fromkeys(["learning_rate", "loss", "accuracy"], SETTINGS.epochs)
+    assert {name: len(values) for name, values in logged.items()} == dict.fromkeys(
+        ["learning_rate", "loss", "accuracy"], SETTINGS.epochs
+    )
     assert logged["loss"][-1] < logged["loss"][0] and logged["accuracy"][-1] > 0.9
 
 
 def test_a_linear_head_that_is_solved_for_has_no_epochs_to_log(train, encoder, tmp_path):
-    finetune(encoder, Classification(2), train, replace(SETTINGS, freeze=True), callbacks=[EventLog(str(tmp_path))])
+    finetune(
+        encoder,
+        Classification(2),
+        train,
+        replace(SETTINGS, freeze=True),
+        callbacks=[EventLog(str(tmp_path))],
+    )
     assert scalars(tmp_path) == {} == scalars("")
 
 
@@ -79,16 +99,22 @@ def test_a_twin_in_another_precision_answers_nearly_the_same(train, encoder):
     twin = in_precision(encoder, "bfloat16")
     assert twin.get_layer("stage1").compute_dtype == "bfloat16"
     assert np.asarray(twin(images)).dtype == np.float32
-    np.testing.assert_allclose(np.asarray(twin(images)), np.asarray(encoder(images)), rtol=0.1, atol=0.05)
+    np.testing.assert_allclose(
+        np.asarray(twin(images)), np.asarray(encoder(images)), rtol=0.1, atol=0.05
+    )
 
 
 def test_the_views_that_were_set_are_learned_from(train):
-    # The network returns the brightness of what it sees; of one grey image all mild views are equally bright.
+    # The network returns the brightness of what it sees; of one grey image all mild views are
+    # equally bright.
     inputs = keras.Input((16, 16, 3))
     brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     grey = np.full((8, 16, 16, 3), 100, np.uint8), np.zeros(8, int)
     spread = {}
-    for name, views in (("mild", MILD), ("jittered", replace(MILD, jitter_probability=1.0, brightness=0.8))):
+    for name, views in (
+        ("mild", MILD),
+        ("jittered", replace(MILD, jitter_probability=1.0, brightness=0.8)),
+    ):
         learner = Finetuner(brightness, Classification(2), train, replace(SETTINGS, views=views))
         spread[name] = np.std(np.asarray(learner(grey, training=True)[0]))
     assert spread["mild"] < 1e-4 and spread["jittered"] > 0.1

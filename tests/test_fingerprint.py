@@ -1,4 +1,7 @@
-"""A fingerprint sees what an answer depends on, and nothing else; docs/caching.md and its test say it of the whole project."""
+"""A fingerprint sees what an answer depends on, and nothing else.
+
+Docs/caching.md and its test say it of the whole project.
+"""
 
 import ast
 import importlib.metadata
@@ -41,7 +44,9 @@ class Task(Protocol):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """Returns a function that writes a module of a small project, whose node is `trainer_module.run.run`."""
+    """Returns a function that writes a module of a small project, whose node is
+    `trainer_module.run.run`.
+    """
     monkeypatch.setattr(definitions, "ROOT", tmp_path)
 
     def write(name, text):
@@ -53,7 +58,10 @@ def project(tmp_path, monkeypatch):
         forget()
 
     write("tasks/task", f"from typing import Protocol\n\n{TASK}")
-    write("tasks/own", "from trainer_module.tasks.task import Task\n\n\nclass Own(Task):\n    name = 'own'\n")
+    write(
+        "tasks/own",
+        "from trainer_module.tasks.task import Task\n\n\nclass Own(Task):\n    name = 'own'\n",
+    )
     write("tasks/registry", "def task_from_json(text):\n    return text\n")
     write("run", RUN)
     write("loss", "SCALE = 1\nUNUSED = 2\n\n\ndef loss():\n    return SCALE\n")
@@ -62,7 +70,13 @@ def project(tmp_path, monkeypatch):
 
 
 def forget():
-    for function in (definitions.file_of, definitions.read, definitions.imported, fingerprint._version, fingerprint.node_fingerprint):
+    for function in (
+        definitions.file_of,
+        definitions.read,
+        definitions.imported,
+        fingerprint._version,
+        fingerprint.node_fingerprint,
+    ):
         function.cache_clear()
 
 
@@ -89,21 +103,49 @@ FIELD = "class B:\n    x = 1\n\n\nclass A:\n    b: B\n\n\nprint(A)\n"
     [
         ("a constant that is used", LOSS, LOSS.replace("SCALE = 1", "SCALE = 3")),
         ("a constant that is added to later", LOSS, LOSS + "SCALE += 1\n"),
-        ("one of two names at once", LOSS.replace("SCALE = 1", "SCALE, B = 1, 2"), LOSS.replace("SCALE = 1", "SCALE, B = 3, 2")),
-        ("a name with a type", LOSS.replace("SCALE = 1", "SCALE: int = 1"), LOSS.replace("SCALE = 1", "SCALE: int = 3")),
+        (
+            "one of two names at once",
+            LOSS.replace("SCALE = 1", "SCALE, B = 1, 2"),
+            LOSS.replace("SCALE = 1", "SCALE, B = 3, 2"),
+        ),
+        (
+            "a name with a type",
+            LOSS.replace("SCALE = 1", "SCALE: int = 1"),
+            LOSS.replace("SCALE = 1", "SCALE: int = 3"),
+        ),
         ("a second definition of a name", LOSS, LOSS + "SCALE = 3\n"),
         ("an attribute that is set", LOSS, LOSS + "loss.scale = 3\n"),
         ("a loose statement", LOSS, LOSS + "print(UNUSED)\n"),
-        ("what a loose statement uses", LOSS + "print(UNUSED)\n", LOSS.replace("UNUSED = 2", "UNUSED = 3") + "print(UNUSED)\n"),
+        (
+            "what a loose statement uses",
+            LOSS + "print(UNUSED)\n",
+            LOSS.replace("UNUSED = 2", "UNUSED = 3") + "print(UNUSED)\n",
+        ),
         ("a call for its effect", LOSS + "_ = print(1)\n", LOSS + "_ = print(2)\n"),
         ("a decorated function that nobody mentions", LOSS, LOSS + "@register\ndef other(): ...\n"),
-        ("a decorated class that nobody mentions", LOSS, LOSS + "@keras.register('x')\nclass Other: ...\n"),
-        ("an operator", LOSS.replace("return SCALE", "return SCALE + 1"), LOSS.replace("return SCALE", "return SCALE - 1")),
+        (
+            "a decorated class that nobody mentions",
+            LOSS,
+            LOSS + "@keras.register('x')\nclass Other: ...\n",
+        ),
+        (
+            "an operator",
+            LOSS.replace("return SCALE", "return SCALE + 1"),
+            LOSS.replace("return SCALE", "return SCALE - 1"),
+        ),
         ("what stands in which bracket", LOSS + "print([1], 2)\n", LOSS + "print([1, 2])\n"),
         ("the type of a field", LOSS + FIELD, LOSS + FIELD.replace("x = 1", "x = 2")),
         ("a default", LOSS.replace("loss()", "loss(a=1)"), LOSS.replace("loss()", "loss(a=2)")),
-        ("a base", LOSS + "class A: ...\nclass B(A): ...\nprint(B)\n", LOSS + "class A: x = 1\nclass B(A): ...\nprint(B)\n"),
-        ("how many statements there are", LOSS.replace("return", "pass\n    return"), LOSS.replace("return", "pass\n    pass\n    return")),
+        (
+            "a base",
+            LOSS + "class A: ...\nclass B(A): ...\nprint(B)\n",
+            LOSS + "class A: x = 1\nclass B(A): ...\nprint(B)\n",
+        ),
+        (
+            "how many statements there are",
+            LOSS.replace("return", "pass\n    return"),
+            LOSS.replace("return", "pass\n    pass\n    return"),
+        ),
     ],
     ids=lambda value: value if "\n" not in value else "",
 )
@@ -117,7 +159,11 @@ def test_it_counts(project, what, first, second):
         ("a constant that nobody uses", LOSS, LOSS.replace("UNUSED = 2", "UNUSED = 3")),
         ("a constant with a type that nobody uses", LOSS + "C: int = 1\n", LOSS + "C: int = 2\n"),
         ("a function that nobody uses", LOSS, LOSS + "def other(): ...\n"),
-        ("a dataclass that nobody uses", LOSS, LOSS + "@dataclass(frozen=True)\nclass Other: ...\n"),
+        (
+            "a dataclass that nobody uses",
+            LOSS,
+            LOSS + "@dataclass(frozen=True)\nclass Other: ...\n",
+        ),
         ("a comment", LOSS, LOSS.replace("SCALE = 1", "SCALE = 1  # why")),
         ("layout", LOSS, LOSS.replace("SCALE = 1", "SCALE  =  (\n  1\n)")),
         ("a module's docstring", LOSS, f'"""Text."""\n{LOSS}'),
@@ -127,7 +173,11 @@ def test_it_counts(project, what, first, second):
             LOSS.replace("()", "(a: B)") + "class B: ...\n",
             LOSS.replace("()", "(a: B)") + "class B: x = 1\n",
         ),
-        ("which type it returns", LOSS.replace("()", "() -> B") + "class B: ...\n", LOSS.replace("()", "() -> B") + "class B: x = 1\n"),
+        (
+            "which type it returns",
+            LOSS.replace("()", "() -> B") + "class B: ...\n",
+            LOSS.replace("()", "() -> B") + "class B: x = 1\n",
+        ),
     ],
     ids=lambda value: value if "\n" not in value else "",
 )
@@ -157,11 +207,15 @@ def test_it_does_not_count(project, what, first, second):
         "def run():\n    return 'trainer_module.apart.VALUE'\n",
         "from trainer_module.passed import VALUE\n\n\ndef run():\n    return VALUE\n",
         "from trainer_module import passed\n\n\ndef run():\n    return passed.module.VALUE\n",
-        "try:\n    from trainer_module.apart import VALUE\nexcept ImportError:\n    VALUE = 0\n\n\ndef run():\n    return VALUE\n",
+        "try:\n    from trainer_module.apart import VALUE\nexcept ImportError:\n    VALUE = "
+        "0\n\n\ndef run():\n    return VALUE\n",
     ],
 )
 def test_a_use_is_followed(project, use):
-    project("passed", "from trainer_module import apart as module\nfrom trainer_module.apart import VALUE\n")
+    project(
+        "passed",
+        "from trainer_module import apart as module\nfrom trainer_module.apart import VALUE\n",
+    )
     project("run", use)
     assert changes(project, "apart", "VALUE = 1\n", "VALUE = 2\n")
 
@@ -183,7 +237,9 @@ def test_what_is_imported_and_not_used_does_not_count(project, use):
 
 
 def test_an_import_from_the_folder_above_is_followed(project):
-    project("tasks/registry", "from ..apart import VALUE\n\n\ndef task_from_json(text): return VALUE\n")
+    project(
+        "tasks/registry", "from ..apart import VALUE\n\n\ndef task_from_json(text): return VALUE\n"
+    )
     assert changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 2\nOTHER = 1\n")
     assert not changes(project, "apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 1\nOTHER = 2\n")
 
@@ -213,7 +269,10 @@ def test_any_other_file_beside_the_code_does_not(project, tmp_path):
     assert digest() == before
 
 
-OWN = "from trainer_module.tasks.task import Task\n\nUNIT = 1\n\n\n@dataclass(frozen=True)\nclass Own(Task):\n    name = 'own'\n"
+OWN = (
+    "from trainer_module.tasks.task import Task\n\nUNIT = 1\n\n\n@dataclass(frozen=True)\nclass "
+    "Own(Task):\n    name = 'own'\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -224,56 +283,91 @@ OWN = "from trainer_module.tasks.task import Task\n\nUNIT = 1\n\n\n@dataclass(fr
         ("    def scaled(self, loss): return 1\n", "    def scaled(self, loss): return 2\n"),
         ("    scaled = staticmethod(int)\n", "    scaled = staticmethod(float)\n"),
         ("    def __eq__(self, other): return 1\n", "    def __eq__(self, other): return 2\n"),
-        ("    def scaled(self, loss): return UNIT\n", "    def scaled(self, loss): return UNIT\n\n\nUNIT = 2\n"),
+        (
+            "    def scaled(self, loss): return UNIT\n",
+            "    def scaled(self, loss): return UNIT\n\n\nUNIT = 2\n",
+        ),
     ],
 )
 def test_what_a_node_asks_the_task_for_counts(project, first, second):
     assert changes(project, "tasks/own", OWN + first, OWN + second)
 
 
-@pytest.mark.parametrize("more", ["    def line(self): return 'new'\n", "    metric = 'new'\n", "    name = 'new'\n"])
+@pytest.mark.parametrize(
+    "more", ["    def line(self): return 'new'\n", "    metric = 'new'\n", "    name = 'new'\n"]
+)
 def test_what_no_node_asks_the_task_for_does_not(project, more):
     assert not changes(project, "tasks/own", OWN, OWN + more)
 
 
 @pytest.mark.parametrize(
     ("own", "counts"),
-    [("return 1", False), ("return super().served(loss)", True), ("return Task.served(self, loss)", True)],
+    [
+        ("return 1", False),
+        ("return super().served(loss)", True),
+        ("return Task.served(self, loss)", True),
+    ],
 )
 def test_a_default_counts_unless_the_task_has_its_own(project, own, counts):
     project("tasks/own", f"{OWN}    def served(self, loss): {own}\n")
     text = f"from typing import Protocol\n\n{TASK}"
-    assert changes(project, "tasks/task", text, text.replace("return self.scaled(loss)", "return 2 * loss")) == counts
+    assert (
+        changes(
+            project, "tasks/task", text, text.replace("return self.scaled(loss)", "return 2 * loss")
+        )
+        == counts
+    )
 
 
 def test_the_base_of_a_task_that_is_derived_from_another_counts(project):
-    project("tasks/derived", "from trainer_module.tasks.own import Own\n\n\nclass Derived(Own):\n    name = 'derived'\n")
+    project(
+        "tasks/derived",
+        "from trainer_module.tasks.own import Own\n\n\nclass Derived(Own):\n    name = 'derived'\n",
+    )
     digests = set()
     for answer in "12":
         project("tasks/own", f"{OWN}    def served(self, loss): return {answer}\n")
-        digests.add(fingerprint.code_fingerprint(["trainer_module.run.run"], "trainer_module.tasks.derived.Derived"))
+        digests.add(
+            fingerprint.code_fingerprint(
+                ["trainer_module.run.run"], "trainer_module.tasks.derived.Derived"
+            )
+        )
     assert len(digests) == 2
 
 
 def test_a_task_that_is_named_in_the_code_counts_beside_the_one_that_is_given(project):
     project("tasks/other", OWN.replace("Own", "Other"))
-    project("run", RUN.replace("return", "from trainer_module.tasks.other import Other as O\n\n    return O,"))
+    project(
+        "run",
+        RUN.replace("return", "from trainer_module.tasks.other import Other as O\n\n    return O,"),
+    )
     other = OWN.replace("Own", "Other")
     assert changes(project, "tasks/other", other, other + "    def served(self, loss): return 2\n")
 
 
 def test_a_member_that_is_named_with_its_class_counts(project):
-    project("run", "from trainer_module.tasks.own import Own\n\n\ndef run():\n    return Own.line.__name__\n")
+    project(
+        "run",
+        "from trainer_module.tasks.own import Own\n\n\ndef run():\n    return Own.line.__name__\n",
+    )
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
 
 
 def test_a_class_in_a_tasks_file_that_is_no_task_counts_whole(project):
-    text = "class Loss:\n    def called_by_keras(self): return 1\n\n\n" + OWN + "    def served(self, loss): return Loss()\n"
+    text = (
+        "class Loss:\n    def called_by_keras(self): return 1\n\n\n"
+        + OWN
+        + "    def served(self, loss): return Loss()\n"
+    )
     assert changes(project, "tasks/own", text, text.replace("return 1", "return 2"))
 
 
 def test_a_task_is_asked_by_whoever_holds_it(project):
-    project("run", "class Run:\n    def call(self):\n        return self._task.line()\n\n\ndef run():\n    return Run()\n")
+    project(
+        "run",
+        "class Run:\n    def call(self):\n        return self._task.line()\n\n\ndef run():\n    "
+        "return Run()\n",
+    )
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
     project("run", "def run():\n    return held().task.line()\n")
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
@@ -286,9 +380,14 @@ def test_a_template_asks_the_task_too(project, tmp_path):
 
 def test_the_tasks_that_are_not_chosen_do_not_count(project):
     other = OWN.replace("Own", "Other")
-    chosen = "from trainer_module.tasks.other import Other\n\nTASKS = {'other': Other}\n\n\ndef task_from_json(text): return TASKS[text]\n"
+    chosen = (
+        "from trainer_module.tasks.other import Other\n\nTASKS = {'other': Other}\n\n\ndef "
+        "task_from_json(text): return TASKS[text]\n"
+    )
     project("tasks/registry", chosen)
-    assert not changes(project, "tasks/other", other, other + "    def served(self, loss): return 2\n")
+    assert not changes(
+        project, "tasks/other", other, other + "    def served(self, loss): return 2\n"
+    )
 
 
 def test_a_digest_is_short(project):
@@ -304,10 +403,15 @@ def test_where_a_node_begins_there_is_code_of_ours_or_a_library(node):
 
 
 def test_a_node_that_asks_no_task_is_the_same_for_all():
-    assert fingerprint.node_fingerprint("ModelCheck", Classification) == fingerprint.node_fingerprint("ModelCheck", Segmentation)
+    assert fingerprint.node_fingerprint(
+        "ModelCheck", Classification
+    ) == fingerprint.node_fingerprint("ModelCheck", Segmentation)
 
 
-CHECKED = "@dataclass(frozen=True)\nclass Settings:\n    epochs: int = 1\n\n    def __post_init__(self): CHECK\n"
+CHECKED = (
+    "@dataclass(frozen=True)\nclass Settings:\n    epochs: int = 1\n\n    def "
+    "__post_init__(self): CHECK\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +427,9 @@ CHECKED = "@dataclass(frozen=True)\nclass Settings:\n    epochs: int = 1\n\n    
 )
 def test_the_checks_of_a_frozen_dataclass_do_not_count(project, settings, checks, counts):
     texts = [
-        f"from dataclasses import dataclass\n\n\n{settings.replace('CHECK', check)}\n\ndef loss(): return Settings()\n" for check in checks
+        f"from dataclasses import dataclass\n\n\n{settings.replace('CHECK', check)}\n\ndef loss(): "
+        f"return Settings()\n"
+        for check in checks
     ]
     assert changes(project, "loss", *texts) == counts
 
@@ -333,25 +439,43 @@ def test_what_only_refuses_does_not_count(project, module, name):
     text = "def {}(): return {}\n"
     project("loss", f"from trainer_module.{module} import {name}\n\n\ndef loss():\n    {name}()\n")
     assert not changes(project, module, text.format(name, 1), text.format(name, 2))
-    assert changes(project, module, text.format("other", 1) + f"{name} = 1\nother()\n", text.format("other", 2) + f"{name} = 1\nother()\n")
+    assert changes(
+        project,
+        module,
+        text.format("other", 1) + f"{name} = 1\nother()\n",
+        text.format("other", 2) + f"{name} = 1\nother()\n",
+    )
 
 
 def digest_with(monkeypatch, **versions):
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: versions.get(name) or VERSION(name))
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: versions.get(name) or VERSION(name)
+    )
     forget()
     return digest()
 
 
-@pytest.mark.parametrize("library", ["apache_beam", "keras", "numpy", "tensorflow", "tensorflow_transform", "tfx"])
+@pytest.mark.parametrize(
+    "library", ["apache_beam", "keras", "numpy", "tensorflow", "tensorflow_transform", "tfx"]
+)
 def test_the_version_of_a_library_of_every_node_counts(project, monkeypatch, library):
     before = digest()
     assert digest_with(monkeypatch, **{library: "0.0"}) != before
 
 
 @pytest.mark.parametrize(
-    ("module", "package"), [("scipy", "scipy"), ("PIL", "pillow"), ("google", "protobuf"), ("sklearn", "scikit-learn"), ("absl", "absl-py")]
+    ("module", "package"),
+    [
+        ("scipy", "scipy"),
+        ("PIL", "pillow"),
+        ("google", "protobuf"),
+        ("sklearn", "scikit-learn"),
+        ("absl", "absl-py"),
+    ],
 )
-def test_the_version_of_a_library_counts_where_the_code_names_it(project, monkeypatch, module, package):
+def test_the_version_of_a_library_counts_where_the_code_names_it(
+    project, monkeypatch, module, package
+):
     before = digest()
     assert digest_with(monkeypatch, **{package: "0.0"}) == before
     project("loss", f"def loss():\n    import {module}.part\n\n    return {module}.part\n")
@@ -383,7 +507,9 @@ def test_a_function_of_ones_own_counts_elsewhere_with_its_file(project, tmp_path
         (tmp_path / "elsewhere").mkdir(exist_ok=True)
         (tmp_path / "elsewhere" / "theirs.py").write_text(f"def loss(): return {value}\n")
         importlib.invalidate_caches()
-        digests.add(fingerprint.code_fingerprint(["trainer_module.run.run", "theirs.loss"], OWN_TASK))
+        digests.add(
+            fingerprint.code_fingerprint(["trainer_module.run.run", "theirs.loss"], OWN_TASK)
+        )
     assert len(digests) == 3
 
 
@@ -391,13 +517,23 @@ def test_variables_that_hold_a_task_are_called_so():
     wrong = []
     for path in [*(ROOT / "components").rglob("*.py"), *(ROOT / "trainer_module").glob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation and "Task" in names(node.annotation):
+            if (
+                isinstance(node, ast.arg | ast.AnnAssign)
+                and node.annotation
+                and "Task" in names(node.annotation)
+            ):
                 held = [getattr(node, "arg", None) or node.target]
-            elif isinstance(getattr(node, "value", 0), ast.Call) and "task_from_json" in names(node.value.func):
+            elif isinstance(getattr(node, "value", 0), ast.Call) and "task_from_json" in names(
+                node.value.func
+            ):
                 held = getattr(node, "targets", [])  # none where it is asked at once
             else:
                 continue
-            wrong += [f"{path.name}: {ast.unparse(node)}" for item in held if last_name(item) not in definitions.OF_A_TASK]
+            wrong += [
+                f"{path.name}: {ast.unparse(node)}"
+                for item in held
+                if last_name(item) not in definitions.OF_A_TASK
+            ]
     assert not wrong
 
 

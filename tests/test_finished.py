@@ -9,7 +9,9 @@ def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tm
         (tmp_path / name / "checkpoint.npz").write_bytes(b"weights")
     mark_finished(tmp_path / "ended")
     remove_finished(tmp_path)
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz")) == ["killed/checkpoint.npz"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz")) == [
+        "killed/checkpoint.npz"
+    ]
 
 
 def test_where_nothing_was_pretrained_nothing_is_removed(tmp_path):

@@ -1,4 +1,6 @@
-"""The training step gives the same losses on every backend: the numbers below were made on TensorFlow and must come out on JAX too."""
+"""The training step gives the same losses on every backend: the numbers below were made on
+TensorFlow and must come out on JAX too.
+"""
 
 from functools import partial
 
@@ -14,7 +16,12 @@ from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder
 
-LOSSES = (2.670711, 2.586537, 2.637889, 2.608243)  # of four steps in float32, TensorFlow 2.21 on CPU
+LOSSES = (
+    2.670711,
+    2.586537,
+    2.637889,
+    2.608243,
+)  # of four steps in float32, TensorFlow 2.21 on CPU
 
 
 class GivenViews(SimCLR):
@@ -28,15 +35,23 @@ class GivenViews(SimCLR):
 
 
 def weights_of_numpy(model):
-    """Returns weights that depend on nothing but numpy: kernels of unit gain, norms that change nothing."""
+    """Returns weights that depend on nothing but numpy: kernels of unit gain, norms that change
+    nothing.
+    """
     rng = np.random.default_rng(0)
     kernel = lambda shape: rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1]))  # noqa: E731
     constant = {"gamma": 1.0, "moving_variance": 1.0}
-    return [kernel(one.shape) if len(one.shape) > 1 else np.full(one.shape, constant.get(one.name, 0.0)) for one in model.weights]
+    return [
+        kernel(one.shape) if len(one.shape) > 1 else np.full(one.shape, constant.get(one.name, 0.0))
+        for one in model.weights
+    ]
 
 
 def pairs_of_views():
-    """Returns uint8 [4, 8, 2, 16, 16, 3]: four batches of eight images; the second view is the first, darker and with noise."""
+    """Returns uint8 [4, 8, 2, 16, 16, 3]: four batches of eight images.
+
+    The second view is the first, darker and with noise.
+    """
     rng = np.random.default_rng(1)
     first = rng.integers(0, 256, (4, 8, 1, 16, 16, 3))
     second = np.clip(0.7 * first + rng.normal(0, 20, first.shape), 0, 255)
@@ -44,10 +59,18 @@ def pairs_of_views():
 
 
 def golden_learner(optimizer):
-    encoder, head = build_encoder(Encoder(width=0.0625), (16, 16)), build_projection_head(32, 2, 32, 16)
+    encoder, head = (
+        build_encoder(Encoder(width=0.0625), (16, 16)),
+        build_projection_head(32, 2, 32, 16),
+    )
     for network in (encoder, head):
         network.set_weights(weights_of_numpy(network))
-    learner = GivenViews(encoder, head, Views((16, 16), Augmentation(), (0.5,) * 3, (0.25,) * 3), partial(nt_xent, temperature=0.5))
+    learner = GivenViews(
+        encoder,
+        head,
+        Views((16, 16), Augmentation(), (0.5,) * 3, (0.25,) * 3),
+        partial(nt_xent, temperature=0.5),
+    )
     learner.compile(optimizer)
     return learner
 

@@ -7,7 +7,11 @@ from trainer_module.heads import build_projection_head
 
 
 @pytest.mark.parametrize(
-    ("layers", "count"), [(2, 512 * 1024 + 1024 + 1024 * 128 + 128), (3, 512 * 1024 + 2 * 1024 + 1024**2 + 1024 * 128 + 128)]
+    ("layers", "count"),
+    [
+        (2, 512 * 1024 + 1024 + 1024 * 128 + 128),
+        (3, 512 * 1024 + 2 * 1024 + 1024**2 + 1024 * 128 + 128),
+    ],
 )
 def test_the_head_has_the_weights_of_its_layers(layers, count):
     assert build_projection_head(512, layers).count_params() == count

@@ -8,7 +8,11 @@ from components.file_list_example_gen import image_index
 @pytest.fixture
 def index(tmp_path):
     images = [(3, b"three"), (2**63 - 1, b"largest"), (1, b"one"), (7, b"one")]
-    image_index.write([image_index.record(number, content, b"cat") for number, content in images], str(tmp_path), "train")
+    image_index.write(
+        [image_index.record(number, content, b"cat") for number, content in images],
+        str(tmp_path),
+        "train",
+    )
     image_index.write([], str(tmp_path), "eval")
     return image_index.read(str(tmp_path))
 
@@ -27,7 +31,9 @@ def test_an_image_that_is_not_there_is_not_found(index, absent):
 
 def test_copies_are_found_whatever_their_names(index):
     assert index["train"].copies_of(image_index.content_digest(b"one")) == [1, 7]
-    assert index["train"].copies_of(image_index.content_digest(b"cat")) == []  # a target is no image
+    assert (
+        index["train"].copies_of(image_index.content_digest(b"cat")) == []
+    )  # a target is no image
 
 
 def test_all_images_come_by_id(index):

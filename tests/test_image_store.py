@@ -26,7 +26,9 @@ def test_batches_from_a_file_are_those_from_memory(tmp_path):
     stored = room(tmp_path, memory=0)
     stored[:] = pixels
     for step in range(7):
-        np.testing.assert_array_equal(EpochBatches(stored, 3, seed=1)[step][0], EpochBatches(pixels, 3, seed=1)[step][0])
+        np.testing.assert_array_equal(
+            EpochBatches(stored, 3, seed=1)[step][0], EpochBatches(pixels, 3, seed=1)[step][0]
+        )
 
 
 def test_no_file_is_left(tmp_path):
@@ -37,7 +39,9 @@ def test_no_file_is_left(tmp_path):
 
 
 def test_no_room_anywhere_is_refused_with_what_is_needed_and_what_there_is(tmp_path):
-    with pytest.raises(InputError, match=r"480 bytes; available: 100 bytes of memory, 200 bytes in .*Fix"):
+    with pytest.raises(
+        InputError, match=r"480 bytes; available: 100 bytes of memory, 200 bytes in .*Fix"
+    ):
         room(tmp_path, memory=100, disk=200)
 
 

@@ -23,7 +23,10 @@ STANDARD_LIBRARY_ONLY = (
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
     "trainer_module.settings",
-    *(f"trainer_module.tasks.{path.stem}" for path in sorted((ROOT / "trainer_module" / "tasks").glob("*.py"))),
+    *(
+        f"trainer_module.tasks.{path.stem}"
+        for path in sorted((ROOT / "trainer_module" / "tasks").glob("*.py"))
+    ),
 )
 LEAVES = (
     "augment",
@@ -39,7 +42,11 @@ LEAVES = (
     "linear_eval",
     "vicreg",
 )
-SOURCES = [path for folder in ("trainer_module", "components", "pipeline") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    path
+    for folder in ("trainer_module", "components", "pipeline")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 SOURCES.append(ROOT / "local_runner.py")
 
 
@@ -73,7 +80,11 @@ def test_tfx_appears_only_where_it_may(path):
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_the_leaves_of_the_science_know_no_tensorflow(leaf):
-    heavy = [name for name in imports(ROOT / "trainer_module" / f"{leaf}.py") if name.split(".")[0].startswith("tensorflow")]
+    heavy = [
+        name
+        for name in imports(ROOT / "trainer_module" / f"{leaf}.py")
+        if name.split(".")[0].startswith("tensorflow")
+    ]
     assert not heavy
 
 
@@ -82,7 +93,11 @@ def test_what_a_command_line_needs_imports_only_the_standard_library(module):
     import sys
 
     path = ROOT / (module.replace(".", "/") + ".py")
-    outside = [name for name in imports(path, top_level_only=True) if name.split(".")[0] not in {*sys.stdlib_module_names, *RANKS}]
+    outside = [
+        name
+        for name in imports(path, top_level_only=True)
+        if name.split(".")[0] not in {*sys.stdlib_module_names, *RANKS}
+    ]
     assert not outside
 
 
@@ -91,5 +106,13 @@ def test_every_component_of_the_stack_is_there():
     # tfx.components swallows ImportErrors: a broken dependency shows only as a missing name.
     from tfx import components
 
-    for name in ("Evaluator", "ExampleValidator", "Pusher", "SchemaGen", "StatisticsGen", "Trainer", "Transform"):
+    for name in (
+        "Evaluator",
+        "ExampleValidator",
+        "Pusher",
+        "SchemaGen",
+        "StatisticsGen",
+        "Trainer",
+        "Transform",
+    ):
         assert getattr(components, name, None) is not None

@@ -1,4 +1,6 @@
-"""The package as it is installed: what setup.py says it needs, the command `simclr`, and the installer's refusals."""
+"""The package as it is installed: what setup.py says it needs, the command `simclr`, and the
+installer's refusals.
+"""
 
 import ast
 import os
@@ -14,13 +16,21 @@ from pipeline.command import MODULES
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("pipeline", "components", "trainer_module")
-DISTRIBUTIONS = {"PIL": "pillow", "absl": "absl-py", "google": "protobuf", "sklearn": "scikit-learn"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "absl": "absl-py",
+    "google": "protobuf",
+    "sklearn": "scikit-learn",
+}
 OPTIONAL = {"jax"}  # imported only where it is the backend
 
 
 def _imported() -> set[str]:
     names = set()
-    for path in [ROOT / "local_runner.py", *(file for folder in OURS for file in (ROOT / folder).rglob("*.py"))]:
+    for path in [
+        ROOT / "local_runner.py",
+        *(file for folder in OURS for file in (ROOT / folder).rglob("*.py")),
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names |= {alias.name.split(".")[0] for alias in node.names}
@@ -30,8 +40,9 @@ def _imported() -> set[str]:
 
 
 def _required() -> set[str]:
-    (call,) = [node for node in ast.walk(ast.parse((ROOT / "setup.py").read_text())) if isinstance(node, ast.Call)
-               and getattr(node.func, "id", "") == "setup"]  # fmt: skip
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if getattr(node.func, "id", "") == "setup"]
     values = {keyword.arg: keyword.value for keyword in call.keywords}
     return {re.split(r"[<>=\[]", item)[0] for item in ast.literal_eval(values["install_requires"])}
 
@@ -44,7 +55,9 @@ def test_setup_names_every_library_that_the_code_imports():
 def test_the_lock_holds_what_setup_names():
     lock = (ROOT / "requirements" / "cpu.lock").read_text()
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
-    assert {"tensorflow-cpu" if name == "tensorflow" else name for name in _required()} - locked == set()
+    assert {
+        "tensorflow-cpu" if name == "tensorflow" else name for name in _required()
+    } - locked == set()
 
 
 def _versions(lock: Path) -> dict[str, set[str]]:
@@ -56,7 +69,10 @@ def _versions(lock: Path) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("extra", ["aws", "elpv", "tensorboard", "torch"])
 def test_an_extra_changes_nothing_that_the_lock_has_installed(extra):
-    lock, base = _versions(ROOT / f"requirements/extras/{extra}.lock"), _versions(ROOT / "requirements/cpu.lock")
+    lock, base = (
+        _versions(ROOT / f"requirements/extras/{extra}.lock"),
+        _versions(ROOT / "requirements/cpu.lock"),
+    )
     assert {name for name in lock.keys() & base.keys() if not lock[name] <= base[name]} == set()
 
 
@@ -70,7 +86,9 @@ def test_every_package_of_a_lock_has_its_hashes(lock):
 
 def test_every_complaint_of_pip_check_is_about_a_package_overruled_with_a_reason():
     told = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
-    complaints = [line for line in told.stdout.splitlines() if "requires " in line or "requirement " in line]
+    complaints = [
+        line for line in told.stdout.splitlines() if "requires " in line or "requirement " in line
+    ]
     files = ("overrides.txt", "left-out.txt", "cpu-overrides.txt")
     named = "".join((ROOT / "requirements" / file).read_text() for file in files)
     overruled = set(re.findall(r"^([a-z0-9-]+)", named, re.MULTILINE))
@@ -83,9 +101,20 @@ def installed(tmp_path_factory):
     """Installs a copy of the working tree as README says, into a folder of its own."""
     folder = tmp_path_factory.mktemp("installed")
     source = folder / "source"
-    kept = shutil.ignore_patterns(".*", "__pycache__", "runs", "data", "build", "*.egg-info", "tests")
+    kept = shutil.ignore_patterns(
+        ".*", "__pycache__", "runs", "data", "build", "*.egg-info", "tests"
+    )
     shutil.copytree(ROOT, source, ignore=kept)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-compile"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-compile",
+    ]
     subprocess.run([*pip, "--target", str(folder / "site"), str(source)], check=True)
     shutil.rmtree(source)
     return folder / "site"
@@ -105,7 +134,10 @@ def test_every_command_tells_its_flags(installed, tmp_path, command):
 
 def test_a_mistyped_command_gets_the_nearest_one(installed, tmp_path):
     told = _simclr(installed, tmp_path, "lineag")
-    assert (told.returncode, told.stderr) == (2, "simclr: No command 'lineag'. Did you mean 'lineage'?\n")
+    assert (told.returncode, told.stderr) == (
+        2,
+        "simclr: No command 'lineag'. Did you mean 'lineage'?\n",
+    )
 
 
 def test_an_exit_code_comes_through(installed, tmp_path):
@@ -114,11 +146,22 @@ def test_an_exit_code_comes_through(installed, tmp_path):
 
 
 def test_files_are_made_in_the_folder_of_the_call(installed, tmp_path):
-    told = _simclr(installed, tmp_path, "datasets", "shapes", "--output_dir", "here", "--train_images=8", "--eval_images=8")
+    told = _simclr(
+        installed,
+        tmp_path,
+        "datasets",
+        "shapes",
+        "--output_dir",
+        "here",
+        "--train_images=8",
+        "--eval_images=8",
+    )
     assert told.returncode == 0 and (tmp_path / "here" / "train.csv").is_file(), told.stderr
 
 
-def _install(folder: Path, *, path: str = "", lock: str = "cpu.lock", python: str = "", venv: str = ".venv"):
+def _install(
+    folder: Path, *, path: str = "", lock: str = "cpu.lock", python: str = "", venv: str = ".venv"
+):
     """Runs the installer with programs of `path` before those of the system."""
     environment = {**os.environ, "PATH": f"{path}:/usr/bin:/bin"}
     lock = str(ROOT / "requirements" / lock)
@@ -138,7 +181,10 @@ def _program(folder: Path, name: str, script: str) -> str:
 def test_a_python_without_wheels_is_refused_by_name(tmp_path, version):
     python = _program(tmp_path, "python", f"echo {version}")
     told = _install(tmp_path, python=python)
-    rule = f"simclr-tfx: Python 3.11, 3.12 or 3.13 is needed, '{python}' is {version}. Fix: make demo PYTHON="
+    rule = (
+        f"simclr-tfx: Python 3.11, 3.12 or 3.13 is needed, '{python}' is {version}. Fix: make "
+        f"demo PYTHON="
+    )
     assert told.returncode == 2 and told.stderr.startswith(rule) and told.stderr.count("\n") == 1
 
 
@@ -150,7 +196,9 @@ def test_an_old_glibc_is_refused_for_a_python_whose_wheels_need_a_newer(tmp_path
 
 
 def test_a_python_without_venv_is_refused_with_the_command_that_brings_it(tmp_path):
-    python = _program(tmp_path, "python", 'case "$2" in *ensurepip*) exit 1 ;; *) echo 3.11 ;; esac')
+    python = _program(
+        tmp_path, "python", 'case "$2" in *ensurepip*) exit 1 ;; *) echo 3.11 ;; esac'
+    )
     told = _install(tmp_path, python=python)
     rule = "simclr-tfx: Python's venv module is missing. Fix: "
     assert told.returncode == 2 and told.stderr.startswith(rule) and told.stderr.count("\n") == 1
@@ -176,11 +224,17 @@ def test_a_lock_that_is_not_there_is_named(tmp_path):
     assert told.returncode == 2 and "tpu.lock" in told.stderr
 
 
-def test_a_half_made_environment_is_made_anew_and_an_index_out_of_reach_is_told(tmp_path, monkeypatch):
+def test_a_half_made_environment_is_made_anew_and_an_index_out_of_reach_is_told(
+    tmp_path, monkeypatch
+):
     half = tmp_path / ".venv"
     half.mkdir()
     (half / "pyvenv.cfg").write_text("home = nowhere")  # as a venv without ensurepip leaves it
-    for name, value in (("PIP_INDEX_URL", "http://127.0.0.1:9/"), ("PIP_RETRIES", "0"), ("PIP_FIND_LINKS", "")):
+    for name, value in (
+        ("PIP_INDEX_URL", "http://127.0.0.1:9/"),
+        ("PIP_RETRIES", "0"),
+        ("PIP_FIND_LINKS", ""),
+    ):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
     told = _install(tmp_path, python=sys.executable)

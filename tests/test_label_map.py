@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer_module.label_map import encode_label_map, overlay, paint, palette, problem, read_label_map
+from trainer_module.label_map import (
+    encode_label_map,
+    overlay,
+    paint,
+    palette,
+    problem,
+    read_label_map,
+)
 
 IDS = np.random.default_rng(0).integers(0, 11, (9, 14), dtype=np.uint8)
 IDS[0] = 255
@@ -48,7 +55,9 @@ def test_a_grey_png_of_few_bits_holds_class_ids():
     for bits in (2, 4):
         encoded = _as_grey(png(with_palette(IDS % 2**bits), bits=bits))
         assert np.array_equal(read_label_map(encoded), IDS % 2**bits)
-        assert np.array_equal(tf.io.decode_png(encoded, channels=1)[..., 0] // (255 // (2**bits - 1)), IDS % 2**bits)
+        assert np.array_equal(
+            tf.io.decode_png(encoded, channels=1)[..., 0] // (255 // (2**bits - 1)), IDS % 2**bits
+        )
 
 
 def _as_grey(encoded):
@@ -61,14 +70,26 @@ def _as_grey(encoded):
         if kind == b"IHDR":
             content = content[:9] + b"\0" + content[10:]
         if kind != b"PLTE":
-            chunks.append(length.to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big"))
+            chunks.append(
+                length.to_bytes(4, "big")
+                + kind
+                + content
+                + zlib.crc32(kind + content).to_bytes(4, "big")
+            )
     return encoded[:8] + b"".join(chunks)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
 def test_a_png_of_colours_alpha_or_16_bits_is_refused(mode):
-    image = Image.fromarray(IDS.astype(np.uint16)) if mode == "I;16" else Image.fromarray(IDS).convert(mode)
-    with pytest.raises(ValueError, match=rf"the label map is a PNG of mode {mode}: expected an 8-bit grey or palette PNG"):
+    image = (
+        Image.fromarray(IDS.astype(np.uint16))
+        if mode == "I;16"
+        else Image.fromarray(IDS).convert(mode)
+    )
+    with pytest.raises(
+        ValueError,
+        match=rf"the label map is a PNG of mode {mode}: expected an 8-bit grey or palette PNG",
+    ):
         read_label_map(png(image))
 
 
@@ -90,10 +111,18 @@ def test_a_label_map_of_its_images_size_with_known_class_ids_has_no_problem():
 
 
 def test_problems_are_told():
-    assert problem(IDS, (14, 9), 11, 255) == "the label map has 9 x 14 pixels (height x width), its image 14 x 9"
-    assert problem(IDS, (9, 14), 9, 255) == "the label map holds class id 9, 10, outside [0, 9), and it is not the ignored 255"
+    assert (
+        problem(IDS, (14, 9), 11, 255)
+        == "the label map has 9 x 14 pixels (height x width), its image 14 x 9"
+    )
+    assert (
+        problem(IDS, (9, 14), 9, 255)
+        == "the label map holds class id 9, 10, outside [0, 9), and it is not the ignored 255"
+    )
     assert problem(IDS, (9, 14), 11, -1) == "the label map holds class id 255, outside [0, 11)"
-    assert problem(IDS, (9, 14), 1, 255).startswith("the label map holds class id 1, 2, 3, 4, 5, ..., outside [0, 1)")
+    assert problem(IDS, (9, 14), 1, 255).startswith(
+        "the label map holds class id 1, 2, 3, 4, 5, ..., outside [0, 1)"
+    )
 
 
 @pytest.mark.parametrize("colours", [None, palette(11)])
@@ -114,7 +143,9 @@ def test_a_palette_png_shows_each_class_in_its_colour():
 @pytest.mark.parametrize("num_classes", [2, 11, 21])
 def test_colours_of_a_palette_are_far_apart(num_classes):
     colours = palette(num_classes).astype(int)
-    distance = np.abs(colours[:, None] - colours[None]).sum(axis=-1) + 999 * np.eye(num_classes, dtype=int)
+    distance = np.abs(colours[:, None] - colours[None]).sum(axis=-1) + 999 * np.eye(
+        num_classes, dtype=int
+    )
     assert distance.min() > 40
 
 

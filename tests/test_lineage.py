@@ -1,4 +1,4 @@
-"""Lineage over small real stores, written through ML Metadata's own interface as TFX writes them."""
+"""Lineage over small real stores, written through ML Metadata's own interface, as by TFX."""
 
 import json
 import subprocess
@@ -46,7 +46,13 @@ def test_every_run_stands_in_the_table_with_what_ran_and_what_was_cached(capsys,
     lines = told.out.splitlines()
     assert len(lines) == 1 + len(CHANGES)
     assert "FileListExampleGen, StatisticsGen" in lines[1]
-    assert lines[2].split()[-5:] == ["Pretrainer,", "Finetuner,", "Evaluator,", "ModelCheck,", "Pusher"]
+    assert lines[2].split()[-5:] == [
+        "Pretrainer,",
+        "Finetuner,",
+        "Evaluator,",
+        "ModelCheck,",
+        "Pusher",
+    ]
     assert lines[6].endswith("11      nothing")
 
 
@@ -54,14 +60,19 @@ def test_an_artifact_that_cached_nodes_point_at_was_made_by_the_first_execution(
     first = snapshot.runs["2026-01-01T00:00:00.000000"].executions
     for model in all_models(snapshot)[2:]:
         ancestors = snapshot.ancestors(model.maker)
-        assert {execution.node for number, execution in ancestors.items() if number in first} >= {"FileListExampleGen", "Transform"}
+        assert {execution.node for number, execution in ancestors.items() if number in first} >= {
+            "FileListExampleGen",
+            "Transform",
+        }
         assert all(execution.state == "done" for execution in ancestors.values())
 
 
 @pytest.mark.parametrize("wanted", ["latest", "1700000005", "folder", "id"])
 def test_a_model_is_found_by_folder_version_id_and_latest(snapshot, root, wanted):
     newest = all_models(snapshot)[-1]
-    wanted = {"folder": f"{root}/serving/1700000005", "id": str(newest.artifact.id)}.get(wanted, wanted)
+    wanted = {"folder": f"{root}/serving/1700000005", "id": str(newest.artifact.id)}.get(
+        wanted, wanted
+    )
     assert find_model(snapshot, wanted).artifact.id == newest.artifact.id
 
 
@@ -75,7 +86,9 @@ def test_a_parameter_is_told_where_it_first_counts(snapshot):
     finetuner = find_model(snapshot, "latest").maker
     pretrainer = next(maker for maker in snapshot.makers(finetuner) if maker.node == "Pretrainer")
     assert new_parameters(snapshot, pretrainer)["pretraining.temperature"] == pytest.approx(0.104)
-    assert not [name for name in new_parameters(snapshot, finetuner) if name.startswith("pretraining.")]
+    assert not [
+        name for name in new_parameters(snapshot, finetuner) if name.startswith("pretraining.")
+    ]
 
 
 def test_the_graph_of_a_run_joins_its_executions_by_the_artifacts_between_them(snapshot):
@@ -83,20 +96,35 @@ def test_the_graph_of_a_run_joins_its_executions_by_the_artifacts_between_them(s
     names = {node["id"]: node["name"] for node in graph["nodes"]}
     assert sum(node["kind"] == "execution" for node in graph["nodes"]) == 11
     steps = {(names[edge["from"]], edge["label"], names[edge["to"]]) for edge in graph["edges"]}
-    assert {("Pretrainer", "model", "Model"), ("Model", "base_model", "Finetuner"), ("Pusher", "pushed_model", "PushedModel")} <= steps
+    assert {
+        ("Pretrainer", "model", "Model"),
+        ("Model", "base_model", "Finetuner"),
+        ("Pusher", "pushed_model", "PushedModel"),
+    } <= steps
 
 
 def test_the_graph_of_a_model_holds_nothing_of_its_siblings(snapshot):
     model = all_models(snapshot)[1]
     graph = model_graph(snapshot, model.artifact.id)
     assert sum(node["name"] == "Finetuner" for node in graph["nodes"]) == 1
-    assert {node["name"] for node in graph["nodes"]} >= {"FileListExampleGen", "Evaluator", "PushedModel"}
+    assert {node["name"] for node in graph["nodes"]} >= {
+        "FileListExampleGen",
+        "Evaluator",
+        "PushedModel",
+    }
 
 
 def test_nested_parameters_become_dotted_names_without_tfxs_wrappers():
-    nested = {"custom_config": '{"custom_config": {"@type": "x", "value": {"task": "{\\"num_classes\\": 2}"}}}', "output_config": "{}"}
+    nested = {
+        "custom_config": '{"custom_config": {"@type": "x", "value": {"task": "{\\"num_classes\\": '
+        '2}"}}}',
+        "output_config": "{}",
+    }
     splits = {"input_config": '{"splits": [{"name": "train", "pattern": "train.csv"}]}'}
-    assert flatten(nested | splits) == {"task.num_classes": 2, "input_config.splits.train.pattern": "train.csv"}
+    assert flatten(nested | splits) == {
+        "task.num_classes": 2,
+        "input_config.splits.train.pattern": "train.csv",
+    }
 
 
 def test_json_holds_what_the_lines_say(capsys, root):
@@ -107,34 +135,58 @@ def test_json_holds_what_the_lines_say(capsys, root):
 
 def test_lineage_imports_nothing_heavier_than_ml_metadata():
     heavy = ("tensorflow", "tfx", "numpy", "apache_beam")
-    code = f"import sys, pipeline.lineage.__main__; print([name for name in {heavy} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        f"import sys, pipeline.lineage.__main__; print([name for name in {heavy} if name in "
+        f"sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
 def test_a_list_leads_forward_to_every_model_that_trained_on_it(capsys, root, snapshot):
     told = json.loads(ask(capsys, root, "--downstream", root / "train.csv", "--json")[1].out)
-    assert [model["model"] for model in told["models"]] == [model.artifact.id for model in all_models(snapshot)]
+    assert [model["model"] for model in told["models"]] == [
+        model.artifact.id for model in all_models(snapshot)
+    ]
     assert told["models"][-1]["trained on"] == ["Pretrainer", "Finetuner"]
     assert told["models"][-1]["versions"] == ["1700000005"]
 
 
-def test_what_is_neither_list_nor_image_nor_file_ends_with_exit_code_2_and_the_lists_there_are(capsys, root):
+def test_what_is_neither_list_nor_image_nor_file_ends_with_exit_code_2_and_the_lists_there_are(
+    capsys, root
+):
     code, told = ask(capsys, root, "--downstream", "absent.csv")
     assert code == 2
-    assert f"absent.csv: no list and no image of this store, and no such file. Lists: {root}/eval.csv" in told.err
+    assert (
+        f"absent.csv: no list and no image of this store, and no such file. Lists: {root}/eval.csv"
+        in told.err
+    )
 
 
 @pytest.fixture
 def indexed(tmp_path):
-    """Returns a root with two sets of examples: in the later one an image is new, one gone, one edited, one relabelled."""
+    """Returns a root with two sets of examples: in the later one an image is new, one gone, one
+    edited, one relabelled.
+    """
     fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data", "data"])
-    images = {"a.png": (b"a", b"cat"), "b.png": (b"b", b"cat"), "c.png": (b"c", b"cat"), "d.png": (b"d", b"dog")}
+    images = {
+        "a.png": (b"a", b"cat"),
+        "b.png": (b"b", b"cat"),
+        "c.png": (b"c", b"cat"),
+        "d.png": (b"d", b"dog"),
+    }
     edited = {**images, "a.png": (b"A", b"cat"), "b.png": (b"b", b"dog"), "e.png": (b"e", b"cat")}
     del edited["d.png"]
     for made, content in ((1, images), (2, edited)):
-        records = [image_index.record(Row("", 1, name, "").image_id, *digests) for name, digests in content.items()]
-        image_index.write(records, str(tmp_path / f"artifacts/FileListExampleGen/examples/{made}"), "train")
+        records = [
+            image_index.record(Row("", 1, name, "").image_id, *digests)
+            for name, digests in content.items()
+        ]
+        image_index.write(
+            records, str(tmp_path / f"artifacts/FileListExampleGen/examples/{made}"), "train"
+        )
     for name, (content, _) in edited.items():
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -161,13 +213,20 @@ def test_an_image_is_found_in_the_examples_that_held_it_at_the_time(capsys, inde
 
 def test_an_image_is_found_by_its_id_too(capsys, indexed):
     number = Row("", 1, "d.png", "").image_id
-    assert len(json.loads(ask(capsys, indexed, "--downstream", number, "--json")[1].out)["examples"]) == 1
+    assert (
+        len(json.loads(ask(capsys, indexed, "--downstream", number, "--json")[1].out)["examples"])
+        == 1
+    )
 
 
 def test_two_models_differ_in_what_changed_and_in_nothing_else(capsys, snapshot, root):
     first, second = all_models(snapshot)[3], all_models(snapshot)[5]
-    told = json.loads(ask(capsys, root, "--diff", first.artifact.id, second.artifact.id, "--json")[1].out)
-    assert told["parameters"] == {"Pretrainer pretraining.temperature": [pytest.approx(0.101), pytest.approx(0.102)]}
+    told = json.loads(
+        ask(capsys, root, "--diff", first.artifact.id, second.artifact.id, "--json")[1].out
+    )
+    assert told["parameters"] == {
+        "Pretrainer pretraining.temperature": [pytest.approx(0.101), pytest.approx(0.102)]
+    }
     assert told["inputs"] == told["code"] == told["metrics"] == told["images"] == {}
 
 
@@ -184,7 +243,9 @@ def test_metrics_and_commits_stand_side_by_side_with_the_change(capsys, tmp_path
     for run_id, commit, accuracy in zip(run_ids(store), ("aaa", "bbb"), (0.5, 0.75), strict=True):
         note_run(store, run_id, {"git_commit": commit, "metric.Evaluator.accuracy": accuracy})
     _, told = ask(capsys, tmp_path, "--diff", FIRST_VERSION, "latest")
-    assert ["Evaluator", "accuracy", "0.5", "0.75", "+0.25"] in [line.split() for line in told.out.splitlines()]
+    assert ["Evaluator", "accuracy", "0.5", "0.75", "+0.25"] in [
+        line.split() for line in told.out.splitlines()
+    ]
     assert ["git", "commit", "aaa", "bbb"] in [line.split() for line in told.out.splitlines()]
 
 
@@ -193,7 +254,11 @@ def test_metrics_and_commits_stand_side_by_side_with_the_change(capsys, tmp_path
     [
         ("refused", "", "refused"),
         ("running", this_process(), "running"),
-        ("running", this_process().split()[0] + " 4194304", "interrupted"),  # above the largest process id
+        (
+            "running",
+            this_process().split()[0] + " 4194304",
+            "interrupted",
+        ),  # above the largest process id
     ],
     ids=["ended", "alive", "gone"],  # the same in every process of the test run
 )
@@ -209,14 +274,20 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, t
 def test_a_store_that_a_run_writes_to_is_read_all_the_same(capsys, root):
     import sqlite3
 
-    writer = sqlite3.connect(root / "metadata.sqlite", isolation_level=None, check_same_thread=False)
+    writer = sqlite3.connect(
+        root / "metadata.sqlite", isolation_level=None, check_same_thread=False
+    )
     writer.execute("BEGIN EXCLUSIVE")
     threading.Timer(1.0, lambda: writer.execute("COMMIT")).start()
     assert ask(capsys, root)[0] == 0
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "no pipeline root, it has no metadata.sqlite"), ("some text", "the metadata store cannot be opened")]
+    ("content", "reason"),
+    [
+        (None, "no pipeline root, it has no metadata.sqlite"),
+        ("some text", "the metadata store cannot be opened"),
+    ],
 )
 def test_what_is_no_store_ends_with_exit_code_2(capsys, tmp_path, content, reason):
     if content:
@@ -227,6 +298,8 @@ def test_what_is_no_store_ends_with_exit_code_2(capsys, tmp_path, content, reaso
 
 
 def test_a_store_without_runs_says_so(capsys, tmp_path):
-    open_store(str(tmp_path / "metadata.sqlite"), read_only=False).put_context_type(mlmd.ContextType(name="pipeline_run"))
+    open_store(str(tmp_path / "metadata.sqlite"), read_only=False).put_context_type(
+        mlmd.ContextType(name="pipeline_run")
+    )
     code, told = ask(capsys, tmp_path)
     assert (code, told.out) == (0, "No run yet\n")

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from trainer_module.linear_eval import cross_entropy_and_gradient, fit_linear, linear_accuracy, weights_checksum
+from trainer_module.linear_eval import (
+    cross_entropy_and_gradient,
+    fit_linear,
+    linear_accuracy,
+    weights_checksum,
+)
 
 
 @pytest.fixture
@@ -20,7 +25,9 @@ def test_it_classifies_as_scikit_learns_logistic_regression_does(blobs):
     features, labels = blobs
     kernel, bias = fit_linear(features, labels, 3, weight_decay=1e-3)
     scaled = (features - features.mean(axis=0)) / features.std(axis=0)
-    reference = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=1000, tol=1e-8).fit(scaled, labels)
+    reference = LogisticRegression(C=1 / (1e-3 * len(labels)), max_iter=1000, tol=1e-8).fit(
+        scaled, labels
+    )
     logits = features @ kernel + bias
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, reference.predict_proba(scaled), atol=2e-3)

@@ -55,13 +55,24 @@ def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
     )
     pretraining = configuration.pretraining
     assert (configuration.recipe, pretraining.optimizer) == ("cifar10_original", "lars")
-    assert (pretraining.batch_size, pretraining.epochs, pretraining.temperature, pretraining.learning_rate) == (256, 1000, 0.1, 1.0)
+    assert (
+        pretraining.batch_size,
+        pretraining.epochs,
+        pretraining.temperature,
+        pretraining.learning_rate,
+    ) == (256, 1000, 0.1, 1.0)
     assert (configuration.augmentation.brightness, configuration.augmentation.hue) == (0.4, 0.1)
 
 
 def test_with_another_task_they_reach_finetuning():
-    configuration = configure("--train_file_path=a.csv", "--num_epochs=7", "--batch_size=9", "--pretrain_epochs=3")
-    assert (configuration.finetuning.epochs, configuration.finetuning.batch_size, configuration.pretraining.epochs) == (7, 9, 3)
+    configuration = configure(
+        "--train_file_path=a.csv", "--num_epochs=7", "--batch_size=9", "--pretrain_epochs=3"
+    )
+    assert (
+        configuration.finetuning.epochs,
+        configuration.finetuning.batch_size,
+        configuration.pretraining.epochs,
+    ) == (7, 9, 3)
 
 
 def test_any_setting_can_be_set():
@@ -78,7 +89,10 @@ def test_any_setting_can_be_set():
         (["--input_size", "8 8"], "`image_size` must have a height and a width from 16"),
         (["--task=pretrain", "--batch_size=1"], "`batch_size` must be at least 2"),
         (["--temperature=0"], "`temperature` must be greater than 0"),
-        (["--set", "augmentation.crop_area=0.9 0.1"], "`crop_area` must satisfy 0 < low <= high <= 1"),
+        (
+            ["--set", "augmentation.crop_area=0.9 0.1"],
+            "`crop_area` must satisfy 0 < low <= high <= 1",
+        ),
         (["--set", "augmentation.crop=1"], "No setting 'crop'"),
         (["--depth=50"], "--depth"),
         (["--resume"], "no interrupted run was found"),
@@ -179,7 +193,9 @@ def test_all_bad_rows_are_told_before_anything_starts(tmp_path, image_list):
         ("train/0.png\ntrain/1.png\n", "train/2.png\n", "Without labels: --task=pretrain"),
     ],
 )
-def test_bad_rows_of_all_kinds_and_lists_are_told_together(train, evaluation, message, tmp_path, image_list):
+def test_bad_rows_of_all_kinds_and_lists_are_told_together(
+    train, evaluation, message, tmp_path, image_list
+):
     image_list("train", 6)
     (tmp_path / "train.csv").write_text(train)
     (tmp_path / "eval.csv").write_text(evaluation)
@@ -190,7 +206,12 @@ def test_bad_rows_of_all_kinds_and_lists_are_told_together(train, evaluation, me
 
 def test_the_gate_asks_for_more_than_the_most_frequent_label():
     rows = [Row("list", index, "image", label) for index, label in enumerate("aaab")]
-    assert local_runner.with_floor(configure("--train_file_path=a.csv"), Classification(2, ("a", "b")), rows).gate.min_metric == 0.75
+    assert (
+        local_runner.with_floor(
+            configure("--train_file_path=a.csv"), Classification(2, ("a", "b")), rows
+        ).gate.min_metric
+        == 0.75
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +222,9 @@ def test_the_gate_asks_for_more_than_the_most_frequent_label():
         (["--num_classes=3"], "list.csv:2: "),
     ],
 )
-def test_segmentation_wants_a_number_of_classes_and_label_maps_that_are_there(flags, message, tmp_path, image_list):
+def test_segmentation_wants_a_number_of_classes_and_label_maps_that_are_there(
+    flags, message, tmp_path, image_list
+):
     image_list("train", 2)
     (tmp_path / "list.csv").write_text("train/0.png,train/1.png\ntrain/1.png,absent.png\n")
     result = run("--train_file_path=list.csv", "--task=segmentation", *flags, cwd=tmp_path)
@@ -217,15 +240,23 @@ def test_a_missing_list_is_named(tmp_path):
 
 def test_a_default_batch_shrinks_to_a_small_data_set_and_a_chosen_one_does_not(capsys):
     configuration = configure("--train_file_path=a.csv")
-    assert local_runner.with_batch_that_fits(configuration, 40, chosen=False).pretraining.batch_size == 40
+    assert (
+        local_runner.with_batch_that_fits(configuration, 40, chosen=False).pretraining.batch_size
+        == 40
+    )
     assert "Only 40 images" in capsys.readouterr().out
     with pytest.raises(InputError, match="Received: batch_size=256, 40 images"):
         local_runner.with_batch_that_fits(configuration, 40, chosen=True)
 
 
 def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
-    assert configure("--cifar10", "--task=pretrain", "--num_epochs=5").pretraining.warmup_epochs == pytest.approx(0.05)
-    assert configure("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs == 10
+    assert configure(
+        "--cifar10", "--task=pretrain", "--num_epochs=5"
+    ).pretraining.warmup_epochs == pytest.approx(0.05)
+    assert (
+        configure("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs
+        == 10
+    )
 
 
 def test_from_scratch_trains_the_whole_network():
@@ -234,15 +265,28 @@ def test_from_scratch_trains_the_whole_network():
     assert configuration.finetuning.label_fraction == 0.1
 
 
-@pytest.mark.parametrize("flag", ["--freeze=True", "--pretrain_save_path=a", "--eval_epochs=1", "--pretrain_epochs=3", "--task=pretrain"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--freeze=True",
+        "--pretrain_save_path=a",
+        "--eval_epochs=1",
+        "--pretrain_epochs=3",
+        "--task=pretrain",
+    ],
+)
 def test_from_scratch_refuses_what_belongs_to_pretraining(flag):
-    with pytest.raises(ValueError, match=f"without pretraining. Received beside it: {flag.split('=')[0]}"):
+    with pytest.raises(
+        ValueError, match=f"without pretraining. Received beside it: {flag.split('=')[0]}"
+    ):
         configure("--train_file_path=a.csv", "--from_scratch", flag)
 
 
-def test_epochs_to_evaluate_must_have_an_encoder_and_a_recipes_own_are_left_out_where_they_have_none():
+def test_epochs_to_evaluate_must_have_an_encoder_and_a_recipes_own_are_left_out_without_one():
     chosen = configure("--train_file_path=a.csv", "--pretrain_epochs=10", "--eval_epochs=5,20")
-    with pytest.raises(ValueError, match="Received: 20 for --task=classification, while pretraining ends after 10"):
+    with pytest.raises(
+        ValueError, match="Received: 20 for --task=classification, while pretraining ends after 10"
+    ):
         local_runner.with_eval_epochs(chosen, chosen=True)
     assert local_runner.with_eval_epochs(chosen, chosen=False).eval_epochs == (5,)
     assert configure("--train_file_path=a.csv", "--eval_epochs=200,400").eval_epochs == (200, 400)

@@ -17,7 +17,11 @@ def paper_nt_xent(first, second, temperature, decoupled):
     for i in range(2 * count):
         j = (i + count) % (2 * count)
         left_out = (i, j) if decoupled else (i,)
-        negatives = [math.exp(views[i] @ views[k] / temperature) for k in range(2 * count) if k not in left_out]
+        negatives = [
+            math.exp(views[i] @ views[k] / temperature)
+            for k in range(2 * count)
+            if k not in left_out
+        ]
         losses.append(-views[i] @ views[j] / temperature + math.log(sum(negatives)))
     return np.mean(losses)
 
@@ -43,12 +47,16 @@ def test_a_collapsed_encoder_scores_the_log_of_all_other_views():
 
 def test_nt_xent_ignores_the_length_of_embeddings(embeddings):
     first, second = embeddings
-    assert float(nt_xent(3 * first, 0.1 * second, 0.5)) == pytest.approx(float(nt_xent(first, second, 0.5)), rel=1e-5)
+    assert float(nt_xent(3 * first, 0.1 * second, 0.5)) == pytest.approx(
+        float(nt_xent(first, second, 0.5)), rel=1e-5
+    )
 
 
 def test_nt_xent_ignores_the_order_of_images(embeddings):
     first, second = embeddings
-    assert float(nt_xent(first[::-1].copy(), second[::-1].copy(), 0.5)) == pytest.approx(float(nt_xent(first, second, 0.5)), rel=1e-6)
+    assert float(nt_xent(first[::-1].copy(), second[::-1].copy(), 0.5)) == pytest.approx(
+        float(nt_xent(first, second, 0.5)), rel=1e-6
+    )
 
 
 def test_half_precision_embeddings_are_compared_in_float32(embeddings):
@@ -58,10 +66,15 @@ def test_half_precision_embeddings_are_compared_in_float32(embeddings):
 
 
 def test_alignment_is_the_mean_squared_distance_of_pairs():
-    first, second = np.array([[1.0, 0.0], [0.0, 2.0]], "float32"), np.array([[3.0, 0.0], [1.0, 0.0]], "float32")
+    first, second = (
+        np.array([[1.0, 0.0], [0.0, 2.0]], "float32"),
+        np.array([[3.0, 0.0], [1.0, 0.0]], "float32"),
+    )
     assert float(alignment(first, second)) == pytest.approx((0 + 2) / 2)
 
 
 def test_uniformity_is_zero_when_collapsed_and_known_for_opposites():
     assert float(uniformity(np.ones((5, 3), "float32"))) == pytest.approx(0, abs=1e-5)
-    assert float(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]], "float32"))) == pytest.approx(-8, rel=1e-5)
+    assert float(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]], "float32"))) == pytest.approx(
+        -8, rel=1e-5
+    )

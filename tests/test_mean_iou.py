@@ -1,4 +1,6 @@
-"""The metric that gates segmentation is the one a few lines of numpy compute, through TFMA's own evaluation."""
+"""The metric that gates segmentation is the one a few lines of numpy compute, through TFMA's own
+evaluation.
+"""
 
 import json
 import math
@@ -20,7 +22,10 @@ pytestmark = pytest.mark.tfx
 
 IGNORED = 255
 SIZE = (6, 9)  # pixels
-LOW = {"value_threshold": {"lower_bound": 0.1}, "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -0.02}}
+LOW = {
+    "value_threshold": {"lower_bound": 0.1},
+    "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -0.02},
+}
 
 
 def slow_iou(truths, predictions, num_classes):
@@ -32,19 +37,26 @@ def slow_iou(truths, predictions, num_classes):
         for class_id in range(num_classes):
             intersection[class_id] += truth == class_id and predicted == class_id
             union[class_id] += truth == class_id or predicted == class_id
-    return [float(both / either) if either else None for both, either in zip(intersection, union, strict=True)]
+    return [
+        float(both / either) if either else None
+        for both, either in zip(intersection, union, strict=True)
+    ]
 
 
 def masks(num_classes, count=7, size=SIZE, share_ignored=0.2, seed=0):
     rng = np.random.default_rng(seed)
     truths = rng.integers(0, num_classes, (count, *size), dtype=np.uint8)
-    predictions = np.where(rng.random(truths.shape) < 0.6, truths, rng.integers(0, num_classes, truths.shape)).astype(np.uint8)
+    predictions = np.where(
+        rng.random(truths.shape) < 0.6, truths, rng.integers(0, num_classes, truths.shape)
+    ).astype(np.uint8)
     truths[rng.random(truths.shape) < share_ignored] = IGNORED
     return truths, predictions
 
 
 class Parrot(tf.Module):
-    """A served model that answers the class ids its examples hold under a name, and passes on their label maps."""
+    """A served model that answers the class ids its examples hold under a name, and passes on their
+    label maps.
+    """
 
     def __init__(self, answer):
         super().__init__()
@@ -62,26 +74,52 @@ class Parrot(tf.Module):
 
 def example(truth, **answers):
     label_map = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encode_label_map(truth)]))
-    features = {name: tf.train.Feature(int64_list=tf.train.Int64List(value=ids.ravel())) for name, ids in answers.items()}
-    return tf.train.Example(features=tf.train.Features(feature=features | {"label_map": label_map})).SerializeToString()
+    features = {
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=ids.ravel()))
+        for name, ids in answers.items()
+    }
+    return tf.train.Example(
+        features=tf.train.Features(feature=features | {"label_map": label_map})
+    ).SerializeToString()
 
 
 def evaluation_config(num_classes, threshold):
-    settings = {"num_classes": num_classes, "ground_truth_key": "label_map", "prediction_key": "class_ids"}
-    metric = {"class_name": "MeanIoU", "module": "components.mean_iou", "config": json.dumps(settings), "threshold": threshold}
-    model = {"signature_name": "serving_default", "preprocessing_function_names": ["transform_labels"]}
+    settings = {
+        "num_classes": num_classes,
+        "ground_truth_key": "label_map",
+        "prediction_key": "class_ids",
+    }
+    metric = {
+        "class_name": "MeanIoU",
+        "module": "components.mean_iou",
+        "config": json.dumps(settings),
+        "threshold": threshold,
+    }
+    model = {
+        "signature_name": "serving_default",
+        "preprocessing_function_names": ["transform_labels"],
+    }
     models = [model | {"name": "candidate"}, model | {"name": "baseline", "is_baseline": True}]
-    config = {"model_specs": models, "slicing_specs": [{}], "metrics_specs": [{"metrics": [metric]}]}
+    config = {
+        "model_specs": models,
+        "slicing_specs": [{}],
+        "metrics_specs": [{"metrics": [metric]}],
+    }
     return json_format.ParseDict(config, tfma.EvalConfig())
 
 
 @pytest.fixture(scope="module")
 def analyze(tmp_path_factory):
-    """Returns a function that evaluates masks as Evaluator does: metrics of the candidate, and whether the thresholds hold."""
+    """Returns a function that evaluates masks as Evaluator does: metrics of the candidate, and
+    whether the thresholds hold.
+    """
     folder = tmp_path_factory.mktemp("analysis")
     for name in ("candidate", "baseline"):
         model = Parrot(name)
-        signatures = {"serving_default": model.serving_default, "transform_labels": model.transform_labels}
+        signatures = {
+            "serving_default": model.serving_default,
+            "transform_labels": model.transform_labels,
+        }
         tf.saved_model.save(model, str(folder / name), signatures=signatures)
 
     def run(truths, candidate, baseline, num_classes, threshold=LOW):
@@ -91,9 +129,16 @@ def analyze(tmp_path_factory):
                 writer.write(example(truth, candidate=answer, baseline=other))
         config = evaluation_config(num_classes, threshold)
         specs = config.model_specs
-        models = [tfma.default_eval_shared_model(str(folder / spec.name), model_name=spec.name, eval_config=config) for spec in specs]
+        models = [
+            tfma.default_eval_shared_model(
+                str(folder / spec.name), model_name=spec.name, eval_config=config
+            )
+            for spec in specs
+        ]
         options = PipelineOptions(["--runner=FnApiRunner"])
-        tfma.run_model_analysis(models, config, data_location=data, output_path=output, pipeline_options=options)
+        tfma.run_model_analysis(
+            models, config, data_location=data, output_path=output, pipeline_options=options
+        )
         metrics = tfma.load_eval_result(output, model_name="candidate").slicing_metrics[0][1][""]
         return metrics, tfma.load_validation_result(output).validation_ok
 
@@ -103,12 +148,16 @@ def analyze(tmp_path_factory):
 def values(metrics):
     """Returns mean IoU and a list of IoU by class from TFMA's nested dict."""
     of_class = {key: float(found["iou"]["doubleValue"]) for key, found in metrics.items() if key}
-    return float(metrics[""]["mean_iou"]["doubleValue"]), [of_class[f"classId:{index}"] for index in range(len(of_class))]
+    return float(metrics[""]["mean_iou"]["doubleValue"]), [
+        of_class[f"classId:{index}"] for index in range(len(of_class))
+    ]
 
 
 def test_it_is_that_of_a_slow_loop_over_pixels_of_which_some_are_ignored(analyze):
     truths, predictions = masks(4)
-    metrics, accepted = analyze(truths, predictions, predictions, num_classes=5)  # class 4 does not occur
+    metrics, accepted = analyze(
+        truths, predictions, predictions, num_classes=5
+    )  # class 4 does not occur
     expected = slow_iou(truths, predictions, 4)
     mean, of_classes = values(metrics)
     assert of_classes[:4] == pytest.approx(expected) and math.isnan(of_classes[4])
@@ -119,7 +168,9 @@ def test_it_is_that_of_a_slow_loop_over_pixels_of_which_some_are_ignored(analyze
 def test_a_mean_below_the_threshold_is_refused(analyze):
     truths, predictions = masks(4)
     mean = np.mean(slow_iou(truths, predictions, 4))
-    _, accepted = analyze(truths, predictions, predictions, 4, {"value_threshold": {"lower_bound": mean + 0.001}})
+    _, accepted = analyze(
+        truths, predictions, predictions, 4, {"value_threshold": {"lower_bound": mean + 0.001}}
+    )
     assert not accepted
 
 

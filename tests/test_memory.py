@@ -1,4 +1,6 @@
-"""What a program may use is the machine's memory or the tightest limit of the groups it is in, whichever is less."""
+"""What a program may use is the machine's memory or the tightest limit of the groups it is in,
+whichever is less.
+"""
 
 import pytest
 
@@ -17,7 +19,10 @@ def machine(tmp_path):
 
     def lay_out(groups, mounts, **files):
         kibi = FREE // 1024
-        write("proc/meminfo", f"MemTotal: 9999999 kB\nMemAvailable:    {kibi} kB\nHugePages_Total:       0\n")
+        write(
+            "proc/meminfo",
+            f"MemTotal: 9999999 kB\nMemAvailable:    {kibi} kB\nHugePages_Total:       0\n",
+        )
         write("proc/self/cgroup", groups)
         write("proc/self/mountinfo", "23 1 8:1 / / rw - ext4 /dev/sda rw\n" + mounts)
         return tmp_path
@@ -55,7 +60,9 @@ def test_a_limit_of_version_2_leaves_what_is_not_used_yet(machine):
 
 def test_a_limit_of_version_1_leaves_what_is_not_used_yet(machine):
     machine.v1("/box", 300 * MEBI, 100 * MEBI)
-    root = machine("5:cpu,cpuacct:/elsewhere\n4:memory:/box\n0::/\n", V1_OTHER + V1_MOUNT.format(top="/"))
+    root = machine(
+        "5:cpu,cpuacct:/elsewhere\n4:memory:/box\n0::/\n", V1_OTHER + V1_MOUNT.format(top="/")
+    )
     assert available_memory(root) == 200 * MEBI
 
 

@@ -11,12 +11,21 @@ from trainer_module.errors import InputError
 
 def test_a_url_names_user_password_host_port_and_database():
     server = parse_mysql("mysql://me:p%40ss%2Fword@db.example:3307/simclr")
-    assert (server.user, server.password, server.host, server.port, server.database) == ("me", "p@ss/word", "db.example", 3307, "simclr")
+    assert (server.user, server.password, server.host, server.port, server.database) == (
+        "me",
+        "p@ss/word",
+        "db.example",
+        3307,
+        "simclr",
+    )
     assert "p@ss/word" not in repr(server)
 
 
 def test_a_server_on_this_machine_is_reached_by_its_socket():
-    assert parse_mysql("mysql://me@localhost/simclr?socket=/run/mysqld.sock").socket == "/run/mysqld.sock"
+    assert (
+        parse_mysql("mysql://me@localhost/simclr?socket=/run/mysqld.sock").socket
+        == "/run/mysqld.sock"
+    )
 
 
 def test_the_password_may_come_from_the_environment(monkeypatch):
@@ -47,7 +56,10 @@ def test_another_kind_of_url_is_no_file_name():
 
 
 def test_what_is_written_down_has_no_password():
-    assert without_password("mysql://me:a:b@c@host:3307/simclr?socket=x") == "mysql://me@host:3307/simclr?socket=x"
+    assert (
+        without_password("mysql://me:a:b@c@host:3307/simclr?socket=x")
+        == "mysql://me@host:3307/simclr?socket=x"
+    )
     assert without_password("runs/demo/metadata.sqlite") == "runs/demo/metadata.sqlite"
 
 
@@ -55,12 +67,22 @@ def test_what_is_written_down_has_no_password():
 def test_a_log_record_loses_the_password_in_protobufs_spelling_too(secret):
     from ml_metadata.proto.metadata_store_pb2 import MySQLDatabaseConfig
 
-    record = logging.LogRecord("absl", logging.INFO, "file", 1, "Using %s", (MySQLDatabaseConfig(password=secret, user="me"),), None)
+    record = logging.LogRecord(
+        "absl",
+        logging.INFO,
+        "file",
+        1,
+        "Using %s",
+        (MySQLDatabaseConfig(password=secret, user="me"),),
+        None,
+    )
     assert Hiding(secret).filter(record)
     assert record.getMessage().split() == ["Using", "user:", '"me"', "password:", '"***"']
 
 
 def test_a_record_without_the_password_is_left_alone():
-    record = logging.LogRecord("absl", logging.INFO, "file", 1, "Component %s is running.", ("Pusher",), None)
+    record = logging.LogRecord(
+        "absl", logging.INFO, "file", 1, "Component %s is running.", ("Pusher",), None
+    )
     assert Hiding("secret").filter(record) and record.args == ("Pusher",)
     assert Hiding("").filter(record) and record.args == ("Pusher",)

@@ -26,7 +26,9 @@ class Answering(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def on_examples(self, examples):
-        images = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
+        images = tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})[
+            "image"
+        ]
         return self.answer(images, self.factor)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
@@ -37,7 +39,11 @@ class Answering(tf.Module):
 @pytest.fixture
 def save(tmp_path):
     def write(module):
-        tf.saved_model.save(module, str(tmp_path / "model"), {"serving_default": module.on_examples, "from_images": module.on_images})
+        tf.saved_model.save(
+            module,
+            str(tmp_path / "model"),
+            {"serving_default": module.on_examples, "from_images": module.on_images},
+        )
         return str(tmp_path / "model")
 
     return write
@@ -47,10 +53,16 @@ def save(tmp_path):
 def split(tmp_path):
     folder = tmp_path / "Split-eval"
     folder.mkdir()
-    with tf.io.TFRecordWriter(str(folder / "data-00000.gz"), tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
+    with tf.io.TFRecordWriter(
+        str(folder / "data-00000.gz"), tf.io.TFRecordOptions(compression_type="GZIP")
+    ) as writer:
         for index in range(5):
             feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x" * (index + 1)]))
-            writer.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
+            writer.write(
+                tf.train.Example(
+                    features=tf.train.Features(feature={"image": feature})
+                ).SerializeToString()
+            )
     return folder
 
 
@@ -69,7 +81,9 @@ class Hanging(Answering):
     """A model that never answers."""
 
     def answer(self, image_bytes, factor):
-        endless = tf.while_loop(lambda count: count >= 0, lambda count: count * 0, [tf.size(image_bytes)])
+        endless = tf.while_loop(
+            lambda count: count >= 0, lambda count: count * 0, [tf.size(image_bytes)]
+        )
         return {"score": tf.cast(endless[0], tf.float32) * tf.ones(tf.shape(image_bytes))}
 
 

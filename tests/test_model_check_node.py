@@ -1,4 +1,6 @@
-"""ModelCheck as a node: what its blessing holds for a model that answers and for a folder without one."""
+"""ModelCheck as a node: what its blessing holds for a model that answers and for a folder without
+one.
+"""
 
 import json
 
@@ -17,7 +19,9 @@ class Length(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def on_examples(self, examples):
-        return self.on_images(tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})["image"])
+        return self.on_images(
+            tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
+        )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def on_images(self, image_bytes):
@@ -32,9 +36,16 @@ def examples(tmp_path):
         with tf.io.TFRecordWriter(str(folder / "data.gz"), "GZIP") as writer:
             for _ in range(20):
                 feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[split.encode()]))
-                writer.write(tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString())
+                writer.write(
+                    tf.train.Example(
+                        features=tf.train.Features(feature={"image": feature})
+                    ).SerializeToString()
+                )
     artifact = Examples()
-    artifact.uri, artifact.split_names = str(tmp_path / "examples"), encode_split_names(["train", "eval"])
+    artifact.uri, artifact.split_names = (
+        str(tmp_path / "examples"),
+        encode_split_names(["train", "eval"]),
+    )
     return artifact
 
 
@@ -48,7 +59,9 @@ def check(tmp_path, examples, module):
         tf.saved_model.save(module, str(tmp_path / "model" / "Format-Serving"), signatures)
 
     parameters = {"split": "eval", "requests": 16, "fingerprint": "x"}
-    ModelCheck.EXECUTOR_SPEC.executor_class().Do({"model": [model], "examples": [examples]}, {"blessing": [blessing]}, parameters)
+    ModelCheck.EXECUTOR_SPEC.executor_class().Do(
+        {"model": [model], "examples": [examples]}, {"blessing": [blessing]}, parameters
+    )
     report = json.loads((tmp_path / "blessing" / "report.json").read_text(encoding="utf-8"))
     names = {path.name for path in (tmp_path / "blessing").iterdir()}
     return blessing.get_int_custom_property("blessed"), report, names

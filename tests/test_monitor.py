@@ -8,7 +8,15 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from trainer_module.learner import SimCLR, Views
 from trainer_module.loss import alignment, uniformity
-from trainer_module.monitor import RIDGE, Monitor, Watched, knn_accuracy, ridge_accuracy, thinned, view_embeddings
+from trainer_module.monitor import (
+    RIDGE,
+    Monitor,
+    Watched,
+    knn_accuracy,
+    ridge_accuracy,
+    thinned,
+    view_embeddings,
+)
 from trainer_module.settings import Augmentation
 
 
@@ -25,26 +33,42 @@ def features():
 def test_knn_is_scikit_learns_on_unit_vectors(features):
     train, train_labels, held_out, labels = features
     unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
-    reference = KNeighborsClassifier(10).fit(unit(train), train_labels).score(unit(held_out), labels)
-    assert knn_accuracy(train, train_labels, held_out, labels, 10) == pytest.approx(reference, abs=1e-9)
+    reference = (
+        KNeighborsClassifier(10).fit(unit(train), train_labels).score(unit(held_out), labels)
+    )
+    assert knn_accuracy(train, train_labels, held_out, labels, 10) == pytest.approx(
+        reference, abs=1e-9
+    )
 
 
 def test_fewer_images_than_neighbours_all_vote():
-    train, labels, nearest_to_the_second = np.eye(3), np.array([1, 0, 1]), np.array([[0.1, 1.0, 0.1]])
+    train, labels, nearest_to_the_second = (
+        np.eye(3),
+        np.array([1, 0, 1]),
+        np.array([[0.1, 1.0, 0.1]]),
+    )
     assert knn_accuracy(train, labels, nearest_to_the_second, np.array([1])) == 1
     assert knn_accuracy(train, labels, nearest_to_the_second, np.array([0])) == 0
 
 
 def test_the_nearest_alone_votes_if_only_one_may():
-    train, labels, nearest_to_the_second = np.eye(3), np.array([1, 0, 1]), np.array([[0.1, 1.0, 0.1]])
+    train, labels, nearest_to_the_second = (
+        np.eye(3),
+        np.array([1, 0, 1]),
+        np.array([[0.1, 1.0, 0.1]]),
+    )
     assert knn_accuracy(train, labels, nearest_to_the_second, np.array([0]), 1) == 1
 
 
 def test_the_ridge_probe_is_scikit_learns(features):
     train, train_labels, held_out, labels = features
     penalty = RIDGE * np.trace(np.cov(train.T, bias=True)) / train.shape[1] * len(train)
-    reference = Ridge(alpha=penalty).fit(train, keras.utils.to_categorical(train_labels)).predict(held_out)
-    assert ridge_accuracy(train, train_labels, held_out, labels) == pytest.approx(np.mean(reference.argmax(axis=1) == labels), abs=1e-9)
+    reference = (
+        Ridge(alpha=penalty).fit(train, keras.utils.to_categorical(train_labels)).predict(held_out)
+    )
+    assert ridge_accuracy(train, train_labels, held_out, labels) == pytest.approx(
+        np.mean(reference.argmax(axis=1) == labels), abs=1e-9
+    )
 
 
 def test_features_that_are_the_same_for_all_images_score_as_chance(features):
@@ -80,7 +104,10 @@ def learner():
 
 
 def measured(learner, watched, images, every_epochs=2, epochs=5):
-    """Returns what the monitor adds to the logs of each epoch; its own encoder has not learned anything."""
+    """Returns what the monitor adds to the logs of each epoch.
+
+    Its own encoder has not learned anything.
+    """
     monitor = Monitor(mean_colours(0.0), images, every_epochs, watched)
     monitor.set_model(learner)
     monitor.set_params({"epochs": epochs})
@@ -90,9 +117,16 @@ def measured(learner, watched, images, every_epochs=2, epochs=5):
     return logs
 
 
-def test_labelled_images_are_measured_on_the_encoder_that_trains_every_few_epochs_and_at_the_end(learner):
+def test_labelled_images_are_measured_on_the_encoder_that_trains_every_few_epochs_and_at_the_end(
+    learner,
+):
     colours = np.eye(3)
-    watched = Watched(plain(np.repeat(colours, 12, 0)), np.repeat(np.arange(3), 12), plain(colours[[0, 1, 2, 2]]), np.array([0, 1, 2, 0]))
+    watched = Watched(
+        plain(np.repeat(colours, 12, 0)),
+        np.repeat(np.arange(3), 12),
+        plain(colours[[0, 1, 2, 2]]),
+        np.array([0, 1, 2, 0]),
+    )
     logs = measured(learner, watched, watched.train_images)
     right = {"knn_accuracy": 0.75, "probe_accuracy": 0.75}  # the last label is wrong
     assert logs == [{}, right, {}, right, right]
@@ -101,6 +135,9 @@ def test_labelled_images_are_measured_on_the_encoder_that_trains_every_few_epoch
 def test_without_labels_the_embeddings_of_two_views_are_measured(learner):
     images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
     first, second = view_embeddings(learner, images)
-    expected = {"alignment": float(alignment(first, second)), "uniformity": float(uniformity(first))}
+    expected = {
+        "alignment": float(alignment(first, second)),
+        "uniformity": float(uniformity(first)),
+    }
     assert expected["alignment"] > 0
     assert measured(learner, None, images)[-1] == pytest.approx(expected)

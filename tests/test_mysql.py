@@ -1,4 +1,6 @@
-"""The metadata store on a real MySQL server: MariaDB from Debian's packages, started here on a socket of its own."""
+"""The metadata store on a real MySQL server: MariaDB from Debian's packages, started here on a
+socket of its own.
+"""
 
 import getpass
 import json
@@ -31,13 +33,24 @@ def server():
         user = [f"--user={getpass.getuser()}"]
         common = [f"--datadir={folder}/data", *user]
         made = subprocess.run(
-            [install, "--no-defaults", *common, "--auth-root-authentication-method=normal"], capture_output=True, text=True
+            [install, "--no-defaults", *common, "--auth-root-authentication-method=normal"],
+            capture_output=True,
+            text=True,
         )
         assert made.returncode == 0, made.stdout + made.stderr
         socket = f"{folder}/s"
         options = [f"--socket={socket}", "--skip-networking", f"--pid-file={folder}/pid"]
-        process = subprocess.Popen([daemon, "--no-defaults", *common, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _ask(client, socket, f"CREATE USER simclr@localhost IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON simclr.* TO simclr@localhost")
+        process = subprocess.Popen(
+            [daemon, "--no-defaults", *common, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _ask(
+            client,
+            socket,
+            f"CREATE USER simclr@localhost IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON simclr.* TO "
+            f"simclr@localhost",
+        )
         yield socket
         process.terminate()
         process.wait()
@@ -45,7 +58,10 @@ def server():
 
 def _ask(client, socket, statement):
     until = time.monotonic() + 30
-    while subprocess.run([client, "--no-defaults", "-u", "root", f"--socket={socket}", "-e", statement], capture_output=True).returncode:
+    while subprocess.run(
+        [client, "--no-defaults", "-u", "root", f"--socket={socket}", "-e", statement],
+        capture_output=True,
+    ).returncode:
         assert time.monotonic() < until, "the server does not answer"
         time.sleep(0.1)
 
@@ -66,7 +82,11 @@ def lineage(*arguments):
 def test_lineage_answers_from_mysql_as_from_sqlite(url, tmp_path):
     def story(*place):
         told = json.loads(lineage(*place, "latest", "--json"))
-        return [(node["id"], node["name"]) for node in told["graph"]["nodes"]], told["lists"], told["pushed"]
+        return (
+            [(node["id"], node["name"]) for node in told["graph"]["nodes"]],
+            told["lists"],
+            told["pushed"],
+        )
 
     fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data", "parameter"])
     fill(url, tmp_path, ["data", "parameter"])
@@ -85,10 +105,15 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
     root = Root(tmp_path, url.replace("simclr@", "simclr:sec%2Fret%401@"))
     for run_id in ("first", "second"):
         node = ImportSchemaGen(schema_file=str(tmp_path / "schema.pbtxt"))
-        graph = Compiler().compile(Pipeline("tiny", str(tmp_path), components=[node], enable_cache=True))
+        graph = Compiler().compile(
+            Pipeline("tiny", str(tmp_path), components=[node], enable_cache=True)
+        )
         _launch(graph, root, run_id, {"git_commit": "abc"})
     runs = {run["run"]: run for run in json.loads(lineage("--metadata", url, "--json"))}
-    assert (runs["first"]["ran"], runs["second"]["cached"]) == (["ImportSchemaGen"], ["ImportSchemaGen"])
+    assert (runs["first"]["ran"], runs["second"]["cached"]) == (
+        ["ImportSchemaGen"],
+        ["ImportSchemaGen"],
+    )
     assert runs["first"]["facts"] == {"git_commit": "abc"}
     assert "Using connection config" in caplog.text
     assert PASSWORD not in caplog.text

@@ -11,7 +11,11 @@ def slowly(features, count):
     """Returns what `nearest` should: every pair compared by the formula, in float64."""
     rows, similarities = [], []
     for own, first in enumerate(features.astype(np.float64)):
-        found = [(first @ other / (np.linalg.norm(first) * np.linalg.norm(other)), row) for row, other in enumerate(features) if row != own]
+        found = [
+            (first @ other / (np.linalg.norm(first) * np.linalg.norm(other)), row)
+            for row, other in enumerate(features)
+            if row != own
+        ]
         best = sorted(found, key=lambda pair: (-pair[0], pair[1]))[:count]
         rows.append([row for _, row in best])
         similarities.append([similarity for similarity, _ in best])

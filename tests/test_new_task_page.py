@@ -1,4 +1,6 @@
-"""The page that shows how to add a task: its code is cut out, registered and run, so that it cannot rot."""
+"""The page that shows how to add a task: its code is cut out, registered and run, so that it cannot
+rot.
+"""
 
 import json
 import re
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+PLACE = "trainer_module/tasks/multilabel.py"
 PAGE = (ROOT / "docs" / "new-task.md").read_text(encoding="utf-8")
 SOURCES = ("components", "pipeline", "trainer_module", "local_runner.py")
 COLOURS = ("red", "green", "blue")
@@ -34,7 +37,9 @@ def with_added_lines(text, diff):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project in which somebody has done what the page says, and images with one to three labels."""
+    """A copy of the project in which somebody has done what the page says, and images with one to
+    three labels.
+    """
     folder = tmp_path_factory.mktemp("project")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -43,7 +48,9 @@ def project(tmp_path_factory):
     (tasks / "multilabel.py").write_text("\n".join(blocks("python")), encoding="utf-8")
     (diff,) = blocks("diff")
     registry = tasks / "registry.py"
-    registry.write_text(with_added_lines(registry.read_text(encoding="utf-8"), diff), encoding="utf-8")
+    registry.write_text(
+        with_added_lines(registry.read_text(encoding="utf-8"), diff), encoding="utf-8"
+    )
     rng = np.random.default_rng(0)
     for split, count in (("train", 64), ("eval", 24)):
         rows = []
@@ -51,14 +58,20 @@ def project(tmp_path_factory):
             bits = np.array([int(bit) for bit in f"{index % 7 + 1:03b}"])
             file = folder / "images" / split / f"{index}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray((rng.integers(0, 80, (16, 16, 3)) + 150 * bits).astype(np.uint8)).save(file)
+            Image.fromarray((rng.integers(0, 80, (16, 16, 3)) + 150 * bits).astype(np.uint8)).save(
+                file
+            )
             rows.append(f"{split}/{index}.png,{';'.join(np.array(COLOURS)[bits == 1])}")
         (folder / "images" / f"{split}.csv").write_text("\n".join(rows))
     return folder
 
 
 def run(project, *flags):
-    lists = ["--train_file_path=images/train.csv", "--val_file_path=images/eval.csv", "--pipeline_root=root"]
+    lists = [
+        "--train_file_path=images/train.csv",
+        "--val_file_path=images/eval.csv",
+        "--pipeline_root=root",
+    ]
     command = [sys.executable, "local_runner.py", "--task=multilabel", *lists, *flags]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
@@ -67,7 +80,7 @@ def test_the_code_of_the_page_is_formatted_as_ours():
     code = "\n".join(blocks("python"))
     for command in (["format", "--check"], ["check"]):
         result = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--stdin-filename=trainer_module/tasks/multilabel.py", "-"],
+            [sys.executable, "-m", "ruff", *command, f"--stdin-filename={PLACE}", "-"],
             cwd=ROOT, input=code, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert result.returncode == 0, result.stdout + result.stderr
@@ -77,19 +90,39 @@ def test_a_row_whose_label_the_training_list_does_not_know_is_named(project):
     (project / "images" / "odd.csv").write_text("eval/0.png,red;purple\neval/1.png\n")
     result = run(project, "--val_file_path=images/odd.csv")
     assert result.returncode == 2
-    assert "odd.csv:1: " in result.stderr and "label 'purple' does not occur in the training list" in result.stderr
+    assert (
+        "odd.csv:1: " in result.stderr
+        and "label 'purple' does not occur in the training list" in result.stderr
+    )
     assert "odd.csv:2: " in result.stderr and "no labels: a row of this task is" in result.stderr
 
 
 @pytest.mark.end_to_end
 def test_the_task_of_the_page_is_trained_judged_gated_and_served(project):
-    small = ["--input_size=16 16", "--width=0.125", "--pretrain_epochs=1", "--set", "pretraining.batch_size=16"]
+    small = [
+        "--input_size=16 16",
+        "--width=0.125",
+        "--pretrain_epochs=1",
+        "--set",
+        "pretraining.batch_size=16",
+    ]
     result = run(project, *small, "--set", "pretraining.projection_hidden=16")
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads((project / "root" / "summary.json").read_text())
     assert told["blessed"] is True
-    assert told["configuration"]["gate"]["min_metric"] == pytest.approx(0.583, abs=0.03)  # four of seven images have each label
+    assert told["configuration"]["gate"]["min_metric"] == pytest.approx(
+        0.583, abs=0.03
+    )  # four of seven images have each label
     assert told["metrics"]["label_accuracy"] > 0.8
-    command = [sys.executable, "-m", "pipeline.predict", "root", "images/eval/0.png", "images/eval/6.png"]
-    answers = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.splitlines()
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.predict",
+        "root",
+        "images/eval/0.png",
+        "images/eval/6.png",
+    ]
+    answers = subprocess.run(
+        command, cwd=project, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     assert all(line.split()[1] in COLOURS for line in answers)

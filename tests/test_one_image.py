@@ -1,6 +1,8 @@
-"""Read me first: one image on its way from a row of a list to a class, one stage a test, in the order of README's table.
+"""Read me first: one image on its way from a row of a list to a class, one stage a test, in the
+order of README's table.
 
-Each stage looks at that same image as the stage before leaves it; the networks are smaller than README's.
+Each stage looks at that same image as the stage before leaves it; the networks are smaller than
+README's.
 """
 
 import numpy as np
@@ -28,7 +30,9 @@ def encoder():
 
 @pytest.fixture
 def row(tmp_path):
-    Image.fromarray(np.arange(40 * 48 * 3, dtype=np.uint8).reshape(40, 48, 3)).save(tmp_path / "cat.png")
+    Image.fromarray(np.arange(40 * 48 * 3, dtype=np.uint8).reshape(40, 48, 3)).save(
+        tmp_path / "cat.png"
+    )
     (tmp_path / "list.csv").write_text("cat.png,cat\n")
     return read_rows(str(tmp_path / "list.csv"))[0]
 
@@ -55,14 +59,20 @@ def test_transform_makes_it_a_small_uint8_image(image):
 def test_two_views_of_it_differ(image):
     import keras
 
-    views = np.asarray(augment(np.concatenate([image, image]), Augmentation(), (32, 32), keras.random.SeedGenerator(0)))
+    views = np.asarray(
+        augment(
+            np.concatenate([image, image]), Augmentation(), (32, 32), keras.random.SeedGenerator(0)
+        )
+    )
     assert views.shape == (2, 32, 32, 3)
     assert np.abs(views[0] - views[1]).max() > 0.1
     assert 0 <= views.min() <= views.max() <= 1
 
 
 def test_normalized_pixels_are_centred_by_the_learned_statistics(image):
-    np.testing.assert_allclose(normalize(image, MEAN, STD), (image / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        normalize(image, MEAN, STD), (image / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_the_encoder_makes_features_and_the_head_an_embedding_whose_loss_is_finite(image, encoder):

@@ -43,8 +43,14 @@ def test_sgd_adds_weight_decay_to_the_gradient_as_pytorch_does(kernel, gradient)
 
 
 def test_lars_makes_steps_of_a_fixed_share_of_the_kernel(kernel, gradient):
-    trust = lambda weight, decayed: RATE * TRUST_COEFFICIENT * np.sqrt(np.sum(weight**2) / np.sum(decayed**2))  # noqa: E731
-    np.testing.assert_allclose(after_two_steps("lars", kernel, gradient), momentum_steps(kernel, gradient, trust), rtol=1e-5)
+    def trust(weight, decayed):
+        return RATE * TRUST_COEFFICIENT * np.sqrt(np.sum(weight**2) / np.sum(decayed**2))
+
+    np.testing.assert_allclose(
+        after_two_steps("lars", kernel, gradient),
+        momentum_steps(kernel, gradient, trust),
+        rtol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars", "adamw"])
@@ -55,19 +61,30 @@ def test_biases_and_norms_do_not_decay(name):
 
 @pytest.mark.parametrize("name", ["sgd", "lars", "adamw"])
 def test_kernels_decay(name, kernel):
-    assert np.abs(after_two_steps(name, kernel, np.zeros_like(kernel), weight_decay=0.5)).sum() < np.abs(kernel).sum()
+    assert (
+        np.abs(after_two_steps(name, kernel, np.zeros_like(kernel), weight_decay=0.5)).sum()
+        < np.abs(kernel).sum()
+    )
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
     schedule = cosine_schedule(0.5, steps=100, warmup_steps=10)
-    assert [round(float(schedule(step)), 4) for step in (0, 5, 10, 55, 100)] == [0.0, 0.25, 0.5, 0.25, 0.0]
+    assert [round(float(schedule(step)), 4) for step in (0, 5, 10, 55, 100)] == [
+        0.0,
+        0.25,
+        0.5,
+        0.25,
+        0.0,
+    ]
 
 
 def test_without_warm_up_the_schedule_begins_at_its_peak():
     assert float(cosine_schedule(0.5, steps=100)(0)) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(("scaling", "rate"), [("linear", 0.2), ("sqrt", 0.1 * 2**0.5), ("none", 0.1)])
+@pytest.mark.parametrize(
+    ("scaling", "rate"), [("linear", 0.2), ("sqrt", 0.1 * 2**0.5), ("none", 0.1)]
+)
 def test_the_learning_rate_scales_with_the_batch(scaling, rate):
     assert scaled_learning_rate(0.1, 512, scaling) == pytest.approx(rate)
 

@@ -1,7 +1,9 @@
-"""The command lines of the original program, values as they stand, with `python local_runner.py` in place of `python main.py`.
+"""The command lines of the original program, values as they stand, with `python local_runner.py` in
+place of `python main.py`.
 
-What follows a command only makes it small: a later flag overrides an earlier one. The first, second and fourth command are run by
-tests/test_end_to_end.py on lists; here are the third, and the two on CIFAR-10, on a stand-in with CIFAR's layout.
+What follows a command only makes it small: a later flag overrides an earlier one. The first, second
+and fourth command are run by tests/test_end_to_end.py on lists; here are the third, and the two on
+CIFAR-10, on a stand-in with CIFAR's layout.
 """
 
 import json
@@ -22,21 +24,31 @@ pytestmark = pytest.mark.end_to_end
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
-    "--width=0.125 --pretrain_epochs=1 --set pretraining.batch_size=16 --set pretraining.projection_hidden=16 "
+    "--width=0.125 --pretrain_epochs=1 --set pretraining.batch_size=16 --set "
+    "pretraining.projection_hidden=16 "
     "--set pretraining.projection_dim=8"
 )
-ONE_LIST = '--input_size="240 240" --train_file_path=images.csv --task=classification --num_classes=5 --freeze=True'
+ONE_LIST = (
+    '--input_size="240 240" --train_file_path=images.csv --task=classification '
+    "--num_classes=5 --freeze=True"
+)
 EASY = "--eval_epochs=1,2 --set gate.min_metric=0.2"  # the recipe asks for 80 %
-CIFAR10_PRETRAIN = "--task=pretrain --cifar10=True --batch_size=256 --num_epochs=1000 --temperature=0.1 --strength=0.5 --learning_rate=1.0"
+CIFAR10_PRETRAIN = (
+    "--task=pretrain --cifar10=True --batch_size=256 --num_epochs=1000 "
+    "--temperature=0.1 --strength=0.5 --learning_rate=1.0"
+)
 CIFAR10_CLASSIFY = (
-    "--task=classification --cifar10=True --batch_size=256 --num_classes=10 --pretrain_save_path=logs/pretrain "
+    "--task=classification --cifar10=True --batch_size=256 --num_classes=10 "
+    "--pretrain_save_path=logs/pretrain "
     "--finetune_save_path=logs/finetune --freeze=True"
 )
 
 
 def run(place, command):
     program = [sys.executable, str(ROOT / "local_runner.py"), *shlex.split(command)]
-    return subprocess.run(program, cwd=place, capture_output=True, text=True, timeout=600, check=False)
+    return subprocess.run(
+        program, cwd=place, capture_output=True, text=True, timeout=600, check=False
+    )
 
 
 def summary(place, name):
@@ -53,7 +65,9 @@ def ran(place, name):
 
 def write_image(path, rng, brightness):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.clip(rng.normal(brightness, 20, (32, 32, 3)), 0, 255).astype(np.uint8)).save(path)
+    Image.fromarray(np.clip(rng.normal(brightness, 20, (32, 32, 3)), 0, 255).astype(np.uint8)).save(
+        path
+    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +94,10 @@ def test_one_list_is_split_and_classified(place):
 
 
 def test_cifar10_is_pretrained_and_the_encoder_left_where_it_was_asked_for(place):
-    small = f"{SMALL} --source=cifar --pretrain_epochs=2 --batch_size=16 --eval_epochs=1,2 --pretrain_save_path=logs/pretrain"
+    small = (
+        f"{SMALL} --source=cifar --pretrain_epochs=2 --batch_size=16 --eval_epochs=1,2 "
+        f"--pretrain_save_path=logs/pretrain"
+    )
     result = run(place, f"{CIFAR10_PRETRAIN} {small}")
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads((place / "logs/pretrain/assets.extra/encoder.json").read_text())
@@ -103,7 +120,14 @@ def test_cifar10_is_classified_on_that_encoder_which_is_not_trained_again(classi
 
 
 def test_the_encoder_has_a_lineage_that_names_its_content(place, classified):
-    command = [sys.executable, "-m", "pipeline.lineage", "--pipeline_root", place / "runs/cifar10_original", "latest"]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.lineage",
+        "--pipeline_root",
+        place / "runs/cifar10_original",
+        "latest",
+    ]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     fingerprint = classified[1]["configuration"]["saved_encoder"]["fingerprint"]
     assert f"imported/{fingerprint}" in result.stdout
@@ -112,7 +136,9 @@ def test_the_encoder_has_a_lineage_that_names_its_content(place, classified):
 def test_the_final_model_is_left_where_it_was_asked_for(place, classified):
     image = place / "cifar/test/airplane/0.png"
     command = [sys.executable, "-m", "pipeline.predict", place / "logs/finetune", image]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False
+    )
     assert result.stdout.split()[1] in CLASSES, result.stderr
 
 

@@ -22,4 +22,8 @@ def test_hardware_decides_the_precision(capability, cpu_flags, precision):
 
 
 def test_a_chosen_precision_is_kept():
-    assert [dtype_policy(name) for name in ("float32", "bfloat16", "float16")] == ["float32", "mixed_bfloat16", "mixed_float16"]
+    assert [dtype_policy(name) for name in ("float32", "bfloat16", "float16")] == [
+        "float32",
+        "mixed_bfloat16",
+        "mixed_float16",
+    ]

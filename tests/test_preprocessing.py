@@ -29,7 +29,10 @@ def transform(tmp_path, rows, spec, **config):
     return data
 
 
-SPEC = {"image": tf.io.FixedLenFeature([1], tf.string), "label": tf.io.FixedLenFeature([1], tf.string)}
+SPEC = {
+    "image": tf.io.FixedLenFeature([1], tf.string),
+    "label": tf.io.FixedLenFeature([1], tf.string),
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,9 @@ def rows(images, tmp_path_factory):
 
 
 def test_images_come_through_unchanged_when_they_have_the_size(rows, images):
-    unpacked = preprocessing.unpack_images(tf.constant([row["image"] for row in rows]), 8, 8).numpy()
+    unpacked = preprocessing.unpack_images(
+        tf.constant([row["image"] for row in rows]), 8, 8
+    ).numpy()
     np.testing.assert_array_equal(np.sort(unpacked, axis=0), np.sort(images, axis=0))
 
 
@@ -83,20 +88,29 @@ def test_a_constant_channel_is_centred_and_not_blown_up(tmp_path):
 
 
 def test_packing_is_undone_by_unpacking(images):
-    np.testing.assert_array_equal(preprocessing.unpack_images(preprocessing.pack_images(tf.constant(images)), 8, 8), images)
+    np.testing.assert_array_equal(
+        preprocessing.unpack_images(preprocessing.pack_images(tf.constant(images)), 8, 8), images
+    )
 
 
 def test_label_maps_are_resized_to_the_nearest_pixel_and_their_classes_counted(tmp_path, images):
     label_maps = np.random.default_rng(0).choice([0, 1, 2, 255], (2, 16, 24)).astype(np.uint8)
     spec = {"image": SPEC["image"], "label_map": tf.io.FixedLenFeature([1], tf.string)}
     raw = [
-        {"image": np.array([png(image)], object), "label_map": np.array([encode_label_map(label_map)], object)}
+        {
+            "image": np.array([png(image)], object),
+            "label_map": np.array([encode_label_map(label_map)], object),
+        }
         for image, label_map in zip(images, label_maps, strict=False)
     ]
     task = Segmentation(3)
     rows = transform(tmp_path, raw, spec, task=task_to_json(task))
-    stored = task.targets({"label_map": tf.constant([row["label_map"] for row in rows])}, (8, 8)).numpy()
+    stored = task.targets(
+        {"label_map": tf.constant([row["label_map"] for row in rows])}, (8, 8)
+    ).numpy()
     nearest = label_maps[:, 1::2, 1::3]  # the pixel in the middle of what a stored one covers
     np.testing.assert_array_equal(stored, nearest)
     for row in rows:
-        np.testing.assert_array_equal(row["class_pixels"], np.bincount(nearest.ravel(), minlength=256)[:3])
+        np.testing.assert_array_equal(
+            row["class_pixels"], np.bincount(nearest.ravel(), minlength=256)[:3]
+        )

@@ -1,6 +1,7 @@
 """Pretraining learns, begins and continues where it should, and says what is wrong.
 
-One run costs seconds, most of them for compiling the step: several claims look at the same unbroken run.
+One run costs seconds, most of them for compiling the step: several claims look at the same unbroken
+run.
 """
 
 import json
@@ -27,11 +28,17 @@ IMAGE_SIZE, VIEW_SIZE = (20, 20), (16, 16)
 
 
 def striped_images(count=96):
-    """Returns images of horizontal (label 0) and vertical (label 1) stripes in random colours, and the labels."""
+    """Returns images of horizontal (label 0) and vertical (label 1) stripes in random colours, and
+    the labels.
+    """
     rng = np.random.default_rng(0)
     labels = np.arange(count) % 2
-    wave = 0.5 + 0.5 * np.sin(2 * np.pi * (np.arange(IMAGE_SIZE[0])[None] / 4 + rng.uniform(size=(count, 1))))  # [N, size]
-    stripes = np.where(labels[:, None, None] == 1, wave[:, None, :], wave[:, :, None])  # [N, size, size]
+    wave = 0.5 + 0.5 * np.sin(
+        2 * np.pi * (np.arange(IMAGE_SIZE[0])[None] / 4 + rng.uniform(size=(count, 1)))
+    )  # [N, size]
+    stripes = np.where(
+        labels[:, None, None] == 1, wave[:, None, :], wave[:, :, None]
+    )  # [N, size, size]
     pixels = stripes[..., None] * rng.uniform(80, 255, (count, 1, 1, 3))
     return np.broadcast_to(pixels, (count, *IMAGE_SIZE, 3)).astype(np.uint8), labels
 
@@ -55,7 +62,14 @@ def settings(**changes):
 
 
 def run(folder, watched=None, encoder=TINY, **changes):
-    return pretrain(data(), encoder, Augmentation(), settings(**changes), Places(str(folder), str(folder / "logs")), watched)
+    return pretrain(
+        data(),
+        encoder,
+        Augmentation(),
+        settings(**changes),
+        Places(str(folder), str(folder / "logs")),
+        watched,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +79,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(folder):
-    """Returns encoder, projection head and report of one run; its checkpoint and logs lie in `folder`."""
+    """Returns encoder, projection head and report of one run.
+
+    Its checkpoint and logs lie in `folder`.
+    """
     return run(folder)
 
 
@@ -74,9 +91,20 @@ def test_the_loss_falls_on_images_with_structure(unbroken):
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_and_after_the_last(unbroken):
+def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_and_after_the_last(
+    unbroken,
+):
     history = unbroken[2]["history"]
-    assert [value is not None for value in history["alignment"]] == [False, False, True, False, False, True, False, True]
+    assert [value is not None for value in history["alignment"]] == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
     assert 0 <= history["alignment"][-1] <= 4
     assert -8 <= history["uniformity"][-1] <= 0
 
@@ -85,12 +113,16 @@ def test_views_may_be_smaller_than_images(unbroken):
     assert unbroken[0].input_shape == (None, *IMAGE_SIZE, 3)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow writes the event file")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="TensorFlow writes the event file"
+)
 def test_logs_for_tensorboard_are_written(folder, unbroken):
     assert list((folder / "logs").glob("events.out.tfevents.*"))
 
 
-def test_the_same_seed_gives_the_same_encoder_and_measuring_accuracy_changes_nothing(tmp_path, unbroken):
+def test_the_same_seed_gives_the_same_encoder_and_measuring_accuracy_changes_nothing(
+    tmp_path, unbroken
+):
     images, labels = striped_images()
     encoder, _, report = run(tmp_path, Watched(images[:64], labels[:64], images[64:], labels[64:]))
     assert report["history"]["knn_accuracy"][-1] is not None
@@ -100,7 +132,11 @@ def test_the_same_seed_gives_the_same_encoder_and_measuring_accuracy_changes_not
 
 def test_training_starts_from_the_untrained_encoder():
     learner = build_learner(data(), TINY, Augmentation(), settings())
-    for one, other in zip(learner.encoder.get_weights(), untrained_encoder(TINY, VIEW_SIZE, 3).get_weights(), strict=True):
+    for one, other in zip(
+        learner.encoder.get_weights(),
+        untrained_encoder(TINY, VIEW_SIZE, 3).get_weights(),
+        strict=True,
+    ):
         np.testing.assert_array_equal(one, other)
 
 
@@ -120,20 +156,40 @@ def test_a_checkpoint_of_another_architecture_is_refused(folder, unbroken):
 
 
 def test_a_diverging_run_stops_names_what_matters_and_keeps_the_good_checkpoint(tmp_path):
-    diverging = {"learning_rate": 1e30, "warmup_epochs": 2.0}  # the very first step, at learning rate 0, is still good
-    with pytest.raises(TrainingDivergedError, match=r"at step \d.*learning rate .*precision float32.*last good checkpoint is kept"):
+    diverging = {
+        "learning_rate": 1e30,
+        "warmup_epochs": 2.0,
+    }  # the very first step, at learning rate 0, is still good
+    with pytest.raises(
+        TrainingDivergedError,
+        match=r"at step \d.*learning rate .*precision float32.*last good checkpoint is kept",
+    ):
         run(tmp_path, **diverging, checkpoint_every_minutes=1e-6)
     with np.load(tmp_path / FILE) as kept:
-        assert all(np.isfinite(kept[name]).all() for name in kept.files if name.startswith(("model", "optimizer")))
+        assert all(
+            np.isfinite(kept[name]).all()
+            for name in kept.files
+            if name.startswith(("model", "optimizer"))
+        )
 
 
-@pytest.mark.parametrize("minutes", [15.0, 1e-6])  # a checkpoint every epoch; one after every step too
-def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(tmp_path, unbroken, minutes):
+@pytest.mark.parametrize(
+    "minutes", [15.0, 1e-6]
+)  # a checkpoint every epoch; one after every step too
+def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(
+    tmp_path, unbroken, minutes
+):
     code = (
-        "import sys; from pathlib import Path; sys.path[:0] = ['.', 'tests']; import test_pretrain as t\n"
+        "import sys; from pathlib import Path; sys.path[:0] = ['.', 'tests']; import test_pretrain "
+        "as t\n"
         f"t.run(Path(sys.argv[1]), checkpoint_every_minutes={minutes})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not (tmp_path / FILE).exists() and process.poll() is None:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)

@@ -1,4 +1,6 @@
-"""Regression: a number an image, standardised for learning, in the units of the list for everyone else."""
+"""Regression: a number an image, standardised for learning, in the units of the list for everyone
+else.
+"""
 
 import json
 import statistics
@@ -42,9 +44,13 @@ def test_a_number_is_finite_and_nothing_else(target, problem):
 
 
 def test_lists_without_numbers_or_with_one_number_alone_are_refused():
-    with pytest.raises(InputError, match="The training list has no numbers: a row of this task is `path,number`"):
+    with pytest.raises(
+        InputError, match="The training list has no numbers: a row of this task is `path,number`"
+    ):
         task("", "")
-    with pytest.raises(InputError, match=r"All rows of the training list have the same number.* Received: 7"):
+    with pytest.raises(
+        InputError, match=r"All rows of the training list have the same number.* Received: 7"
+    ):
         task("7", "7.0")
 
 
@@ -54,13 +60,23 @@ def test_it_travels_as_json():
 
 def test_the_best_constant_answer_is_the_median():
     targets = ["1", "2", "100"]
-    errors = [statistics.fmean(abs(float(target) - answer) for target in targets) for answer in np.linspace(0, 101, 1011)]
-    assert task().constant_score(targets) == pytest.approx(min(errors), abs=0.01) == pytest.approx(33.0)
+    errors = [
+        statistics.fmean(abs(float(target) - answer) for target in targets)
+        for answer in np.linspace(0, 101, 1011)
+    ]
+    assert (
+        task().constant_score(targets)
+        == pytest.approx(min(errors), abs=0.01)
+        == pytest.approx(33.0)
+    )
 
 
 def test_the_gate_asks_for_less_error_than_a_constant_answer():
     assert Gate().beating(33.0, higher_is_better=False).limit(higher_is_better=False) == 33.0
-    assert Gate(max_error=5.0).beating(33.0, higher_is_better=False).limit(higher_is_better=False) == 5.0
+    assert (
+        Gate(max_error=5.0).beating(33.0, higher_is_better=False).limit(higher_is_better=False)
+        == 5.0
+    )
 
 
 def test_the_error_is_in_units_of_the_list():
@@ -78,10 +94,22 @@ def test_a_view_is_the_image_or_its_mirror_image():
     import keras
 
     images = np.random.default_rng(0).integers(0, 256, (20, 6, 8, 3), dtype=np.uint8)
-    views, targets = task().views(images, np.arange(20.0), keras.random.SeedGenerator(0), task().mild)
-    straight = [np.allclose(view, image / 255, atol=1e-5) for view, image in zip(np.asarray(views), images, strict=True)]
-    mirrored = [np.allclose(view, image[:, ::-1] / 255, atol=1e-5) for view, image in zip(np.asarray(views), images, strict=True)]
-    assert all(one != other for one, other in zip(straight, mirrored, strict=True)) and any(straight) and any(mirrored)
+    views, targets = task().views(
+        images, np.arange(20.0), keras.random.SeedGenerator(0), task().mild
+    )
+    straight = [
+        np.allclose(view, image / 255, atol=1e-5)
+        for view, image in zip(np.asarray(views), images, strict=True)
+    ]
+    mirrored = [
+        np.allclose(view, image[:, ::-1] / 255, atol=1e-5)
+        for view, image in zip(np.asarray(views), images, strict=True)
+    ]
+    assert (
+        all(one != other for one, other in zip(straight, mirrored, strict=True))
+        and any(straight)
+        and any(mirrored)
+    )
     assert np.array_equal(targets, np.arange(20.0))
 
 
@@ -99,7 +127,9 @@ def test_a_linear_head_is_fitted_by_ridge_regression():
 
 @pytest.fixture(scope="module")
 def discs(tmp_path_factory):
-    """Bright discs on a dark ground, and how large they are, in units of a list: 100 and 10 a pixel of their radius."""
+    """Bright discs on a dark ground, and how large they are, in units of a list: 100 and 10 a pixel
+    of their radius.
+    """
     folder, rng = tmp_path_factory.mktemp("discs"), np.random.default_rng(0)
     for split, count in (("train", 64), ("eval", 24)):
         rows = []
@@ -132,18 +162,44 @@ def run(folder, *flags):
 
 def test_rows_that_are_no_numbers_are_named_before_anything_runs(discs, tmp_path):
     text = (discs / "eval.csv").read_text().splitlines()
-    (tmp_path / "eval.csv").write_text("\n".join([f"{discs}/eval/0.png,tall", f"{discs}/eval/1.png,nan", f"{discs}/eval/2.png"]))
-    (tmp_path / "train.csv").write_text("\n".join(f"{discs}/{line.replace('eval', 'train')}" for line in text))
+    (tmp_path / "eval.csv").write_text(
+        "\n".join([f"{discs}/eval/0.png,tall", f"{discs}/eval/1.png,nan", f"{discs}/eval/2.png"])
+    )
+    (tmp_path / "train.csv").write_text(
+        "\n".join(f"{discs}/{line.replace('eval', 'train')}" for line in text)
+    )
     result = run(tmp_path)
     assert result.returncode == 2
-    for told in ("eval.csv:1: ", "'tall' is not a number", "eval.csv:2: ", "number nan is not finite", "eval.csv:3: ", "no number"):
+    for told in (
+        "eval.csv:1: ",
+        "'tall' is not a number",
+        "eval.csv:2: ",
+        "number nan is not finite",
+        "eval.csv:3: ",
+        "no number",
+    ):
         assert told in result.stderr
 
 
 @pytest.mark.end_to_end
 def test_sizes_of_discs_are_learned_judged_gated_and_served(discs):
-    small = ["--width=0.125", "--pretrain_epochs=1", "--set", "pretraining.batch_size=16", "--set", "pretraining.projection_hidden=16"]
-    result = run(discs, *small, "--freeze=False", "--head=mlp", "--num_epochs=20", "--batch_size=16", "--learning_rate=0.003")
+    small = [
+        "--width=0.125",
+        "--pretrain_epochs=1",
+        "--set",
+        "pretraining.batch_size=16",
+        "--set",
+        "pretraining.projection_hidden=16",
+    ]
+    result = run(
+        discs,
+        *small,
+        "--freeze=False",
+        "--head=mlp",
+        "--num_epochs=20",
+        "--batch_size=16",
+        "--learning_rate=0.003",
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads((discs / "root" / "summary.json").read_text())
     numbers = [float(line.split(",")[1]) for line in (discs / "eval.csv").read_text().splitlines()]
@@ -152,10 +208,25 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs):
     assert told["configuration"]["gate"]["max_error"] == pytest.approx(constant, rel=1e-3)
     images = [f"{discs}/eval/{index}.png" for index in range(24)]
     command = [sys.executable, "-m", "pipeline.predict", f"{discs}/root", *images]
-    answers = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    answers = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     served = [float(line.split()[1]) for line in answers]
     error = np.mean(np.abs(np.subtract(served, numbers)))
-    assert error == pytest.approx(told["metrics"]["mean_absolute_error"], rel=0.01)  # what is served is what was judged
-    command = [sys.executable, "-m", "pipeline.evaluate", f"{discs}/root", f"{discs}/eval.csv", "--json"]
-    score = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-    assert score[""]["mean_absolute_error"] == pytest.approx(told["metrics"]["mean_absolute_error"], rel=1e-5)
+    assert error == pytest.approx(
+        told["metrics"]["mean_absolute_error"], rel=0.01
+    )  # what is served is what was judged
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.evaluate",
+        f"{discs}/root",
+        f"{discs}/eval.csv",
+        "--json",
+    ]
+    score = json.loads(
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    )
+    assert score[""]["mean_absolute_error"] == pytest.approx(
+        told["metrics"]["mean_absolute_error"], rel=1e-5
+    )

@@ -1,4 +1,6 @@
-"""Two replicas compute what one device computes: each sees half the images, all embeddings are negatives, the statistics are shared."""
+"""Two replicas compute what one device computes: each sees half the images, all embeddings are
+negatives, the statistics are shared.
+"""
 
 import json
 import subprocess
@@ -10,15 +12,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
-# The number of a process' devices is fixed when TensorFlow starts: two of them need a process of their own.
+# The number of a process' devices is fixed when TensorFlow starts: two of them need a process of
+# their own.
 ON_TWO_DEVICES = """
 import json, sys
 sys.path[:0] = [".", "tests"]
 import tensorflow as tf
-tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 import test_replicas as t
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    print(json.dumps({"step": t.one_step(), "drawn": t.drawn_by_replicas(), "report": t.pretrained(sys.argv[1])}))
+    said = {"step": t.one_step(), "drawn": t.drawn_by_replicas()}
+    said["report"] = t.pretrained(sys.argv[1])
+    print(json.dumps(said))
 """
 
 
@@ -37,14 +43,19 @@ def one_device():
 
 
 def one_step():
-    """Returns the loss of a batch, and the weights after one step of learning rate 1 without momentum: minus the gradient."""
+    """Returns the loss of a batch, and the weights after one step of learning rate 1 without
+    momentum: minus the gradient.
+    """
     import keras
     from test_golden import golden_learner, pairs_of_views
 
     learner = golden_learner(keras.optimizers.SGD(1.0))
     learner.optimizer.build(learner.trainable_variables)
     history = learner.fit(pairs_of_views()[0], batch_size=8, shuffle=False, verbose=0)
-    return {"loss": history.history["loss"][0], "weights": [weight.tolist() for weight in learner.get_weights()]}
+    return {
+        "loss": history.history["loss"][0],
+        "weights": [weight.tolist() for weight in learner.get_weights()],
+    }
 
 
 def drawn_by_replicas():

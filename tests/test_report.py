@@ -23,7 +23,9 @@ from pipeline import report
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """Rows as TFX writes them: a run, one with another parameter, one that is cached from end to end; no files."""
+    """Rows as TFX writes them: a run, one with another parameter, one that is cached from end to
+    end; no files.
+    """
     folder = tmp_path_factory.mktemp("store")
     fill(str(folder / "metadata.sqlite"), folder, ["data", "parameter", "nothing"])
     return open_store(str(folder / "metadata.sqlite"))
@@ -40,8 +42,16 @@ def test_every_node_stands_below_all_that_it_reads_from(store):
 def test_nodes_do_not_cover_each_other_and_stay_inside_the_drawing(store):
     drawing = graph.draw(latest_run(store))
     for one in drawing.nodes:
-        assert one.x >= 0 and one.x + graph.WIDTH <= drawing.width and one.y + graph.HEIGHT <= drawing.height
-        apart = [abs(one.x - other.x) >= graph.WIDTH or abs(one.y - other.y) >= graph.HEIGHT for other in drawing.nodes if other is not one]
+        assert (
+            one.x >= 0
+            and one.x + graph.WIDTH <= drawing.width
+            and one.y + graph.HEIGHT <= drawing.height
+        )
+        apart = [
+            abs(one.x - other.x) >= graph.WIDTH or abs(one.y - other.y) >= graph.HEIGHT
+            for other in drawing.nodes
+            if other is not one
+        ]
         assert all(apart)
 
 
@@ -53,7 +63,12 @@ def test_a_long_line_goes_round_the_nodes_between_its_ends():
 
 
 def test_a_node_that_reads_nothing_stands_beside_the_one_that_ran_before_it():
-    assert graph.depths(["a", "b", "alone", "c"], {("a", "b"), ("b", "c")}) == {"a": 0, "b": 1, "alone": 1, "c": 2}
+    assert graph.depths(["a", "b", "alone", "c"], {("a", "b"), ("b", "c")}) == {
+        "a": 0,
+        "b": 1,
+        "alone": 1,
+        "c": 2,
+    }
 
 
 def test_earlier_runs_are_those_with_a_model_of_their_own(store):
@@ -77,12 +92,16 @@ def test_t_sne_keeps_groups_apart_and_is_the_same_every_time():
     points = flat_map(vectors)
     groups = points.reshape(3, 20, 2)
     within = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=-1).mean()
-    between = np.linalg.norm(groups.mean(axis=1)[:, None] - groups.mean(axis=1)[None], axis=-1)[np.triu_indices(3, 1)].min()
+    between = np.linalg.norm(groups.mean(axis=1)[:, None] - groups.mean(axis=1)[None], axis=-1)[
+        np.triu_indices(3, 1)
+    ].min()
     assert between > 3 * within
     np.testing.assert_array_equal(points, flat_map(vectors))
 
 
-@pytest.mark.parametrize("vectors", [np.ones((12, 4)), np.eye(12, 3)], ids=["all equal", "fewer dims than two maps need"])
+@pytest.mark.parametrize(
+    "vectors", [np.ones((12, 4)), np.eye(12, 3)], ids=["all equal", "fewer dims than two maps need"]
+)
 def test_t_sne_of_collapsed_or_few_features_is_finite(vectors):
     assert np.isfinite(flat_map(vectors)).all()
 
@@ -93,7 +112,11 @@ def test_a_tile_of_the_sheet_shows_its_image_alone():
     sheet = pictures.sheet(images)
     pixels = np.asarray(Image.open(io.BytesIO(sheet.jpeg)))
     assert pixels.shape == (sheet.rows * sheet.side, sheet.columns * sheet.side, 3)
-    tiles = pixels.reshape(sheet.rows, sheet.side, sheet.columns, sheet.side, 3).mean(axis=(1, 3, 4)).ravel()
+    tiles = (
+        pixels.reshape(sheet.rows, sheet.side, sheet.columns, sheet.side, 3)
+        .mean(axis=(1, 3, 4))
+        .ravel()
+    )
     np.testing.assert_allclose(tiles, [0, 0, 0, 255, 0, 0], atol=1)
 
 
@@ -103,7 +126,9 @@ def test_small_pictures_keep_every_pixel():
     import base64
 
     assert uri.startswith("data:image/png;base64,")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))), image)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))), image
+    )
 
 
 def test_the_most_confused_pairs_come_first_and_right_answers_are_none():
@@ -148,16 +173,24 @@ def no_constant(name):
 
 
 def test_a_page_holds_no_number_that_its_browser_cannot_read(store):
-    """JSON has neither NaN nor infinity, and a plot that cannot be read would stop every script behind it."""
+    """JSON has neither NaN nor infinity, and a plot that cannot be read would stop every script
+    behind it.
+    """
     loss = plots.curves({"loss": [2.0, math.nan, math.inf, 1.0]}, "loss")
     truth, said = np.array([1.0, 2.0, math.nan]), np.array([1.5, -math.inf, 3.0])
     ages = plots.flat_map(np.eye(3, 2), np.array([1.0, math.nan, math.inf]))
     contents = dataclasses.replace(
         collect(latest_run(store)),
         learning=[{"title": "Loss", "meaning": "", "figure": figure} for figure in (loss, ages)],
-        answers={"kind": "numbers", "scatter": plots.against_truth(truth, said, "age"), "images": 3},
+        answers={
+            "kind": "numbers",
+            "scatter": plots.against_truth(truth, said, "age"),
+            "images": 3,
+        },
     )
-    figures = re.findall(r'<script type="application/json">(.*?)</script>', render(contents), re.DOTALL)
+    figures = re.findall(
+        r'<script type="application/json">(.*?)</script>', render(contents), re.DOTALL
+    )
     curve, points, scatter = (json.loads(figure, parse_constant=no_constant) for figure in figures)
     assert (curve["data"][0]["x"], curve["data"][0]["y"]) == ([1, 4], [2.0, 1.0])
     assert points["data"][0]["marker"]["color"] == [1.0, None, None]
@@ -183,12 +216,18 @@ def test_classes_take_turns_among_the_shown_images():
 def test_numbers_read_as_a_person_says_them():
     assert [duration(0.04), duration(75), duration(7260)] == ["0.0 s", "1 min 15 s", "2 h 1 min"]
     assert [megabytes(2_700), megabytes(3_000_000)] == ["2.7 kB", "3.0 MB"]
-    assert flat({"encoder": {"depth": 18}, "image_size": [32, 32]}) == [("encoder.depth", 18), ("image_size", [32, 32])]
+    assert flat({"encoder": {"depth": 18}, "image_size": [32, 32]}) == [
+        ("encoder.depth", 18),
+        ("image_size", [32, 32]),
+    ]
 
 
 @pytest.mark.parametrize(
     "flags, reason",
-    [(["--run", "nobody"], "`--run` must be a run of this store"), (["--output", "no/such/folder/page.html"], "`--output` must be a file")],
+    [
+        (["--run", "nobody"], "`--run` must be a run of this store"),
+        (["--output", "no/such/folder/page.html"], "`--output` must be a file"),
+    ],
 )
 def test_a_wrong_command_line_is_told_at_once(capsys, tmp_path, flags, reason):
     fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data"])

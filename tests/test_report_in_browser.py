@@ -1,5 +1,7 @@
-"""The report in a real browser: from disk, without a request, on a desk and on a phone; names would like to be code,
-and some of the numbers are none."""
+"""The report in a real browser: from disk, without a request, on a desk and on a phone.
+
+Names would like to be code, and some of the numbers are none.
+"""
 
 import dataclasses
 import json
@@ -18,7 +20,9 @@ from components.report.run import latest_run
 from components.store import note_run, open_store, run_ids
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no browser: apt-get install chromium chromium-driver"
+)
 
 HOSTILE = (
     "<script>document.title='broken in'</script>",
@@ -35,7 +39,10 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A report in which every name that a user chooses is hostile; lineage and settings come from rows as TFX writes them."""
+    """A report in which every name that a user chooses is hostile.
+
+    Lineage and settings come from rows as TFX writes them.
+    """
     folder = tmp_path_factory.mktemp("report")
     fill(str(folder / "metadata.sqlite"), folder, ["data", "parameter"])
     store = open_store(str(folder / "metadata.sqlite"), read_only=False)
@@ -50,21 +57,51 @@ def _hostile(contents):
     images = rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     kinds = [HOSTILE[index % len(HOSTILE)] for index in range(IMAGES)]
     captions = [[kind, f"true: {kind}"] for kind in kinds]
-    shown = {"uri": pictures.picture(images[0]), "caption": captions[0], "label": HOSTILE[0], "look": "same"}
+    shown = {
+        "uri": pictures.picture(images[0]),
+        "caption": captions[0],
+        "label": HOSTILE[0],
+        "look": "same",
+    }
     ages = np.array([1.0, math.nan, math.inf, 2.0])
-    figure = {"title": "Features h", "meaning": "", "figure": plots.flat_map(rng.normal(size=(IMAGES, 2)), kinds)}
+    figure = {
+        "title": "Features h",
+        "meaning": "",
+        "figure": plots.flat_map(rng.normal(size=(IMAGES, 2)), kinds),
+    }
     counts = rng.integers(0, 9, (len(HOSTILE), len(HOSTILE)))
-    classes = [{"name": name, "images": 10 + index, "accuracy": index / 10} for index, name in enumerate(HOSTILE)]
-    pair = {"true": HOSTILE[0], "said": HOSTILE[1], "count": 3, "share": 0.5, "pictures": [{"uri": shown["uri"], "caption": HOSTILE[2]}]}
+    classes = [
+        {"name": name, "images": 10 + index, "accuracy": index / 10}
+        for index, name in enumerate(HOSTILE)
+    ]
+    pair = {
+        "true": HOSTILE[0],
+        "said": HOSTILE[1],
+        "count": 3,
+        "share": 0.5,
+        "pictures": [{"uri": shown["uri"], "caption": HOSTILE[2]}],
+    }
     return dataclasses.replace(
         contents,
         title=HOSTILE[0],
         verdict={"state": "refused", "reasons": list(HOSTILE), "pushed": ""},
         learning=[
-            {"title": "Loss", "meaning": "", "figure": plots.curves({HOSTILE[0]: [2.0, math.nan, 1.0]}, "loss")},
-            {"title": "Ages", "meaning": "", "figure": plots.against_truth(ages, ages[::-1], "age")},
+            {
+                "title": "Loss",
+                "meaning": "",
+                "figure": plots.curves({HOSTILE[0]: [2.0, math.nan, 1.0]}, "loss"),
+            },
+            {
+                "title": "Ages",
+                "meaning": "",
+                "figure": plots.against_truth(ages, ages[::-1], "age"),
+            },
         ],
-        models=[Model("this run", HOSTILE[3], is_this=True, probe=0.5), Model("before", probe=0.09), Model("earlier", "x", probe=0.1)],
+        models=[
+            Model("this run", HOSTILE[3], is_this=True, probe=0.5),
+            Model("before", probe=0.09),
+            Model("earlier", "x", probe=0.1),
+        ],
         answers={
             "kind": "classes",
             "matrix": plots.confusion(counts, HOSTILE),
@@ -121,10 +158,13 @@ def browser(driver, page):
 
 def show(driver, page, width):
     driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     driver.get(page.as_uri())
-    until(lambda: driver.execute_script("return document.querySelectorAll('.plot .main-svg').length"))
+    until(
+        lambda: driver.execute_script("return document.querySelectorAll('.plot .main-svg').length")
+    )
 
 
 def until(condition, seconds=20):
@@ -142,13 +182,16 @@ def differs(now, before):
 def point_at(driver, element, x=0, y=0):
     from selenium.webdriver import ActionChains
 
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+    driver.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element
+    )
     ActionChains(driver).move_to_element_with_offset(element, x, y).perform()
 
 
 def column(driver, section, number):
     rows = driver.execute_script(
-        f"return [...document.querySelectorAll('#{section} table.sortable tbody tr')].map(r => r.cells[{number}].innerText)"
+        f"return [...document.querySelectorAll('#{section} table.sortable tbody tr')].map(r => "
+        f"r.cells[{number}].innerText)"
     )
     return [row.strip() for row in rows]
 
@@ -157,28 +200,51 @@ def test_it_opens_from_disk_without_an_error_or_a_request(browser):
     errors = [entry["message"] for entry in browser.get_log("browser")]
     assert errors == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {event["params"]["request"]["url"].partition(":")[0] for event in messages if event["method"] == "Network.requestWillBeSent"}
+    asked = {
+        event["params"]["request"]["url"].partition(":")[0]
+        for event in messages
+        if event["method"] == "Network.requestWillBeSent"
+    }
     assert asked <= {"file", "data"}
-    assert browser.execute_script("return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length") == 0
+    assert (
+        browser.execute_script(
+            "return performance.getEntriesByType('resource').filter(e => "
+            "!e.name.startsWith('data:')).length"
+        )
+        == 0
+    )
 
 
 def test_every_plot_is_drawn_where_some_values_are_no_numbers(browser):
     drawn = browser.execute_script(
-        "return [...document.querySelectorAll('.plot')].map(plot => plot.querySelectorAll('.main-svg').length > 0)"
+        "return [...document.querySelectorAll('.plot')].map(plot => "
+        "plot.querySelectorAll('.main-svg').length > 0)"
     )
     assert len(drawn) == 5 and all(drawn)
     shown = browser.execute_script(
-        "return [...document.querySelectorAll('#learning .plot')].map(plot => plot.querySelectorAll('.points path').length)"
+        "return [...document.querySelectorAll('#learning .plot')].map(plot => "
+        "plot.querySelectorAll('.points path').length)"
     )
     assert shown == [2, 2]
 
 
 def test_hostile_names_are_shown_and_do_nothing(browser):
     for element in browser.find_elements("css selector", "#answers img, .legend text, #models td"):
-        browser.execute_script("arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element)
+        browser.execute_script(
+            "arguments[0].dispatchEvent(new MouseEvent('mouseover', {bubbles: true}))", element
+        )
     assert browser.title == f"{HOSTILE[0]}: refused"
-    assert browser.execute_script("return document.querySelectorAll('main script:not([type])').length") == 0
-    assert browser.execute_script("return document.querySelectorAll('main a[href], img[src=x], [onerror], [onmouseover]').length") == 0
+    assert (
+        browser.execute_script("return document.querySelectorAll('main script:not([type])').length")
+        == 0
+    )
+    assert (
+        browser.execute_script(
+            "return document.querySelectorAll('main a[href], img[src=x], [onerror], "
+            "[onmouseover]').length"
+        )
+        == 0
+    )
     text = browser.find_element("tag name", "body").text
     assert HOSTILE[0] in text and HOSTILE[5] in text
     assert "line\\u000abreak" in text
@@ -188,14 +254,23 @@ def test_hostile_names_are_shown_and_do_nothing(browser):
 
 def test_a_click_on_a_step_shows_its_parameters_and_artifacts(browser):
     node = browser.find_element("css selector", ".node[data-node=Pretrainer]")
-    assert not browser.find_element("css selector", "#details article[data-node=Pretrainer]").is_displayed()
+    assert not browser.find_element(
+        "css selector", "#details article[data-node=Pretrainer]"
+    ).is_displayed()
     point_at(browser, node)
     node.click()
-    shown = [item for item in browser.find_elements("css selector", "#details article") if item.is_displayed()]
+    shown = [
+        item
+        for item in browser.find_elements("css selector", "#details article")
+        if item.is_displayed()
+    ]
     assert [item.get_attribute("data-node") for item in shown] == ["Pretrainer"]
     assert "temperature" in shown[0].text
     assert "transformed_examples" in shown[0].text
-    lit = {(path.get_attribute("data-from"), path.get_attribute("data-to")) for path in browser.find_elements("css selector", "path.lit")}
+    lit = {
+        (path.get_attribute("data-from"), path.get_attribute("data-to"))
+        for path in browser.find_elements("css selector", "path.lit")
+    }
     assert lit >= {("Transform", "Pretrainer"), ("Pretrainer", "Finetuner")}
 
 
@@ -212,15 +287,22 @@ def test_pointing_at_a_dot_of_the_map_shows_its_image_and_name(browser):
     point_at(browser, dot)
     until(tip.is_displayed)
     assert tip.text.count("\n") == 1 and any(name in tip.text for name in HOSTILE)
-    background = browser.execute_script("return getComputedStyle(document.querySelector('#tip .tile')).backgroundImage")
+    background = browser.execute_script(
+        "return getComputedStyle(document.querySelector('#tip .tile')).backgroundImage"
+    )
     assert background.startswith('url("data:image/jpeg;base64,')
 
 
 @pytest.mark.parametrize(
     "section, number, rising",
-    [("answers", 1, [str(10 + index) for index in range(len(HOSTILE))]), ("models", 3, ["9.00 %", "10.00 %", "50.00 %"])],
+    [
+        ("answers", 1, [str(10 + index) for index in range(len(HOSTILE))]),
+        ("models", 3, ["9.00 %", "10.00 %", "50.00 %"]),
+    ],
 )
-def test_a_click_on_a_heading_sorts_by_number_and_another_turns_round(browser, section, number, rising):
+def test_a_click_on_a_heading_sorts_by_number_and_another_turns_round(
+    browser, section, number, rising
+):
     heading = browser.find_elements("css selector", f"#{section} table.sortable th button")[number]
     browser.execute_script("arguments[0].click()", heading)
     assert column(browser, section, number) == rising
@@ -235,15 +317,22 @@ def test_a_phone_of_400_pixels_needs_no_scrolling_sideways(driver, page):
 
 def test_numbers_stay_on_one_line_and_their_headings_may_wrap(browser):
     spaces = browser.execute_script(
-        "return ['td.number', 'th.number', 'td code'].map(cell => getComputedStyle(document.querySelector(`table ${cell}`)).whiteSpace)"
+        "return ['td.number', 'th.number', 'td code'].map(cell => "
+        "getComputedStyle(document.querySelector(`table ${cell}`)).whiteSpace)"
     )
     assert spaces == ["nowrap", "normal", "nowrap"]
 
 
 def test_in_the_dark_the_page_and_its_plots_are_dark(browser):
-    ink = "return [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#learning .xtitle')).fill]"
+    ink = (
+        "return [getComputedStyle(document.body).backgroundColor, "
+        "getComputedStyle(document.querySelector('#learning .xtitle')).fill]"
+    )
     light = browser.execute_script(ink)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
     try:
         dark = until(lambda: differs(browser.execute_script(ink), light))
     finally:

@@ -31,7 +31,10 @@ def test_a_path_with_a_comma_is_quoted(tmp_path):
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     path = tmp_path / "list.csv"
     path.write_bytes(b"\xef\xbb\xbfa.png,1\r\nb.png,2\r\n")
-    assert [(row.name, row.target) for row in read_rows(str(path))] == [("a.png", "1"), ("b.png", "2")]
+    assert [(row.name, row.target) for row in read_rows(str(path))] == [
+        ("a.png", "1"),
+        ("b.png", "2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,9 @@ def test_a_list_that_is_not_text_is_refused(tmp_path):
 def test_every_bad_row_is_found_in_one_pass(tmp_path, image_list):
     image_list("train", 2)
     text = "train/0.png,0\nabsent.png,1\ntrain,1\ntrain/1.png,7\ntrain/1.png,cat\ntrain/1.png\n"
-    problems = check_rows(read_rows(write(tmp_path / "list.csv", text)), Classification(num_classes=2))
+    problems = check_rows(
+        read_rows(write(tmp_path / "list.csv", text)), Classification(num_classes=2)
+    )
     assert [(problem.line, problem.reason) for problem in problems] == [
         (2, "no such image"),
         (3, "is a directory, not an image"),
@@ -101,11 +106,15 @@ def test_the_fingerprint_sees_a_label_map_edited_in_place(tmp_path, image_list):
 
 def test_a_missing_label_map_is_told_beside_its_image(tmp_path, image_list):
     image_list("train", 2)
-    rows = read_rows(write(tmp_path / "list.csv", "train/0.png,absent.png\ntrain/1.png,train\ntrain/1.png\n"))
+    rows = read_rows(
+        write(tmp_path / "list.csv", "train/0.png,absent.png\ntrain/1.png,train\ntrain/1.png\n")
+    )
     assert [str(problem) for problem in check_rows(rows, Segmentation(2))] == [
         f"{tmp_path}/list.csv:1: {tmp_path}/train/0.png: no such label map {tmp_path}/absent.png",
-        f"{tmp_path}/list.csv:2: {tmp_path}/train/1.png: is a directory, not a label map {tmp_path}/train",
-        f"{tmp_path}/list.csv:3: {tmp_path}/train/1.png: no label map: a row of this task is `path,labelmap`",
+        f"{tmp_path}/list.csv:2: {tmp_path}/train/1.png: is a directory, not a label map "
+        f"{tmp_path}/train",
+        f"{tmp_path}/list.csv:3: {tmp_path}/train/1.png: no label map: a row of this task is "
+        f"`path,labelmap`",
     ]
 
 
@@ -120,7 +129,9 @@ def test_the_image_id_does_not_depend_on_the_folder(tmp_path):
 
 def test_integer_labels_are_class_ids_and_others_are_names():
     assert Classification.from_targets(["0", "2"], Target()) == Classification(3)
-    assert Classification.from_targets(["dog", "cat", "dog"], Target()) == Classification(2, ("cat", "dog"))
+    assert Classification.from_targets(["dog", "cat", "dog"], Target()) == Classification(
+        2, ("cat", "dog")
+    )
 
 
 @pytest.mark.parametrize(("targets", "num_classes"), [(["a", "b", "c"], 2), (["0", "0"], 0)])

@@ -1,4 +1,6 @@
-"""What surrounds the nodes of a run: its end is guarded and can be tried again, and a refused `--resume` changes nothing."""
+"""What surrounds the nodes of a run: its end is guarded and can be tried again, and a refused
+`--resume` changes nothing.
+"""
 
 import json
 import shutil
@@ -19,7 +21,9 @@ ENDED = REFUSED  # a run of one node that judges nothing
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Returns a function that runs a pipeline of one node in `tmp_path`, and gives back the exit code."""
+    """Returns a function that runs a pipeline of one node in `tmp_path`, and gives back the exit
+    code.
+    """
     monkeypatch.setattr(sys, "argv", ["local_runner.py"])
     schema = tmp_path / "schema.pbtxt"
     schema.write_text('feature { name: "image" type: BYTES }')
@@ -41,7 +45,11 @@ def state(root):
     """Returns what a root says of its latest run: summary, record, and the facts in the store."""
     run_id = Root(root).record()["run_id"]
     context = open_store(Root(root).metadata).get_context_by_type_and_name("pipeline_run", run_id)
-    return (root / "summary.json").read_text(), (root / "run.json").read_text(), context.custom_properties["state"].string_value
+    return (
+        (root / "summary.json").read_text(),
+        (root / "run.json").read_text(),
+        context.custom_properties["state"].string_value,
+    )
 
 
 def block(root):
@@ -52,7 +60,11 @@ def block(root):
 def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
     assert start() == ENDED
     summary, record, noted = state(tmp_path / "root")
-    assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == ("refused", True, "refused")
+    assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == (
+        "refused",
+        True,
+        "refused",
+    )
 
 
 def test_a_failure_behind_the_last_node_ends_in_a_line_and_exit_code_1(start, tmp_path, capfd):

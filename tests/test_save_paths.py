@@ -1,4 +1,6 @@
-"""Save paths: an encoder is left, found, checked against what was asked for, and brought in under its fingerprint."""
+"""Save paths: an encoder is left, found, checked against what was asked for, and brought in under
+its fingerprint.
+"""
 
 import sys
 from dataclasses import replace
@@ -10,10 +12,20 @@ from pipeline import save_paths
 from pipeline.config import Configuration, SavePaths
 from pipeline.left_folder import exchange_in_two_steps
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, encoder_fingerprint, holds_encoder, read_record, write_record
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    EncoderRecord,
+    encoder_fingerprint,
+    holds_encoder,
+    read_record,
+    write_record,
+)
 from trainer_module.settings import Encoder
 
-RECORD = EncoderRecord(Encoder(18, 0.5, "small"), (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20))
+RECORD = EncoderRecord(
+    Encoder(18, 0.5, "small"), (32, 32), (0.4, 0.5, 0.6), (0.2, 0.2, 0.3), milestones=(10, 20)
+)
 
 
 def write_model(folder, weights=b"weights"):
@@ -32,7 +44,9 @@ def left_model(folder, weights=b"weights"):
 
 
 def configuration(**paths):
-    return Configuration(name="own", save_paths=SavePaths(**{name: str(path) for name, path in paths.items()}))
+    return Configuration(
+        name="own", save_paths=SavePaths(**{name: str(path) for name, path in paths.items()})
+    )
 
 
 def test_a_record_comes_back_as_it_was(tmp_path):
@@ -40,10 +54,15 @@ def test_a_record_comes_back_as_it_was(tmp_path):
 
 
 def test_an_encoder_that_is_there_is_taken_with_its_architecture_and_normalization(tmp_path):
-    taken = save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path)), {"depth": 18})
+    taken = save_paths.with_saved_encoder(
+        configuration(pretrain=write_model(tmp_path)), {"depth": 18}
+    )
     assert (taken.encoder.depth, taken.encoder.width, taken.encoder.stem) == (18, 0.5, "small")
     assert taken.saved_encoder.path == str(tmp_path)
-    assert (taken.saved_encoder.channel_mean, taken.saved_encoder.milestones) == (RECORD.channel_mean, (10, 20))
+    assert (taken.saved_encoder.channel_mean, taken.saved_encoder.milestones) == (
+        RECORD.channel_mean,
+        (10, 20),
+    )
 
 
 @pytest.mark.parametrize("task", ["pretrain", "classification"])
@@ -58,8 +77,13 @@ def test_pretraining_does_not_take_the_encoder_it_will_replace(tmp_path):
 
 
 def test_another_depth_or_width_than_asked_for_names_both(tmp_path):
-    with pytest.raises(InputError, match=r"depth=34, width=2.0 asked for, depth=18, width=0.5 in .* Fix: leave out"):
-        save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path)), {"depth": 34, "width": 2.0, "stem": "small"})
+    with pytest.raises(
+        InputError, match=r"depth=34, width=2.0 asked for, depth=18, width=0.5 in .* Fix: leave out"
+    ):
+        save_paths.with_saved_encoder(
+            configuration(pretrain=write_model(tmp_path)),
+            {"depth": 34, "width": 2.0, "stem": "small"},
+        )
 
 
 def test_an_encoder_of_other_images_names_both_numbers_of_channels(tmp_path):
@@ -71,13 +95,17 @@ def test_an_encoder_of_other_images_names_both_numbers_of_channels(tmp_path):
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
 def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path, name):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match=f"--{name}_save_path. must be a new or empty folder.*thesis.txt"):
+    with pytest.raises(
+        InputError, match=f"--{name}_save_path. must be a new or empty folder.*thesis.txt"
+    ):
         save_paths.check_save_paths(configuration(**{name: tmp_path}))
 
 
 def test_new_and_empty_folders_and_models_of_ours_are_fine(tmp_path):
     (tmp_path / "empty").mkdir()
-    save_paths.check_save_paths(configuration(pretrain=tmp_path / "empty", finetune=left_model(tmp_path / "ours")))
+    save_paths.check_save_paths(
+        configuration(pretrain=tmp_path / "empty", finetune=left_model(tmp_path / "ours"))
+    )
     save_paths.check_save_paths(configuration(pretrain=tmp_path / "new"))
 
 
@@ -94,12 +122,18 @@ def test_a_damaged_record_is_named(tmp_path):
 
 
 def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
-    saved = save_paths.with_saved_encoder(configuration(pretrain=write_model(tmp_path / "saved")), {}).saved_encoder
+    saved = save_paths.with_saved_encoder(
+        configuration(pretrain=write_model(tmp_path / "saved")), {}
+    ).saved_encoder
     before = save_paths.bring_in(saved, tmp_path)
     write_model(tmp_path / "saved", b"other weights")
-    changed = save_paths.with_saved_encoder(configuration(pretrain=tmp_path / "saved"), {}).saved_encoder
+    changed = save_paths.with_saved_encoder(
+        configuration(pretrain=tmp_path / "saved"), {}
+    ).saved_encoder
     after = save_paths.bring_in(changed, tmp_path)
-    contents = [Path(uri, "Format-Serving", EXTRAS, ENCODER_FILE).read_bytes() for uri in (before, after)]
+    contents = [
+        Path(uri, "Format-Serving", EXTRAS, ENCODER_FILE).read_bytes() for uri in (before, after)
+    ]
     assert contents == [b"weights", b"other weights"]
     assert save_paths.bring_in(changed, tmp_path) == after
 
@@ -107,13 +141,19 @@ def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
 def test_a_model_is_left_whole_in_place_of_the_one_before(tmp_path):
     write_model(tmp_path / "made" / "Format-Serving", b"new")
     left_model(tmp_path / "there", b"old")
-    assert save_paths.leave(str(tmp_path / "made"), str(tmp_path / "there")) == str(tmp_path / "there")
-    assert encoder_fingerprint(tmp_path / "there") == encoder_fingerprint(tmp_path / "made" / "Format-Serving")
+    assert save_paths.leave(str(tmp_path / "made"), str(tmp_path / "there")) == str(
+        tmp_path / "there"
+    )
+    assert encoder_fingerprint(tmp_path / "there") == encoder_fingerprint(
+        tmp_path / "made" / "Format-Serving"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "there", "there made"]
 
 
 def test_nothing_is_left_without_a_model_or_a_path(tmp_path):
-    assert save_paths.leave("", str(tmp_path / "there")) == save_paths.leave(str(tmp_path), "") == ""
+    assert (
+        save_paths.leave("", str(tmp_path / "there")) == save_paths.leave(str(tmp_path), "") == ""
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,7 +173,9 @@ def test_a_model_that_no_list_calls_ours_is_refused(tmp_path):
 def test_an_encoder_among_other_files_may_be_taken_for_it_is_only_read(tmp_path):
     left_model(tmp_path / "there")
     (tmp_path / "there" / "thesis.txt").write_text("years of work")
-    save_paths.check_save_paths(replace(configuration(pretrain=tmp_path / "there"), task="classification"))
+    save_paths.check_save_paths(
+        replace(configuration(pretrain=tmp_path / "there"), task="classification")
+    )
 
 
 def test_a_file_put_there_during_the_run_is_kept(tmp_path):
@@ -163,7 +205,12 @@ def test_there_is_a_whole_model_after_every_line_that_runs(tmp_path):
     def look(frame, event, argument):
         if "/pipeline/" not in frame.f_code.co_filename:
             return None
-        seen.append(all((tmp_path / "there" / name).exists() for name in ("saved_model.pb", f"{EXTRAS}/{ENCODER_FILE}")))
+        seen.append(
+            all(
+                (tmp_path / "there" / name).exists()
+                for name in ("saved_model.pb", f"{EXTRAS}/{ENCODER_FILE}")
+            )
+        )
         return look
 
     tracing = sys.gettrace()
@@ -181,7 +228,10 @@ def test_without_an_exchange_the_new_model_still_takes_the_place_of_the_old(tmp_
     write_model(old, b"old")
     write_model(new, b"new")
     exchange_in_two_steps(new, old)
-    assert [(folder / EXTRAS / ENCODER_FILE).read_bytes() for folder in (old, new)] == [b"new", b"old"]
+    assert [(folder / EXTRAS / ENCODER_FILE).read_bytes() for folder in (old, new)] == [
+        b"new",
+        b"old",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
@@ -196,7 +246,9 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 @pytest.mark.parametrize(("one", "other"), [("a", "a/b"), ("a/b", "a"), ("a", "c/../a")])
 def test_neither_folder_lies_in_the_other(tmp_path, one, other):
     with pytest.raises(InputError, match="two folders"):
-        save_paths.check_save_paths(configuration(pretrain=tmp_path / one, finetune=tmp_path / other))
+        save_paths.check_save_paths(
+            configuration(pretrain=tmp_path / one, finetune=tmp_path / other)
+        )
 
 
 def test_no_folder_given_is_not_the_working_folder(tmp_path, monkeypatch):

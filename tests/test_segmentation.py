@@ -1,4 +1,6 @@
-"""Segmentation: what is learned from label maps and answered for images is what numpy says, at the sizes the images have."""
+"""Segmentation: what is learned from label maps and answered for images is what numpy says, at the
+sizes the images have.
+"""
 
 import io
 import re
@@ -21,7 +23,10 @@ TASK = Segmentation(4)
 
 @pytest.fixture
 def pixels():
-    """Returns label maps [B, H, W] with ignored pixels and logits [B, H, W, C]; class 3 occurs in neither."""
+    """Returns label maps [B, H, W] with ignored pixels and logits [B, H, W, C].
+
+    Class 3 occurs in neither.
+    """
     rng = np.random.default_rng(0)
     label_maps = rng.integers(0, 3, (3, 5, 7)).astype(np.uint8)
     label_maps[rng.random(label_maps.shape) < 0.2] = IGNORED
@@ -34,7 +39,10 @@ def test_the_metric_of_training_is_the_mean_iou_over_the_classes_that_occur(pixe
     label_maps, logits = pixels
     counted = label_maps != IGNORED
     truth, predicted = label_maps[counted], logits.argmax(axis=-1)[counted]
-    ious = [np.sum((truth == c) & (predicted == c)) / np.sum((truth == c) | (predicted == c)) for c in range(3)]
+    ious = [
+        np.sum((truth == c) & (predicted == c)) / np.sum((truth == c) | (predicted == c))
+        for c in range(3)
+    ]
     metric = TASK.metrics({})[0]
     for start in range(len(label_maps)):
         metric.update_state(label_maps[start : start + 1], logits[start : start + 1])
@@ -47,15 +55,21 @@ def test_the_loss_is_the_weighted_cross_entropy_of_the_pixels_that_count(pixels)
     total, weight = 0.0, 0.0
     for place in np.ndindex(label_maps.shape):
         if (label := label_maps[place]) != IGNORED:
-            total += weights[label] * (np.log(np.exp(logits[place].astype(np.float64)).sum()) - logits[place][label])
+            total += weights[label] * (
+                np.log(np.exp(logits[place].astype(np.float64)).sum()) - logits[place][label]
+            )
             weight += weights[label]
-    assert float(PixelLoss(weights, IGNORED)(label_maps, logits)) == pytest.approx(total / weight, rel=1e-5)
+    assert float(PixelLoss(weights, IGNORED)(label_maps, logits)) == pytest.approx(
+        total / weight, rel=1e-5
+    )
 
 
 def test_the_dice_loss_of_a_certain_and_right_answer_is_nothing(pixels):
     label_maps, _ = pixels
     certain = 60.0 * np.eye(4, dtype=np.float32)[np.where(label_maps == IGNORED, 0, label_maps)]
-    assert float(PixelLoss(np.ones(4), IGNORED, dice=1.0)(label_maps, certain)) == pytest.approx(0.0, abs=1e-6)
+    assert float(PixelLoss(np.ones(4), IGNORED, dice=1.0)(label_maps, certain)) == pytest.approx(
+        0.0, abs=1e-6
+    )
     assert float(PixelLoss(np.ones(4), IGNORED, dice=1.0)(label_maps, -certain)) > 0.9
 
 
@@ -150,4 +164,6 @@ def test_views_keep_label_maps_with_their_images():
     assert (views.shape, seen.shape) == ((4, 18, 22, 3), (4, 18, 22))
     for view, ids in zip(np.asarray(views), np.asarray(seen), strict=True):
         greys = [view[ids == class_id].mean() for class_id in range(3)]
-        assert greys == sorted(greys)  # blended at edges and recoloured, but brighter where the class is higher
+        assert greys == sorted(
+            greys
+        )  # blended at edges and recoloured, but brighter where the class is higher

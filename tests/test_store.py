@@ -38,7 +38,9 @@ def test_only_the_interrupted_run_is_swept_for_other_roots_may_share_the_store(s
     swept = set_state(store, ours, "Pusher", mlmd.Execution.RUNNING)
     running = set_state(store, others, "Pusher", mlmd.Execution.RUNNING)
     assert sweep_interrupted(store, ours) == 1
-    states = [execution.last_known_state for execution in store.get_executions_by_id([swept, running])]
+    states = [
+        execution.last_known_state for execution in store.get_executions_by_id([swept, running])
+    ]
     assert states == [mlmd.Execution.CANCELED, mlmd.Execution.RUNNING]
 
 
@@ -60,7 +62,10 @@ def test_metrics_that_only_a_later_cached_run_noted_belong_to_the_execution_that
     note_run(store, run_ids(store)[2], {"metric.Evaluator.accuracy": 0.25})
     snapshot = read(store)
     worked = snapshot.runs[run_ids(store)[1]]
-    metrics = {snapshot.executions[number].node: snapshot.executions[number].metrics for number in worked.executions}
+    metrics = {
+        snapshot.executions[number].node: snapshot.executions[number].metrics
+        for number in worked.executions
+    }
     assert metrics["Evaluator"] == {"accuracy": 0.25}
     assert metrics["Finetuner"] == {}
 

@@ -1,4 +1,7 @@
-"""UTKFace's lists come from file names alone; stand-ins with the same naming, quirks of the real data set included."""
+"""UTKFace's lists come from file names alone.
+
+Stand-ins with the same naming, quirks of the real data set included.
+"""
 
 import subprocess
 import sys
@@ -12,7 +15,13 @@ from trainer_module.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]
 # Three files of the real data set lack their race, one has an empty field.
-BAD = ("39_1_20170116174525125.jpg.chip.jpg", "53__0_20170116184028385.jpg", "9_2_0_20170110.jpg", "140_0_0_20170110.jpg", "me.jpg")
+BAD = (
+    "39_1_20170116174525125.jpg.chip.jpg",
+    "53__0_20170116184028385.jpg",
+    "9_2_0_20170110.jpg",
+    "140_0_0_20170110.jpg",
+    "me.jpg",
+)
 
 
 def write_faces(folder, names):
@@ -24,7 +33,10 @@ def write_faces(folder, names):
 
 def names(count=60):
     endings = (".jpg", ".jpg.chip.jpg")
-    return [f"{number % 117}_{number % 2}_{number % 5}_2017010917{number:06d}{endings[number % 3 == 0]}" for number in range(count)]
+    return [
+        f"{number % 117}_{number % 2}_{number % 5}_2017010917{number:06d}{endings[number % 3 == 0]}"
+        for number in range(count)
+    ]
 
 
 @pytest.fixture
@@ -33,7 +45,11 @@ def faces(tmp_path):
 
 
 def rows_of(lists):
-    return {Path(path).name: target for listed in lists.values() for path, target in files.read_list(listed)}
+    return {
+        Path(path).name: target
+        for listed in lists.values()
+        for path, target in files.read_list(listed)
+    }
 
 
 def test_a_name_says_age_gender_and_race():
@@ -41,13 +57,18 @@ def test_a_name_says_age_gender_and_race():
     assert [face.target(name) for name in utkface.TARGETS] == ["female", "asian", "20-39", "26"]
 
 
-@pytest.mark.parametrize(("age", "group"), [(0, "0-12"), (12, "0-12"), (13, "13-19"), (59, "40-59"), (60, "60+"), (116, "60+")])
+@pytest.mark.parametrize(
+    ("age", "group"),
+    [(0, "0-12"), (12, "0-12"), (13, "13-19"), (59, "40-59"), (60, "60+"), (116, "60+")],
+)
 def test_every_age_has_its_group(age, group):
     assert utkface.Face(age, 0, 0).target("age_group") == group
 
 
 @pytest.mark.parametrize("target", utkface.TARGETS)
-def test_every_face_is_in_one_list_and_the_split_does_not_hang_on_the_target(faces, tmp_path, target):
+def test_every_face_is_in_one_list_and_the_split_does_not_hang_on_the_target(
+    faces, tmp_path, target
+):
     lists = utkface.write(tmp_path / target, faces, target)
     held_out = {Path(path).name for path, _ in files.read_list(lists["eval"])}
     assert rows_of(lists) == {name: utkface.parse_name(name).target(target) for name in names()}
@@ -76,8 +97,20 @@ def test_a_folder_without_faces_is_refused(tmp_path):
         utkface.write(tmp_path / "lists", tmp_path / "cats", on_bad_row="skip")
 
 
-@pytest.mark.parametrize(("target", "shown"), [("gender", "--task=classification --num_classes=2"), ("age", "--task=regression")])
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [("gender", "--task=classification --num_classes=2"), ("age", "--task=regression")],
+)
 def test_the_command_line_says_which_command_comes_next(faces, tmp_path, target, shown):
-    command = [sys.executable, "-m", "pipeline.datasets", "utkface", f"--source={faces}", f"--output_dir={tmp_path / 'out'}"]
-    result = subprocess.run([*command, f"--target={target}"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.datasets",
+        "utkface",
+        f"--source={faces}",
+        f"--output_dir={tmp_path / 'out'}",
+    ]
+    result = subprocess.run(
+        [*command, f"--target={target}"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
     assert shown in result.stdout

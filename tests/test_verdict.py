@@ -1,4 +1,6 @@
-"""What TFMA found comes out as numbers: of the candidate alone, and of nothing that was not measured."""
+"""What TFMA found comes out as numbers: of the candidate alone, and of nothing that was not
+measured.
+"""
 
 import json
 import math
@@ -43,7 +45,9 @@ ANSWERS = {
 
 
 class Parrot(tf.Module):
-    """A served model that answers what its examples hold under its name, and passes the true answer on."""
+    """A served model that answers what its examples hold under its name, and passes the true answer
+    on.
+    """
 
     def __init__(self, name, task):
         super().__init__()
@@ -54,7 +58,9 @@ class Parrot(tf.Module):
     def serving_default(self, examples):
         rows = tf.io.parse_example(examples, {self.feature: self.kind})
         told = {self.answer: rows[self.feature]}  # TFMA's image preprocessor wants two outputs
-        return told | ({"certainty": tf.ones(tf.shape(examples))} if self.answer == "label_map_png" else {})
+        return told | (
+            {"certainty": tf.ones(tf.shape(examples))} if self.answer == "label_map_png" else {}
+        )
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def transform_labels(self, examples):
@@ -69,15 +75,21 @@ def evaluated(tmp_path_factory):
         folder = tmp_path_factory.mktemp("evaluated")
         with tf.io.TFRecordWriter(str(folder / "examples")) as writer:
             for row in rows:
-                features = tf.train.Features(feature={name: feature_of(value) for name, value in row.items()})
+                features = tf.train.Features(
+                    feature={name: feature_of(value) for name, value in row.items()}
+                )
                 writer.write(tf.train.Example(features=features).SerializeToString())
         names = [name for name in MODELS if any(name in row for row in rows)] or ["candidate"]
         config = json_format.ParseDict(task.evaluation(0.1, 0.02), tfma.EvalConfig())
-        config = config_util.update_eval_config_with_defaults(config, has_baseline=len(names) > 1, rubber_stamp=True)
+        config = config_util.update_eval_config_with_defaults(
+            config, has_baseline=len(names) > 1, rubber_stamp=True
+        )
         models = []
         for name, spec in zip(names, config.model_specs, strict=True):
             parrot = Parrot(name, task)
-            signatures = {key: getattr(parrot, key) for key in ("serving_default", "transform_labels")}
+            signatures = {
+                key: getattr(parrot, key) for key in ("serving_default", "transform_labels")
+            }
             tf.saved_model.save(parrot, str(folder / name), signatures=signatures)
             models.append(
                 tfma.default_eval_shared_model(
@@ -125,7 +137,10 @@ def answer(truth):
     return answer
 
 
-OF_CLASS = {str(index): 1.0 for index in range(CLASSES) if index != NEVER} | {"1": 3 / 4, "2": 4 / 5}
+OF_CLASS = {str(index): 1.0 for index in range(CLASSES) if index != NEVER} | {
+    "1": 3 / 4,
+    "2": 4 / 5,
+}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +155,9 @@ def evaluations(evaluated, truth, answer):
 
 
 @pytest.mark.parametrize("way", ["alone", "beside a baseline"])
-def test_the_iou_of_each_class_is_the_candidates_and_a_class_that_never_occurs_has_none(evaluations, way):
+def test_the_iou_of_each_class_is_the_candidates_and_a_class_that_never_occurs_has_none(
+    evaluations, way
+):
     found = metrics_by_class(evaluations[way])
     assert found == pytest.approx(OF_CLASS)
     assert list(found) == sorted(found, key=int)
@@ -150,16 +167,26 @@ def test_the_iou_of_each_class_is_the_candidates_and_a_class_that_never_occurs_h
 def test_the_report_has_one_row_a_class_in_the_order_of_ids(evaluations, way):
     rows = evaluated_classes(evaluations[way])
     assert [row["name"] for row in rows] == [f"class {index}" for index in range(CLASSES)]
-    assert [row["value"] for row in rows] == pytest.approx([OF_CLASS.get(str(index)) for index in range(CLASSES)])
+    assert [row["value"] for row in rows] == pytest.approx(
+        [OF_CLASS.get(str(index)) for index in range(CLASSES)]
+    )
 
 
 @pytest.mark.parametrize("way", ["alone", "beside a baseline"])
 def test_the_mean_is_over_the_classes_that_occur(evaluations, way):
-    assert evaluated_metrics(evaluations[way]) == pytest.approx({"mean_iou": np.mean(list(OF_CLASS.values()))})
+    assert evaluated_metrics(evaluations[way]) == pytest.approx(
+        {"mean_iou": np.mean(list(OF_CLASS.values()))}
+    )
 
 
-def test_the_scores_of_another_list_are_the_candidates_without_the_distance_from_a_baseline(evaluations):
-    found = scores(tfma.load_eval_result(evaluations["beside a baseline"], model_name="candidate").slicing_metrics)
+def test_the_scores_of_another_list_are_the_candidates_without_the_distance_from_a_baseline(
+    evaluations,
+):
+    found = scores(
+        tfma.load_eval_result(
+            evaluations["beside a baseline"], model_name="candidate"
+        ).slicing_metrics
+    )
     assert found["class 1"] == {"iou": 0.75}
     assert not any(name.endswith("_diff") for metrics in found.values() for name in metrics)
 
@@ -182,7 +209,7 @@ def test_where_no_pixel_counts_the_model_is_refused_and_the_reason_told(evaluate
 
 @dataclass(frozen=True)
 class Grade(Task):
-    """A task as docs/new-task.md makes one: a class an image, and nothing of what it may leave out."""
+    """A task as docs/new-task.md makes one: a class an image, nothing of what may be left out."""
 
     name = "classification"  # to the parrot
     metric = "accuracy"
@@ -192,7 +219,11 @@ class Grade(Task):
     def evaluation(self, limit, max_drop):
         """Asks for the accuracy alone."""
         settings = Classification(3).evaluation(limit, max_drop)
-        metrics = [metric for metric in settings["metrics_specs"][0]["metrics"] if "Accuracy" in metric["class_name"]]
+        metrics = [
+            metric
+            for metric in settings["metrics_specs"][0]["metrics"]
+            if "Accuracy" in metric["class_name"]
+        ]
         return settings | {"slicing_specs": [{}], "metrics_specs": [{"metrics": metrics}]}
 
     def line(self, answer):
@@ -224,7 +255,9 @@ def sample_of(class_ids, answers_):
     shape = (len(class_ids), 8, 8, 3)
     examples = Examples(np.zeros(shape, np.uint8), np.array(class_ids), np.zeros(3), np.ones(3), {})
     names = [f"{index}.png" for index in range(len(class_ids))]
-    return Sample("eval", len(names), names, examples, np.zeros((len(names), 4)), None, [], answers_)
+    return Sample(
+        "eval", len(names), names, examples, np.zeros((len(names), 4)), None, [], answers_
+    )
 
 
 def test_a_task_of_classes_that_has_no_names_and_no_confusion_matrix_has_a_report(evaluated):
@@ -233,7 +266,11 @@ def test_a_task_of_classes_that_has_no_names_and_no_confusion_matrix_has_a_repor
     assert answers(Place(evaluated(Grade(), rows)), Grade(), sample) is None
     assert captions(Grade(), sample)[2] == ["2.png", "true: class 2", "model: grade 1"]
     told = answers(Place(evaluated(Confused(), rows)), Confused(), sample)
-    assert [(row["name"], row["accuracy"]) for row in told["classes"]] == [("class 0", 0), ("class 1", 1), ("class 2", 0)]
+    assert [(row["name"], row["accuracy"]) for row in told["classes"]] == [
+        ("class 0", 0),
+        ("class 1", 1),
+        ("class 2", 0),
+    ]
     assert [(pair["true"], pair["said"], pair["pictures"]) for pair in told["pairs"]] == [
         ("class 0", "class 1", []),
         ("class 2", "class 1", []),
@@ -241,7 +278,10 @@ def test_a_task_of_classes_that_has_no_names_and_no_confusion_matrix_has_a_repor
 
 
 def numbers(*answers, baseline):
-    """Returns rows of a regression; the truth is 1, 2, and so on, and a baseline is right everywhere but at first."""
+    """Returns rows of a regression.
+
+    The truth is 1, 2, and so on, and a baseline is right everywhere but at first.
+    """
     rows = [{"number": 1.0 + index, "candidate": answer} for index, answer in enumerate(answers)]
     return [row | ({"baseline": max(2.0, row["number"])} if baseline else {}) for row in rows]
 
@@ -256,14 +296,19 @@ def test_an_error_that_is_no_number_is_left_out_and_the_refusal_says_so(evaluate
 @pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
 def test_the_error_of_a_regression_is_the_candidates(evaluated, baseline):
     place = evaluated(Regression(), numbers(1.0, 2.5, baseline=baseline))
-    assert evaluated_metrics(place) == {"mean_absolute_error": 0.25} and metrics_by_class(place) == {}
+    assert (
+        evaluated_metrics(place) == {"mean_absolute_error": 0.25} and metrics_by_class(place) == {}
+    )
 
 
 @pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
-def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_has_none(evaluated, baseline):
+def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_has_none(
+    evaluated, baseline
+):
     cat, dog = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
     rows = [
-        {"label": name, "class_id": class_id, "candidate": cat} | ({"baseline": dog} if baseline else {})
+        {"label": name, "class_id": class_id, "candidate": cat}
+        | ({"baseline": dog} if baseline else {})
         for name, class_id in ((b"cat", 0), (b"dog", 1), (b"cat", 0))
     ]
     place = evaluated(Classification(3, ("cat", "dog", "emu")), rows)
@@ -271,7 +316,9 @@ def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_ha
     assert evaluated_metrics(place) == {"accuracy": pytest.approx(2 / 3)}
 
 
-@pytest.mark.parametrize("task", [Regression(), Classification(3), Segmentation(CLASSES)], ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task", [Regression(), Classification(3), Segmentation(CLASSES)], ids=lambda task: task.name
+)
 def test_an_evaluation_of_no_image_has_no_number_and_says_so(evaluated, task):
     place = evaluated(task, [])
     assert evaluated_metrics(place) == metrics_by_class(place) == {}

@@ -10,15 +10,22 @@ from trainer_module.vicreg import covariance_shared, variance_lacking, vicreg
 
 
 def paper_vicreg(first, second):
-    """The paper's eq. 1 to 6, number by number, in float64; the distance as a mean over dimensions, as its algorithm 1 has it."""
+    """The paper's eq. 1 to 6, number by number, in float64.
+
+    The distance as a mean over dimensions, as its algorithm 1 has it.
+    """
     count, dims = first.shape
-    distance = sum((first[i, j] - second[i, j]) ** 2 for i in range(count) for j in range(dims)) / (count * dims)
+    distance = sum((first[i, j] - second[i, j]) ** 2 for i in range(count) for j in range(dims)) / (
+        count * dims
+    )
     lacking = shared = 0.0
     for embedding in (first.astype(np.float64), second.astype(np.float64)):
         mean = [sum(embedding[i, j] for i in range(count)) / count for j in range(dims)]
         for j in range(dims):
             for k in range(dims):
-                covariance = sum((embedding[i, j] - mean[j]) * (embedding[i, k] - mean[k]) for i in range(count)) / (count - 1)
+                covariance = sum(
+                    (embedding[i, j] - mean[j]) * (embedding[i, k] - mean[k]) for i in range(count)
+                ) / (count - 1)
                 if j == k:
                     lacking += max(0.0, 1.0 - math.sqrt(covariance + 1e-4)) / dims
                 else:
@@ -39,9 +46,13 @@ def test_it_is_the_formula_of_the_paper(embeddings):
 
 def test_the_weights_belong_to_their_terms(embeddings):
     first, second = embeddings
-    terms = [float(vicreg(first, second, *weights)) for weights in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]
+    terms = [
+        float(vicreg(first, second, *weights)) for weights in ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+    ]
     assert all(term > 0 for term in terms)
-    assert float(vicreg(first, second, 2, 3, 5)) == pytest.approx(np.dot(terms, (2, 3, 5)), rel=1e-4)
+    assert float(vicreg(first, second, 2, 3, 5)) == pytest.approx(
+        np.dot(terms, (2, 3, 5)), rel=1e-4
+    )
 
 
 def test_a_collapsed_encoder_pays_for_all_the_variance_it_lacks():
@@ -66,6 +77,8 @@ def test_a_step_down_its_gradient_makes_it_less(embeddings):
     first, second = map(tf.Variable, embeddings)
     with tf.GradientTape() as tape:
         before = vicreg(first, second)
-    for variable, gradient in zip((first, second), tape.gradient(before, (first, second)), strict=True):
+    for variable, gradient in zip(
+        (first, second), tape.gradient(before, (first, second)), strict=True
+    ):
         variable.assign_sub(1e-3 * gradient)
     assert float(vicreg(first, second)) < float(before)

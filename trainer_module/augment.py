@@ -1,8 +1,10 @@
-"""Random views of images: every operation of SimCLR's augmentation, for a whole batch at once, inside the compiled step.
+"""Random views of images: every operation of SimCLR's augmentation, for a whole batch at once,
+inside the compiled step.
 
-An image is read in two steps. Where a view's pixels lie in the image is linear and separable, so crop, resize, flip and blur
-are together two small matrices an image: view = rows @ image @ columns^T. What colour they have is linear too, so
-brightness, contrast, saturation, hue and colour drop are together one 3x3 matrix and one offset an image.
+An image is read in two steps. Where a view's pixels lie in the image is linear and separable, so
+crop, resize, flip and blur are together two small matrices an image: view = rows @ image @
+columns^T. What colour they have is linear too, so brightness, contrast, saturation, hue and colour
+drop are together one 3x3 matrix and one offset an image.
 
 B images of H x W pixels -> B views of h x w pixels, values in [0, 1].
 """
@@ -17,8 +19,12 @@ from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation, require
 
 CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
-STEPS_OF_CHANCE = 2**23  # different random numbers in [0, 1), as many as float32 has of equal distance
-LUMA = np.array([0.299, 0.587, 0.114], "float32")  # ITU-R BT.601: how much red, green and blue make grey
+STEPS_OF_CHANCE = (
+    2**23
+)  # different random numbers in [0, 1), as many as float32 has of equal distance
+LUMA = np.array(
+    [0.299, 0.587, 0.114], "float32"
+)  # ITU-R BT.601: how much red, green and blue make grey
 
 
 def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
@@ -39,7 +45,11 @@ def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
         ValueError: if quarter turns are on and views are not square.
     """
     turning = settings.quarter_turn_probability > 0
-    require(not turning or view_size[0] == view_size[1], "`view_size` must be square for quarter turns", view_size=view_size)
+    require(
+        not turning or view_size[0] == view_size[1],
+        "`view_size` must be square for quarter turns",
+        view_size=view_size,
+    )
     rows, columns = _reading_matrices(settings, ops.shape(images), view_size, seed)
     views = apply_separable(to_unit_range(images), rows, columns)  # [B, h, w, 3]
     if turning:
@@ -71,8 +81,12 @@ def apply_separable(images, rows, columns):
     _, height, width, channels = images.shape
     view_height, view_width = rows.shape[1], columns.shape[1]
     read = ops.matmul(rows, ops.reshape(images, [-1, height, width * channels]))  # [B, h, W * 3]
-    read = ops.transpose(ops.reshape(read, [-1, view_height, width, channels]), [0, 2, 1, 3])  # [B, W, h, 3]
-    read = ops.matmul(columns, ops.reshape(read, [-1, width, view_height * channels]))  # [B, w, h * 3]
+    read = ops.transpose(
+        ops.reshape(read, [-1, view_height, width, channels]), [0, 2, 1, 3]
+    )  # [B, W, h, 3]
+    read = ops.matmul(
+        columns, ops.reshape(read, [-1, width, view_height * channels])
+    )  # [B, w, h * 3]
     return ops.transpose(ops.reshape(read, [-1, view_width, view_height, channels]), [0, 2, 1, 3])
 
 
@@ -91,8 +105,12 @@ def resize_matrix(low, size, flipped, source_size: int, view_size: int):
     Returns:
         float32 [B, view_size, source_size]; rows sum to 1.
     """
-    low, size, flipped = (ops.cast(value, "float32")[:, None, None] for value in (low, size, flipped))  # [B, 1, 1]
-    place = (ops.arange(view_size, dtype="float32") + 0.5) / view_size  # [view_size], centres in (0, 1)
+    low, size, flipped = (
+        ops.cast(value, "float32")[:, None, None] for value in (low, size, flipped)
+    )  # [B, 1, 1]
+    place = (
+        ops.arange(view_size, dtype="float32") + 0.5
+    ) / view_size  # [view_size], centres in (0, 1)
     place = place[None, :, None]
     place = place + flipped * (1.0 - 2.0 * place)
     centre = low + place * size - 0.5  # [B, view_size, 1], in pixel indices
@@ -104,7 +122,9 @@ def resize_matrix(low, size, flipped, source_size: int, view_size: int):
 
 
 def blur_matrix(sigma, view_size: int):
-    """Gaussian blur along one axis; weights beyond the border are shared out among the pixels inside.
+    """Gaussian blur along one axis.
+
+    Weights beyond the border are shared out among the pixels inside.
 
     Args:
         sigma: [B], deviation in pixels, greater than 0.
@@ -124,7 +144,9 @@ def _rows_of_sum_one(weights):
 
 @dataclass(frozen=True)
 class Box:
-    """Which pixels a view reads: for rows and for columns the first pixel, the number of pixels and whether backwards, [B] each."""
+    """Which pixels a view reads: for rows and for columns the first pixel, the number of pixels and
+    whether backwards, [B] each.
+    """
 
     rows: tuple
     columns: tuple
@@ -153,16 +175,26 @@ def _reading_matrices(settings, image_shape, view_size, seed):
     columns = resize_matrix(*box.columns, width, view_size[1])
     if settings.blur_probability > 0:
         sigma = view_size[0] * _uniform(settings.blur_sigma, count, seed)
-        sigma = ops.where(_happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3)  # so narrow that it changes nothing
+        sigma = ops.where(
+            _happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3
+        )  # so narrow that it changes nothing
         rows = ops.matmul(blur_matrix(sigma, view_size[0]), rows)
         columns = ops.matmul(blur_matrix(sigma, view_size[1]), columns)
     return rows, columns
 
 
 def _crop(settings, count, image_size, seed):
-    """Returns top, height, left, width [B] of the crop, in whole pixels; the whole image where no crop happens."""
+    """Returns top, height, left, width [B] of the crop, in whole pixels.
+
+    The whole image where no crop happens.
+    """
     height, width = image_size
-    whole = ops.zeros([count]), ops.full([count], float(height)), ops.zeros([count]), ops.full([count], float(width))
+    whole = (
+        ops.zeros([count]),
+        ops.full([count], float(height)),
+        ops.zeros([count]),
+        ops.full([count], float(width)),
+    )
     if settings.crop_probability == 0:
         return whole
     crop_height, crop_width = random_crop_size(settings, count, image_size, seed)
@@ -176,7 +208,8 @@ def _crop(settings, count, image_size, seed):
 
 
 def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int], seed):
-    """Draws crop sizes as torchvision's RandomResizedCrop does: the first of ten (area, aspect) draws that fits.
+    """Draws crop sizes as torchvision's RandomResizedCrop does: the first of ten (area, aspect)
+    draws that fits.
 
     Args:
         settings: crop_area, a share of the image, and crop_aspect, width / height.
@@ -185,17 +218,23 @@ def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int],
         seed: keras.random.SeedGenerator.
 
     Returns:
-        Height and width, [B] each, whole numbers of pixels as float32. Where none fits, the whole image.
+        Height and width, [B] each, whole numbers of pixels as float32. Where none fits, the whole
+        image.
     """
     height, width = image_size
     area = _uniform(settings.crop_area, (count, CROP_ATTEMPTS), seed) * (height * width)
-    aspect = ops.exp(_uniform([math.log(bound) for bound in settings.crop_aspect], (count, CROP_ATTEMPTS), seed))
+    aspect = ops.exp(
+        _uniform([math.log(bound) for bound in settings.crop_aspect], (count, CROP_ATTEMPTS), seed)
+    )
     heights = ops.round(ops.sqrt(area / aspect))  # [B, attempts]
     widths = ops.round(ops.sqrt(area * aspect))
     fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
     first = ops.argmax(ops.cast(fits, "int32"), axis=1)[:, None]  # [B, 1]
     found = ops.any(fits, axis=1)
-    pick = lambda sizes, whole: ops.where(found, ops.take_along_axis(sizes, first, axis=1)[:, 0], float(whole))  # noqa: E731
+
+    def pick(sizes, whole):
+        return ops.where(found, ops.take_along_axis(sizes, first, axis=1)[:, 0], float(whole))
+
     return pick(heights, height), pick(widths, width)
 
 
@@ -207,7 +246,9 @@ def _quarter_turn(views, probability, seed):
     once = ops.flip(ops.transpose(views, [0, 2, 1, 3]), axis=1)
     twice = ops.flip(views, axis=(1, 2))
     thrice = ops.flip(once, axis=(1, 2))
-    return ops.where(turns == 1, once, ops.where(turns == 2, twice, ops.where(turns == 3, thrice, views)))
+    return ops.where(
+        turns == 1, once, ops.where(turns == 2, twice, ops.where(turns == 3, thrice, views))
+    )
 
 
 def _rotate(views, settings, seed):
@@ -219,11 +260,14 @@ def _rotate(views, settings, seed):
 
 
 def rotate(views, angle):
-    """Rotates every view by its own angle about its centre; beyond the border lies its mirror image, the border pixel repeated.
+    """Rotates every view by its own angle about its centre.
 
-    Every pixel is gathered from its four neighbours in the source. `ops.image.affine_transform` does the same in one TensorFlow
-    kernel, but XLA, which compiles the step on a GPU, has no such operation. Three shears as matrix products, like crop and resize,
-    would compile too, but interpolate three times: other, blurrier views.
+    Beyond the border lies its mirror image, the border pixel repeated.
+
+    Every pixel is gathered from its four neighbours in the source. `ops.image.affine_transform`
+    does the same in one TensorFlow kernel, but XLA, which compiles the step on a GPU, has no such
+    operation. Three shears as matrix products, like crop and resize, would compile too, but
+    interpolate three times: other, blurrier views.
 
     Args:
         views: float [B, h, w, C].
@@ -237,9 +281,15 @@ def rotate(views, angle):
     cos, sin = ops.cos(angle)[:, None, None], ops.sin(angle)[:, None, None]  # [B, 1, 1]
     y = ops.arange(height, dtype="float32")[:, None] - centre_y  # [h, 1]
     x = ops.arange(width, dtype="float32")[None, :] - centre_x  # [1, w]
-    source_y, source_x = centre_y + cos * y + sin * x, centre_x + cos * x - sin * y  # [B, h, w], in pixel indices
+    source_y, source_x = (
+        centre_y + cos * y + sin * x,
+        centre_x + cos * x - sin * y,
+    )  # [B, h, w], in pixel indices
     top, left = ops.floor(source_y), ops.floor(source_x)
-    down, right = (source_y - top)[..., None], (source_x - left)[..., None]  # [B, h, w, 1], in [0, 1)
+    down, right = (
+        (source_y - top)[..., None],
+        (source_x - left)[..., None],
+    )  # [B, h, w, 1], in [0, 1)
     pixels = ops.reshape(views, [-1, channels])  # [B * h * w, C]
     first = ops.arange(ops.shape(views)[0])[:, None, None] * (height * width)  # of every view
 
@@ -253,7 +303,9 @@ def rotate(views, angle):
 
 
 def _mirrored(index, side: int):
-    """Returns the pixel in [0, side) that a whole number stands for where an axis is continued as ..., 1, 0, 0, 1, ..., n, n, ..."""
+    """Returns the pixel in [0, side) that a whole number stands for where an axis is continued as
+    ..., 1, 0, 0, 1, ..., n, n, ...
+    """
     index = ops.mod(index, 2 * side)
     return ops.minimum(index, 2 * side - 1 - index)
 
@@ -276,9 +328,14 @@ def jitter(views, settings: Augmentation, seed):
         return views
     count = ops.shape(views)[0]
     jittered = _happens(settings.jitter_probability, count, seed)
-    factors = [1.0 + jittered * _uniform((-amount, amount), count, seed) for amount in (settings.brightness, settings.contrast)]
+    factors = [
+        1.0 + jittered * _uniform((-amount, amount), count, seed)
+        for amount in (settings.brightness, settings.contrast)
+    ]
     saturation = 1.0 + jittered * _uniform((-settings.saturation, settings.saturation), count, seed)
-    saturation = saturation * (1.0 - _happens(settings.colour_drop_probability, count, seed))  # grey is saturation 0
+    saturation = saturation * (
+        1.0 - _happens(settings.colour_drop_probability, count, seed)
+    )  # grey is saturation 0
     hue = jittered * _uniform((-settings.hue, settings.hue), count, seed)
     return recolour(views, *factors, saturation, hue)
 
@@ -286,10 +343,11 @@ def jitter(views, settings: Augmentation, seed):
 def recolour(views, brightness, contrast, saturation, hue):
     """Applies brightness, contrast, saturation and hue at once.
 
-    With grey(x) the luma of a pixel and m its mean over the view: brightness is b x, contrast c x + (1 - c) m, saturation
-    s x + (1 - s) grey(x), and hue H x turns the colour circle while grey(H x) = grey(x) and H grey = grey. So defined, all four commute:
-    any random order gives this same view. (torchvision's order matters only through clipping in between, which we do
-    once at the end, and its hue turns HSV, where grey is not kept.)
+    With grey(x) the luma of a pixel and m its mean over the view: brightness is b x, contrast c x +
+    (1 - c) m, saturation s x + (1 - s) grey(x), and hue H x turns the colour circle while grey(H x)
+    = grey(x) and H grey = grey. So defined, all four commute: any random order gives this same
+    view. (torchvision's order matters only through clipping in between, which we do once at the
+    end, and its hue turns HSV, where grey is not kept.)
 
     Args:
         views: float [B, h, w, 3].
@@ -306,16 +364,22 @@ def recolour(views, brightness, contrast, saturation, hue):
     offset = (brightness * (1.0 - contrast))[:, None] * mean_grey  # [B, 1]
     _, height, width, _ = views.shape
     pixels = ops.reshape(views, [-1, height * width, 3])
-    recoloured = ops.matmul(pixels, ops.transpose(matrix, [0, 2, 1])) + offset[:, :, None]  # [B, h * w, 3]
+    recoloured = (
+        ops.matmul(pixels, ops.transpose(matrix, [0, 2, 1])) + offset[:, :, None]
+    )  # [B, h * w, 3]
     return ops.reshape(recoloured, [-1, height, width, 3])
 
 
 def colour_matrix(saturation, hue):
-    """Returns [B, 3, 3], acting on a pixel (r, g, b) from the left, for a saturation [B] and turns of hue [B].
+    """Returns [B, 3, 3], acting on a pixel (r, g, b) from the left, for a saturation [B] and turns
+    of hue [B].
 
-    The hue turns the plane of equal luma about grey (the chroma plane of YIQ), which keeps both luma and grey.
+    The hue turns the plane of equal luma about grey (the chroma plane of YIQ), which keeps both
+    luma and grey.
     """
-    to_yiq = np.array([LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], "float32")
+    to_yiq = np.array(
+        [LUMA, [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]], "float32"
+    )
     to_rgb = np.linalg.inv(to_yiq)
     cos, sin = saturation * ops.cos(2 * math.pi * hue), saturation * ops.sin(2 * math.pi * hue)
     grey = np.outer(to_rgb[:, 0], to_yiq[0])
@@ -331,9 +395,13 @@ def _add_noise(views, settings, seed):
 
 
 def _cut_out(views, settings, seed):
-    """Paints a rectangle of some views in the view's mean colour (DeVries & Taylor 2017, arXiv:1708.04552, uses black)."""
+    """Paints a rectangle of some views in the view's mean colour (DeVries & Taylor 2017,
+    arXiv:1708.04552, uses black).
+    """
     count, height, width = ops.shape(views)[0], views.shape[1], views.shape[2]
-    area = _uniform(settings.cutout_area, count, seed) * _happens(settings.cutout_probability, count, seed)
+    area = _uniform(settings.cutout_area, count, seed) * _happens(
+        settings.cutout_probability, count, seed
+    )
     side = ops.sqrt(area)[:, None]  # [B, 1], share of height and of width
     in_rows = _span(_random([count, 1], seed) * (1.0 - side), side, height)
     in_columns = _span(_random([count, 1], seed) * (1.0 - side), side, width)
@@ -342,7 +410,9 @@ def _cut_out(views, settings, seed):
 
 
 def _span(low, length, side: int):
-    """Returns [B, side], true where a pixel's centre lies in [low, low + length), both shares of the side."""
+    """Returns [B, side], true where a pixel's centre lies in [low, low + length), both shares of
+    the side.
+    """
     place = (ops.arange(side, dtype="float32") + 0.5)[None] / side
     return ops.logical_and(place >= low, place < low + length)
 
@@ -351,7 +421,10 @@ def _span(low, length, side: int):
 
 
 def _happens(probability, count, seed):
-    """Returns float32 [B], 1 with this probability, else 0; nothing is drawn where the answer is certain."""
+    """Returns float32 [B], 1 with this probability, else 0.
+
+    Nothing is drawn where the answer is certain.
+    """
     if probability in (0, 1):
         return ops.full([count], float(probability))
     return ops.cast(_random([count], seed) < probability, "float32")
@@ -372,7 +445,11 @@ def _normal(shape, seed):
 def _random(shape, seed):
     """Returns float32 numbers in [0, 1).
 
-    Made from integers: TensorFlow turns the same random bits into other floats where XLA compiles than where it does not, and the
-    views of a seed must be those of a GPU and of a CPU alike. (These floats are the ones that it makes without XLA.)
+    Made from integers: TensorFlow turns the same random bits into other floats where XLA compiles
+    than where it does not, and the views of a seed must be those of a GPU and of a CPU alike.
+    (These floats are the ones that it makes without XLA.)
     """
-    return ops.cast(random.randint(shape, 0, STEPS_OF_CHANCE, dtype="int32", seed=seed), "float32") / STEPS_OF_CHANCE
+    return (
+        ops.cast(random.randint(shape, 0, STEPS_OF_CHANCE, dtype="int32", seed=seed), "float32")
+        / STEPS_OF_CHANCE
+    )

@@ -1,8 +1,10 @@
-"""Batch normalization with TensorFlow's fused kernel where it applies, and Keras' own everywhere else.
+"""Batch normalization with TensorFlow's fused kernel where it applies, and Keras' own everywhere
+else.
 
-One fused kernel takes the place of Keras' chain of elementwise operations (benchmarks/train_step.py measures the step
-with both). This is the one place of the training core that calls TensorFlow; the weights, their names and the numbers are
-those of `keras.layers.BatchNormalization`, so a model trained with one loads into the other.
+One fused kernel takes the place of Keras' chain of elementwise operations (benchmarks/train_step.py
+measures the step with both). This is the one place of the training core that calls TensorFlow; the
+weights, their names and the numbers are those of `keras.layers.BatchNormalization`, so a model
+trained with one loads into the other.
 
 B images, H x W positions, C channels.
 """
@@ -16,7 +18,8 @@ FUSED_EPSILON = 1.001e-5  # the GPU kernel accepts no smaller one
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` that normalizes [B, H, W, C] in one kernel on TensorFlow.
 
-    Statistics synchronised over replicas, masks, renormalisation and other backends take Keras' own path.
+    Statistics synchronised over replicas, masks, renormalisation and other backends take Keras' own
+    path.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -52,12 +55,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
         import tensorflow as tf
 
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=self.gamma, offset=self.beta, mean=[], variance=[], epsilon=self.epsilon, is_training=True
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
         )
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], variance.dtype)
-        biased_variance = variance * (1.0 - 1.0 / count)  # the kernel divides by count - 1, Keras by count
+        biased_variance = variance * (
+            1.0 - 1.0 / count
+        )  # the kernel divides by count - 1, Keras by count
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
-        self.moving_variance.assign(self.moving_variance * self.momentum + biased_variance * (1.0 - self.momentum))
+        self.moving_variance.assign(
+            self.moving_variance * self.momentum + biased_variance * (1.0 - self.momentum)
+        )
         return outputs
 
     def _normalize_by_moving_statistics(self, inputs):

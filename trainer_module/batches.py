@@ -1,6 +1,7 @@
 """Batches of images held in memory, in an order that is a function of the seed and the step alone.
 
-Because batch number `step` is always the same, a run that continues at step k sees exactly what an unbroken run sees there.
+Because batch number `step` is always the same, a run that continues at step k sees exactly what an
+unbroken run sees there.
 
 N images of H x W pixels, B images a batch.
 """
@@ -12,8 +13,9 @@ import numpy as np
 class EpochBatches(keras.utils.PyDataset):
     """An endless sequence of random batches; give `fit` its `steps_per_epoch`.
 
-    Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped: the contrastive loss depends
-    on the batch size, and the images dropped are others in the next epoch. Fewer images than a batch make one batch of all.
+    Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped:
+    the contrastive loss depends on the batch size, and the images dropped are others in the next
+    epoch. Fewer images than a batch make one batch of all.
     """
 
     def __init__(self, images, batch_size: int, seed: int, first_step: int = 0):
@@ -39,7 +41,9 @@ class EpochBatches(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> None:
-        """Tells Keras that there is no end, so that it asks for batch after batch instead of beginning anew."""
+        """Tells Keras that there is no end, so that it asks for batch after batch instead of
+        beginning anew.
+        """
         return None
 
     def __getitem__(self, index: int):
@@ -50,12 +54,18 @@ class EpochBatches(keras.utils.PyDataset):
 
     def _permutation(self, epoch: int):
         if self._permuted[0] != epoch:
-            self._permuted = (epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.images)))
+            self._permuted = (
+                epoch,
+                np.random.default_rng([self.seed, epoch]).permutation(len(self.images)),
+            )
         return self._permuted[1]
 
 
 class LabelledBatches(keras.utils.PyDataset):
-    """Random batches of images with their targets, every epoch in a new order; nothing but the batch is copied out of the arrays."""
+    """Random batches of images with their targets, every epoch in a new order.
+
+    Nothing but the batch is copied out of the arrays.
+    """
 
     def __init__(self, images, targets, batch_size: int, seed: int):
         """Takes over the arrays, without a copy.

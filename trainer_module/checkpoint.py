@@ -1,8 +1,9 @@
-"""A checkpoint is everything that a run's future depends on: a killed run that finds one ends as if it had never been killed.
+"""A checkpoint is everything that a run's future depends on: a killed run that finds one ends as if
+it had never been killed.
 
-One file holds the weights, the optimizer's state, the state of the random numbers, the step, and the identity of the run
-(settings, data, architecture). The last two are kept: a kill while one is written, or a disk that
-damages one, costs what was learned since the one before.
+One file holds the weights, the optimizer's state, the state of the random numbers, the step, and
+the identity of the run (settings, data, architecture). The last two are kept: a kill while one is
+written, or a disk that damages one, costs what was learned since the one before.
 """
 
 import json
@@ -123,28 +124,38 @@ def load(model: keras.Model, path: Path, identity: dict) -> Progress:
     for name, variable in _variables(model).items():
         variable.assign(arrays[name])
     indices = range(len(model.metrics_variables))
-    running_metrics = [arrays[f"metrics/{index}"] for index in indices if f"metrics/{index}" in arrays]
+    running_metrics = [
+        arrays[f"metrics/{index}"] for index in indices if f"metrics/{index}" in arrays
+    ]
     return Progress(record["step"], record["history"], running_metrics)
 
 
 def _last_whole(path: Path) -> tuple[dict[str, np.ndarray], dict]:
-    """Returns arrays and record of the last checkpoint, or of the one before where that is damaged or gone."""
+    """Returns arrays and record of the last checkpoint, or of the one before where that is damaged
+    or gone.
+    """
     before = one_before(path)
     try:
         return _read(path)
     except DAMAGED as error:
         if not before.exists():
-            raise InputError(f"The checkpoint {path} cannot be read ({error}). Fix: remove it to start anew") from error
+            raise InputError(
+                f"The checkpoint {path} cannot be read ({error}). Fix: remove it to start anew"
+            ) from error
         damage = error
     try:
         arrays, record = _read(before)
     except DAMAGED as error:
         raise InputError(
-            f"Neither the checkpoint {path} ({damage}) nor the one before, {before.name}, can be read "
+            f"Neither the checkpoint {path} ({damage}) nor the one before, {before.name}, can be "
+            f"read "
             f"({error}). Fix: remove both to start anew"
         ) from error
     found = "is damaged" if path.exists() else "is missing"
-    print(f"The checkpoint {path} {found} ({damage}): continuing from the one before, step {record['step']}")
+    print(
+        f"The checkpoint {path} {found} ({damage}): continuing from the one before, step "
+        f"{record['step']}"
+    )
     os.replace(before, path)  # so that the next save does not put the damaged one in its place
     return arrays, record
 
@@ -158,17 +169,30 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 def _variables(model) -> dict[str, keras.Variable]:
     """Returns everything that training changes, by a name of its own."""
-    groups = {"model": model.trainable_variables + model.non_trainable_variables, "optimizer": model.optimizer.variables}
-    return {f"{group}/{index}/{variable.path}": variable for group, members in groups.items() for index, variable in enumerate(members)}
+    groups = {
+        "model": model.trainable_variables + model.non_trainable_variables,
+        "optimizer": model.optimizer.variables,
+    }
+    return {
+        f"{group}/{index}/{variable.path}": variable
+        for group, members in groups.items()
+        for index, variable in enumerate(members)
+    }
 
 
 def _refuse_another_run(path, saved: dict, now: dict) -> None:
     saved, now = _flat(saved), _flat(now)
-    changed = [f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now" for name in {**saved, **now} if saved.get(name) != now.get(name)]
+    changed = [
+        f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now"
+        for name in {**saved, **now}
+        if saved.get(name) != now.get(name)
+    ]
     if changed:
         raise InputError(
-            f"The checkpoint {path} belongs to another run. It must agree in every setting that the result depends on. "
-            f"Received: {'; '.join(changed)}. Fix: restore these settings, or remove the checkpoint to start anew"
+            f"The checkpoint {path} belongs to another run. It must agree in every setting that "
+            f"the result depends on. "
+            f"Received: {'; '.join(changed)}. Fix: restore these settings, or remove the "
+            f"checkpoint to start anew"
         )
 
 
@@ -180,17 +204,27 @@ def _refuse_nonfinite(model, path, step: int, arrays: dict[str, np.ndarray]) -> 
 def diverged(model: keras.Model, path: Path, step: int, received: str) -> TrainingDivergedError:
     """Returns the error that says where training broke and what to try."""
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    kept = f"The last good checkpoint is kept: {path}." if path.exists() else "No checkpoint had been written yet."
+    kept = (
+        f"The last good checkpoint is kept: {path}."
+        if path.exists()
+        else "No checkpoint had been written yet."
+    )
     return TrainingDivergedError(
-        f"Training must stay finite. Received: {received} at step {step}, learning rate {rate:.3g}, "
-        f"precision {model.dtype_policy.name}. {kept} Fix: a lower `learning_rate`, longer `warmup_epochs`, or precision float32"
+        f"Training must stay finite. Received: {received} at step {step}, learning rate "
+        f"{rate:.3g}, "
+        f"precision {model.dtype_policy.name}. {kept} Fix: a lower `learning_rate`, longer "
+        f"`warmup_epochs`, or precision float32"
     )
 
 
 def _flat(values: dict, prefix: str = "") -> dict:
     flat = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        flat |= (
+            _flat(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{name}": value}
+        )
     return flat
 
 
@@ -203,7 +237,8 @@ class Rhythm:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a run every few epochs and every few minutes, and stops it while the last checkpoint is good.
+    """Saves a run every few epochs and every few minutes, and stops it while the last checkpoint is
+    good.
 
     Put it behind callbacks that add to the logs: it records them.
     """
@@ -227,14 +262,21 @@ class Checkpoint(keras.callbacks.Callback):
         self._checked_at = progress.step
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Begins to count batches; gives Keras' metrics back what they held where an epoch was interrupted."""
+        """Begins to count batches; gives Keras' metrics back what they held where an epoch was
+        interrupted.
+        """
         self._batch = -1
-        for variable, value in zip(self.model.metrics_variables, self.progress.running_metrics, strict=False):
+        for variable, value in zip(
+            self.model.metrics_variables, self.progress.running_metrics, strict=False
+        ):
             variable.assign(value)
         self.progress.running_metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts steps; checks the loss now and then; saves when it is time, but leaves the end of an epoch to `on_epoch_end`."""
+        """Counts steps; checks the loss now and then.
+
+        Saves when it is time, but leaves the end of an epoch to `on_epoch_end`.
+        """
         self.progress.step += batch - self._batch
         self._batch = batch
         late = time.monotonic() - self._saved_at >= 60 * self.rhythm.every_minutes
@@ -258,7 +300,9 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_within_epoch(self):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        self.progress.running_metrics = [variable.numpy() for variable in self.model.metrics_variables]
+        self.progress.running_metrics = [
+            variable.numpy() for variable in self.model.metrics_variables
+        ]
         self._save()
         self.progress.running_metrics = []
 

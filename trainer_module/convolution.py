@@ -1,9 +1,10 @@
 """A convolution whose filter gradient is one matrix product where TensorFlow's own kernel is slow.
 
-On CPUs that multiply bfloat16, oneDNN takes the gradient of a filter along the rows of the output, which leaves its vectors half
-empty where rows are short: 72 to 330 GFLOP/s where the forward pass reaches 500 (docs/training-speed.md). The patches of the
-input, gathered into one matrix, make it a product that runs at nearly full speed. Everywhere else this is Keras' own layer; weights,
-names and numbers are the same.
+On CPUs that multiply bfloat16, oneDNN takes the gradient of a filter along the rows of the output,
+which leaves its vectors half empty where rows are short: 72 to 330 GFLOP/s where the forward pass
+reaches 500 (docs/training-speed.md). The patches of the input, gathered into one matrix, make it a
+product that runs at nearly full speed. Everywhere else this is Keras' own layer; weights, names and
+numbers are the same.
 
 B images, H x W positions in and h x w out, C channels in and D out, a kernel of k x k.
 """
@@ -17,7 +18,9 @@ LONGEST_ROW = 8  # positions of the output; with longer rows the kernel wins
 
 @keras.saving.register_keras_serializable("simclr")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a faster filter gradient for short rows in bfloat16 on a CPU under TensorFlow."""
+    """`keras.layers.Conv2D` with a faster filter gradient for short rows in bfloat16 on a CPU under
+    TensorFlow.
+    """
 
     def call(self, inputs):
         """Convolves [B, H, W, C] to [B, h, w, D]."""
@@ -33,7 +36,8 @@ class Conv2D(keras.layers.Conv2D):
             and not isinstance(inputs, keras.KerasTensor)
             and self.compute_dtype == "bfloat16"
             and gpu_capability() is None
-            and (self.padding, self.use_bias, self.groups, self.dilation_rate) == ("same", False, 1, (1, 1))
+            and (self.padding, self.use_bias, self.groups, self.dilation_rate)
+            == ("same", False, 1, (1, 1))
             and self.strides[0] == self.strides[1] <= min(self.kernel_size)
             and None not in inputs.shape[1:]
             and -(-inputs.shape[2] // self.strides[0]) <= LONGEST_ROW
@@ -59,7 +63,11 @@ def convolve(images, kernel, stride: int):
 
         def gradient(upstream):
             to_images = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(images), filter=kernel, out_backprop=upstream, strides=[1, stride, stride, 1], padding="SAME"
+                input_sizes=tf.shape(images),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1, stride, stride, 1],
+                padding="SAME",
             )
             return to_images, filter_gradient(images, upstream, kernel.shape[:2], stride)
 
@@ -81,8 +89,11 @@ def filter_gradient(images, upstream, kernel_size, stride: int):
 
     channels, filters = images.shape[-1], upstream.shape[-1]
     rows, columns = kernel_size
-    patches = tf.reshape(_patches(images, upstream.shape[1:3], kernel_size, stride), [-1, rows * columns * channels])  # [B*h*w, k*k*C]
-    # The small matrix is the one to transpose: the product is twice as fast as with the patches transposed.
+    patches = tf.reshape(
+        _patches(images, upstream.shape[1:3], kernel_size, stride), [-1, rows * columns * channels]
+    )  # [B*h*w, k*k*C]
+    # The small matrix is the one to transpose: the product is twice as fast as with the patches
+    # transposed.
     transposed = tf.matmul(tf.transpose(tf.reshape(upstream, [-1, filters])), patches)  # [D, k*k*C]
     return tf.reshape(tf.transpose(transposed), [rows, columns, channels, filters])
 
@@ -91,20 +102,30 @@ def _patches(images, size, kernel_size, stride: int):
     """Returns [B, h, w, k*k*C]: below every output position the inputs that it saw, tap by tap."""
     import tensorflow as tf
 
-    padding = [_padding(side, out, taps, stride) for side, out, taps in zip(images.shape[1:3], size, kernel_size, strict=True)]
+    padding = [
+        _padding(side, out, taps, stride)
+        for side, out, taps in zip(images.shape[1:3], size, kernel_size, strict=True)
+    ]
     padded = tf.pad(images, [[0, 0], *padding, [0, 0]])
-    # Every stride-th row and column, for each start: TensorFlow copies whole blocks fast and strided slices slowly.
+    # Every stride-th row and column, for each start: TensorFlow copies whole blocks fast and
+    # strided slices slowly.
     phases = [_phases(rows, 2, stride) for rows in _phases(padded, 1, stride)]
     taps = []
     for row in range(kernel_size[0]):
         for column in range(kernel_size[1]):
-            phase, top, left = phases[row % stride][column % stride], row // stride, column // stride
+            phase, top, left = (
+                phases[row % stride][column % stride],
+                row // stride,
+                column // stride,
+            )
             taps.append(phase[:, top : top + size[0], left : left + size[1]])
     return tf.concat(taps, axis=-1)
 
 
 def _padding(side: int, out: int, taps: int, stride: int) -> tuple[int, int]:
-    """Returns how much 'same' pads before, and after so that the phases have equal and sufficient lengths."""
+    """Returns how much 'same' pads before, and after so that the phases have equal and sufficient
+    lengths.
+    """
     before = max((out - 1) * stride + taps - side, 0) // 2
     length = stride * (out + (taps - 1) // stride)
     return before, length - before - side

@@ -1,4 +1,5 @@
-"""Functions named by dotted path, `package.module.function`: checked and digested without running them, imported where they are called.
+"""Functions named by dotted path, `package.module.function`: checked and digested without running
+them, imported where they are called.
 
 Standard library alone, so that a mistyped path is told before anything heavy is imported.
 """
@@ -18,15 +19,26 @@ def problem(path: str) -> str:
     if source is None:
         return f"there is no module {module!r} on Python's path"
     defined = {
-        node.name for node in ast.parse(source.read_text(encoding="utf-8")).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        node.name
+        for node in ast.parse(source.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
     }
     return "" if name in defined else f"{source.name} defines no function {name!r}"
 
 
 def digest(path: str) -> str:
-    """Returns a digest of the file in which the function stands, but for comments and layout; what it imports does not count."""
+    """Returns a digest of the file in which the function stands, but for comments and layout.
+
+    What it imports does not count.
+    """
     source = _source(path.rpartition(".")[0])
-    return hashlib.sha256(ast.dump(ast.parse(source.read_text(encoding="utf-8"))).encode()).hexdigest()[:16] if source else ""
+    return (
+        hashlib.sha256(
+            ast.dump(ast.parse(source.read_text(encoding="utf-8"))).encode()
+        ).hexdigest()[:16]
+        if source
+        else ""
+    )
 
 
 def function(path: str) -> Callable:

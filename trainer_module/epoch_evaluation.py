@@ -1,4 +1,5 @@
-"""How good the features were after so many epochs: the encoders kept along the way, each frozen, each under the same linear heads.
+"""How good the features were after so many epochs: the encoders kept along the way, each frozen,
+each under the same linear heads.
 
 N images, M held-out ones of H x W pixels, D feature dims, C classes.
 """
@@ -17,7 +18,9 @@ FEW_EPOCHS = 10  # of the linear head in the table of the original program
 COLUMNS = ("epoch", "linear_accuracy_10_epochs", "linear_accuracy", "knn_accuracy")
 
 
-def evaluate_epochs(encoder: keras.Model, milestones: Mapping[int, Path], train: Examples, held_out: Examples) -> list[dict]:
+def evaluate_epochs(
+    encoder: keras.Model, milestones: Mapping[int, Path], train: Examples, held_out: Examples
+) -> list[dict]:
     """Measures the encoder as it is and with the weights of each milestone.
 
     Args:
@@ -27,7 +30,8 @@ def evaluate_epochs(encoder: keras.Model, milestones: Mapping[int, Path], train:
         held_out: what they are measured on.
 
     Returns:
-        One row an epoch, in order, the first for epoch 0, before pretraining. A row holds COLUMNS; accuracies lie in [0, 1].
+        One row an epoch, in order, the first for epoch 0, before pretraining. A row holds COLUMNS;
+        accuracies lie in [0, 1].
     """
     rows = [{"epoch": 0} | _accuracies(encoder, train, held_out)]
     for epoch, path in sorted(milestones.items()):
@@ -40,8 +44,14 @@ def _accuracies(encoder: keras.Model, train: Examples, held_out: Examples) -> di
     num_classes = int(train.targets.max()) + 1
     features, unseen = train.features(encoder), held_out.features(encoder)  # [N, D], [M, D]
     heads = {
-        "linear_accuracy_10_epochs": fit_linear_in_epochs(features, train.targets, num_classes, FEW_EPOCHS),
+        "linear_accuracy_10_epochs": fit_linear_in_epochs(
+            features, train.targets, num_classes, FEW_EPOCHS
+        ),
         "linear_accuracy": fit_linear(features, train.targets, num_classes),
     }
-    measured = {name: linear_accuracy(*head, unseen, held_out.targets) for name, head in heads.items()}
-    return measured | {"knn_accuracy": knn_accuracy(features, train.targets, unseen, held_out.targets)}
+    measured = {
+        name: linear_accuracy(*head, unseen, held_out.targets) for name, head in heads.items()
+    }
+    return measured | {
+        "knn_accuracy": knn_accuracy(features, train.targets, unseen, held_out.targets)
+    }

@@ -1,5 +1,8 @@
-"""The one error for what a person gave us and can mend: a flag, a list, an image. The runner turns it into exit code 2."""
+"""The one error for what a person gave us and can mend: a flag, a list, an image.
+
+The runner turns it into exit code 2.
+"""
 
 
 class InputError(ValueError):
-    """The input breaks a rule; the message names where, which rule, what was received, and the fix."""
+    """The input breaks a rule; the message names where, which, what was received, and the fix."""

@@ -1,4 +1,5 @@
-"""The logs of `fit` as a TensorBoard event file, without needing TensorBoard (TensorFlow 2.21 no longer installs it).
+"""The logs of `fit` as a TensorBoard event file, without needing TensorBoard (TensorFlow 2.21 no
+longer installs it).
 
 Look at them anywhere with `tensorboard --logdir`.
 """
@@ -7,7 +8,10 @@ import keras
 
 
 class EventLog(keras.callbacks.Callback):
-    """Writes every quantity of an epoch's logs as a scalar over epochs; on the TensorFlow backend only."""
+    """Writes every quantity of an epoch's logs as a scalar over epochs.
+
+    On the TensorFlow backend only.
+    """
 
     def __init__(self, folder: str):
         """Takes the folder, made where it is missing."""
@@ -27,8 +31,13 @@ class EventLog(keras.callbacks.Callback):
 
         metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
         with self._writer.as_default():
-            for name, value in {"learning_rate": self.model.optimizer.learning_rate, **(logs or {})}.items():
-                tf.summary.write(name, tf.cast(value, tf.float32), step=epoch + 1, metadata=metadata)
+            for name, value in {
+                "learning_rate": self.model.optimizer.learning_rate,
+                **(logs or {}),
+            }.items():
+                tf.summary.write(
+                    name, tf.cast(value, tf.float32), step=epoch + 1, metadata=metadata
+                )
         self._writer.flush()
 
     def on_train_end(self, logs=None):

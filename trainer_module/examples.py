@@ -1,4 +1,6 @@
-"""Reads what Transform wrote: one split as numpy arrays, in an order that does not depend on how Beam wrote it."""
+"""Reads what Transform wrote: one split as numpy arrays, in an order that does not depend on how
+Beam wrote it.
+"""
 
 import tempfile
 from dataclasses import dataclass, field
@@ -40,8 +42,12 @@ class Examples:
         return encode(encoder, self.images, self.channel_mean, self.channel_std)
 
 
-def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int, int], task: Task) -> Examples:
-    """Reads a split of transformed examples, ordered by image id; what does not fit into memory lies in a file (image_store.py).
+def read_examples(
+    patterns: list[str], feature_spec: dict, image_size: tuple[int, int], task: Task
+) -> Examples:
+    """Reads a split of transformed examples, ordered by image id.
+
+    What does not fit into memory lies in a file (image_store.py).
 
     Args:
       patterns: file patterns of gzipped TFRecords, as a TFX Trainer receives them.
@@ -52,7 +58,9 @@ def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int
     Raises:
       InputError: if the split holds no example.
     """
-    records = tf.data.TFRecordDataset(_files(patterns), compression_type="GZIP", num_parallel_reads=2).batch(READ_BATCH)
+    records = tf.data.TFRecordDataset(
+        _files(patterns), compression_type="GZIP", num_parallel_reads=2
+    ).batch(READ_BATCH)
     ids = _ids(records, feature_spec)
     if not len(ids):
         raise InputError(f"The split at {patterns} holds no images. Received: 0 examples")
@@ -65,7 +73,9 @@ def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int
 
     columns, start = {}, 0
     for batch in records.map(parse, num_parallel_calls=2).prefetch(2).as_numpy_iterator():
-        columns = columns or {name: _room(len(ids), batch[name]) for name in (IMAGE, task.target) if name}
+        columns = columns or {
+            name: _room(len(ids), batch[name]) for name in (IMAGE, task.target) if name
+        }
         for name, column in columns.items():
             column[places[start : start + len(batch[name])]] = batch[name]
         start += len(batch[IMAGE])
@@ -79,9 +89,13 @@ def read_examples(patterns: list[str], feature_spec: dict, image_size: tuple[int
 
 
 def read_split(files: list[str], transform, settings: dict) -> Examples:
-    """Reads one split as a Trainer receives it: file patterns, TFT's transform output, and the node's custom_config."""
+    """Reads one split as a Trainer receives it: file patterns, TFT's transform output, and the
+    node's custom_config.
+    """
     task = task_from_json(settings["task"])
-    return read_examples(files, transform.transformed_feature_spec(), tuple(settings["image_size"]), task)
+    return read_examples(
+        files, transform.transformed_feature_spec(), tuple(settings["image_size"]), task
+    )
 
 
 def _files(patterns: list[str]) -> list[str]:
@@ -91,11 +105,15 @@ def _files(patterns: list[str]) -> list[str]:
 def _ids(records: tf.data.Dataset, feature_spec: dict) -> np.ndarray:
     """Returns the image ids of batches of serialized examples, [N], without holding an image."""
     spec = {IMAGE_ID: feature_spec[IMAGE_ID]}
-    ids = [tf.io.parse_example(serialized, spec)[IMAGE_ID].numpy().ravel() for serialized in records]
+    ids = [
+        tf.io.parse_example(serialized, spec)[IMAGE_ID].numpy().ravel() for serialized in records
+    ]
     return np.concatenate(ids) if ids else np.empty(0, np.int64)
 
 
 def _room(count: int, batch: np.ndarray) -> np.ndarray:
     """Returns room for `count` rows like those of a batch."""
     folder = tempfile.gettempdir()
-    return room_for((count, *batch.shape[1:]), batch.dtype, folder, available_memory(), available_disk(folder))
+    return room_for(
+        (count, *batch.shape[1:]), batch.dtype, folder, available_memory(), available_disk(folder)
+    )

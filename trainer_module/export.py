@@ -1,4 +1,5 @@
-"""Makes a trained Keras model servable: raw bytes in, the task's answer out, the transform graph inside.
+"""Makes a trained Keras model servable: raw bytes in, the task's answer out, the transform graph
+inside.
 
 B requests, H x W pixels after Transform's resizing.
 """
@@ -27,7 +28,8 @@ FEATURES = "features"  # the signature from image bytes to the features of the e
 class ServedModel(tf.Module):
     """Transform graph, normalization and Keras model in one traceable object.
 
-    The transform layer is Keras 2 and the model Keras 3: they meet only inside tf.functions, never in one Keras graph.
+    The transform layer is Keras 2 and the model Keras 3: they meet only inside tf.functions, never
+    in one Keras graph.
     """
 
     def __init__(
@@ -43,8 +45,8 @@ class ServedModel(tf.Module):
           model: normalized float32 images [B, H, W, 3] -> outputs [B, ...].
           transform: the graph that Transform learned.
           answer: outputs and encoded images -> dict of named tensors that the served model returns.
-          judged: name of the target, and raw and transformed features -> what the Evaluator holds the answers
-            against; None where there is no target.
+          judged: name of the target, and raw and transformed features -> what the Evaluator holds
+            the answers against; None where there is no target.
         """
         super().__init__()
         self.model = model
@@ -55,7 +57,9 @@ class ServedModel(tf.Module):
         self._image_size = tuple(model.input_shape[1:3])
 
     def judged(self, serialized: tf.Tensor) -> dict:
-        """Parses serialized tf.Examples [B] and returns what the Evaluator holds the answers against."""
+        """Parses serialized tf.Examples [B] and returns what the Evaluator holds the answers
+        against.
+        """
         raw = tf.io.parse_example(serialized, {self._target: self._raw_spec[self._target]})
         return self._judged(raw, self.transform(raw))
 
@@ -69,14 +73,19 @@ class ServedModel(tf.Module):
 
     def _normalized(self, encoded: tf.Tensor) -> tf.Tensor:
         """Returns encoded images, string [B], as the model sees them: float32 [B, H, W, 3]."""
-        # The layer prunes what its inputs do not feed; `image` alone feeds everything that prediction needs.
+        # The layer prunes what its inputs do not feed; `image` alone feeds everything that
+        # prediction needs.
         rows = self.transform({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
         images = unpack_images(tf.reshape(rows[IMAGE], [-1]), *self._image_size)
-        mean, std = (rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD))  # [B, 1, 1, 3]
+        mean, std = (
+            rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD)
+        )  # [B, 1, 1, 3]
         return normalize(images, mean, std)
 
     def signatures(self) -> dict:
-        """Returns the serving functions: on tf.Examples, on image bytes, features of those, and the one of the target for the Evaluator."""
+        """Returns the serving functions: on tf.Examples, on image bytes, features of those, and the
+        one of the target for the Evaluator.
+        """
         strings = tf.TensorSpec([None], tf.string)
         image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
         served = {
@@ -84,11 +93,17 @@ class ServedModel(tf.Module):
                 lambda examples: self.predict(tf.reshape(self._parsed_image(examples), [-1])),
                 input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
             ),
-            "from_images": tf.function(lambda image_bytes: self.predict(image_bytes), input_signature=[image_bytes]),
-            FEATURES: tf.function(lambda image_bytes: self.features(image_bytes), input_signature=[image_bytes]),
+            "from_images": tf.function(
+                lambda image_bytes: self.predict(image_bytes), input_signature=[image_bytes]
+            ),
+            FEATURES: tf.function(
+                lambda image_bytes: self.features(image_bytes), input_signature=[image_bytes]
+            ),
         }
         if self._judged:
-            served["transform_labels"] = tf.function(lambda examples: self.judged(examples), input_signature=[strings])
+            served["transform_labels"] = tf.function(
+                lambda examples: self.judged(examples), input_signature=[strings]
+            )
         return {name: function.get_concrete_function() for name, function in served.items()}
 
     def _parsed_image(self, examples: tf.Tensor) -> tf.Tensor:
@@ -96,14 +111,20 @@ class ServedModel(tf.Module):
 
 
 def _as_rank(encoded: tf.Tensor, spec) -> tf.Tensor:
-    """Shapes string [B] as the schema has it, [B] or [B, 1]; a feature without a fixed shape is sparse."""
+    """Shapes string [B] as the schema has it, [B] or [B, 1].
+
+    A feature without a fixed shape is sparse.
+    """
     if isinstance(spec, tf.io.VarLenFeature):
         return tf.sparse.from_dense(encoded[:, tf.newaxis])
     return tf.reshape(encoded, [-1, *spec.shape])
 
 
-def save_served_model(served: ServedModel, directory: str, encoder: keras.Model, task: Task) -> None:
-    """Writes a SavedModel that TensorFlow Serving, TFMA and `pipeline.predict` load, with the encoder and the task beside it.
+def save_served_model(
+    served: ServedModel, directory: str, encoder: keras.Model, task: Task
+) -> None:
+    """Writes a SavedModel that TensorFlow Serving, TFMA and `pipeline.predict` load, with the
+    encoder and the task beside it.
 
     Args:
       served: what to serve.
@@ -120,21 +141,29 @@ def save_served_model(served: ServedModel, directory: str, encoder: keras.Model,
 
 
 def save_projection_head(head: keras.Model, directory: str) -> None:
-    """Keeps the projection head beside a SavedModel: training is done with it, but the report shows what it had learned."""
+    """Keeps the projection head beside a SavedModel: training is done with it, but the report shows
+    what it had learned.
+    """
     head.save(os.path.join(directory, EXTRAS, PROJECTION_HEAD_FILE))
 
 
 def load_projection_head(model_uri: str) -> keras.Model | None:
-    """Loads the projection head that pretraining left beside a SavedModel, or None where there is none."""
+    """Loads the projection head that pretraining left beside a SavedModel, or None where there is
+    none.
+    """
     path = os.path.join(model_uri, EXTRAS, PROJECTION_HEAD_FILE)
     return keras.models.load_model(path, compile=False) if tf.io.gfile.exists(path) else None
 
 
 def load_encoder(model_uri: str, image_size: tuple[int, int] | None = None) -> keras.Model:
-    """Loads the encoder that `save_served_model` left beside a SavedModel, for images of another size (H, W) if one is given."""
+    """Loads the encoder that `save_served_model` left beside a SavedModel, for images of another
+    size (H, W) if one is given.
+    """
     encoder = keras.models.load_model(os.path.join(model_uri, EXTRAS, ENCODER_FILE), compile=False)
     if image_size is None or tuple(encoder.input_shape[1:3]) == tuple(image_size):
         return encoder
-    resized = keras.models.clone_model(encoder, input_tensors=keras.Input((*image_size, 3), name="images"))
+    resized = keras.models.clone_model(
+        encoder, input_tensors=keras.Input((*image_size, 3), name="images")
+    )
     resized.set_weights(encoder.get_weights())
     return resized

@@ -1,4 +1,5 @@
-"""Features of many images: the encoder applied batch by batch, as evaluation and linear heads need them.
+"""Features of many images: the encoder applied batch by batch, as evaluation and linear heads need
+them.
 
 N images of H x W pixels, D feature dims, R random copies of each image.
 """
@@ -13,7 +14,9 @@ from trainer_module.settings import Augmentation
 CROP_AND_FLIP = Augmentation(jitter_probability=0.0, colour_drop_probability=0.0)
 
 
-def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: int = 512, view=None) -> np.ndarray:
+def encode(
+    encoder: keras.Model, images, channel_mean, channel_std, batch_size: int = 512, view=None
+) -> np.ndarray:
     """Returns the features of images, with the encoder's moving statistics.
 
     Args:
@@ -21,8 +24,10 @@ def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: 
         images: uint8 [N, H, W, 3].
         channel_mean: [3], in units of [0, 1] pixels.
         channel_std: [3], likewise.
-        batch_size: images at once; every call of the encoder has this size, so that it is compiled once.
-        view: function from images to what the encoder sees of them, or None for the images themselves.
+        batch_size: images at once; every call of the encoder has this size, so that it is compiled
+          once.
+        view: function from images to what the encoder sees of them, or None for the images
+          themselves.
 
     Returns:
         float32 [N, D].
@@ -30,15 +35,20 @@ def encode(encoder: keras.Model, images, channel_mean, channel_std, batch_size: 
     parts = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        padded = np.pad(batch, [(0, min(batch_size, len(images)) - len(batch)), (0, 0), (0, 0), (0, 0)])
+        padded = np.pad(
+            batch, [(0, min(batch_size, len(images)) - len(batch)), (0, 0), (0, 0), (0, 0)]
+        )
         seen = padded if view is None else view(padded)
         features = encoder.predict_on_batch(normalize(seen, channel_mean, channel_std))
         parts.append(np.asarray(features, np.float32)[: len(batch)])
     return np.concatenate(parts)
 
 
-def encode_crops(encoder: keras.Model, images, channel_mean, channel_std, copies: int, seed: int = 0) -> np.ndarray:
-    """Returns the features of randomly cropped and flipped copies of images, more to learn a linear head from.
+def encode_crops(
+    encoder: keras.Model, images, channel_mean, channel_std, copies: int, seed: int = 0
+) -> np.ndarray:
+    """Returns the features of randomly cropped and flipped copies of images, more to learn a linear
+    head from.
 
     Args:
         encoder: keras.Model from normalized images [B, H, W, 3] to features [B, D].
@@ -53,4 +63,6 @@ def encode_crops(encoder: keras.Model, images, channel_mean, channel_std, copies
     """
     chance = keras.random.SeedGenerator(seed)
     crop = lambda batch: augment(batch, CROP_AND_FLIP, images.shape[1:3], chance)  # noqa: E731
-    return np.concatenate([encode(encoder, images, channel_mean, channel_std, view=crop) for _ in range(copies)])
+    return np.concatenate(
+        [encode(encoder, images, channel_mean, channel_std, view=crop) for _ in range(copies)]
+    )

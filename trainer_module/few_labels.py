@@ -1,4 +1,5 @@
-"""A part of the labels, as if the others had never been given: every class in its share, at least one image each.
+"""A part of the labels, as if the others had never been given: every class in its share, at least
+one image each.
 
 N images.
 """
@@ -7,10 +8,13 @@ import numpy as np
 
 
 def labelled_subset(labels, fraction: float, seed: int) -> np.ndarray:
-    """Chooses the images whose labels count; what a smaller fraction chooses, a larger one of the same seed chooses too.
+    """Chooses the images whose labels count.
+
+    What a smaller fraction chooses, a larger one of the same seed chooses too.
 
     Args:
-        labels: class ids, integers [N]; of any other kind of target, [N, ...], images are chosen regardless of it.
+        labels: class ids, integers [N]; of any other kind of target, [N, ...], images are chosen
+          regardless of it.
         fraction: of the images of each class, in (0, 1]; rounded, and at least one.
         seed: which images.
 
@@ -18,7 +22,9 @@ def labelled_subset(labels, fraction: float, seed: int) -> np.ndarray:
         Their places, integers in rising order.
     """
     labels = np.asarray(labels)
-    classes = labels if labels.ndim == 1 and labels.dtype.kind in "iu" else np.zeros(len(labels), int)
+    classes = (
+        labels if labels.ndim == 1 and labels.dtype.kind in "iu" else np.zeros(len(labels), int)
+    )
     chosen = []
     for label in np.unique(classes):
         places = np.flatnonzero(classes == label)

@@ -1,6 +1,8 @@
-"""Puts a task's head on an encoder: on features computed once while the encoder is frozen, or training on ever new views.
+"""Puts a task's head on an encoder: on features computed once while the encoder is frozen, or
+training on ever new views.
 
-N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from `settings.seed` alone.
+N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from `settings.seed`
+alone.
 """
 
 import math
@@ -50,19 +52,23 @@ class StopDiverged(keras.callbacks.Callback):
         step = int(keras.ops.convert_to_numpy(optimizer.iterations))
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         raise TrainingDivergedError(
-            f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate {rate:.3g}. "
+            f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate "
+            f"{rate:.3g}. "
             "Fix: a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
         )
 
 
 class Finetuner(keras.Model):
-    """A head, and the encoder unless it is frozen, learning from views of uint8 images; views and their targets are one compiled step.
+    """A head, and the encoder unless it is frozen, learning from views of uint8 images.
 
-    Call it with images and targets; it returns outputs and the targets of the very views that the outputs belong to.
+    Views and their targets are one compiled step.
+
+    Call it with images and targets; it returns outputs and the targets of the very views that the
+    outputs belong to.
     """
 
     def __init__(self, finetuned: keras.Model, task: Task, train: Examples, settings: Finetuning):
-        """Takes the model to train, the task, the statistics of its data, and how views come about."""
+        """Takes the model, the task, the statistics of its data, and how views come about."""
         super().__init__(name="finetuner")
         self.finetuned = finetuned
         self._task, self._views = task, task.mild if settings.views == MILD else settings.views
@@ -70,7 +76,9 @@ class Finetuner(keras.Model):
         self._chance = keras.random.SeedGenerator(settings.seed, name="chance")
 
     def call(self, inputs, training=False):
-        """Returns outputs [B, ...] and targets [B, ...] for uint8 images [B, H, W, 3] and their targets."""
+        """Returns outputs [B, ...] and targets [B, ...] for uint8 images [B, H, W, 3] and their
+        targets.
+        """
         images, targets = inputs
         if training:
             images, targets = self._task.views(images, targets, self._chance, self._views)
@@ -102,7 +110,8 @@ def finetune(
       task: gives head, views, loss and metrics (trainer_module/tasks/task.py).
       train: the training images and their targets.
       settings: how.
-      features: what `features_to_learn` returned, where the caller has it; a head on a frozen encoder's features learns from these.
+      features: what `features_to_learn` returned, where the caller has it; a head on a frozen
+        encoder's features learns from these.
       callbacks: as `fit` takes them; a linear head that is solved for, without epochs, calls none.
 
     Returns:
@@ -114,33 +123,48 @@ def finetune(
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
     if settings.freeze and task.on_features:
-        features = features_to_learn(encoder, task, train, settings) if features is None else features
+        features = (
+            features_to_learn(encoder, task, train, settings) if features is None else features
+        )
         fit_on_features(head_alone(encoder, finetuned), task, train, features, settings, callbacks)
         return finetuned
     twin = in_precision(encoder, settings.precision)
     trained = task.head(twin, settings.head)
     trained.set_weights(finetuned.get_weights())
-    twin.trainable = not settings.freeze  # batch normalization of a frozen encoder keeps its statistics, too
+    twin.trainable = (
+        not settings.freeze
+    )  # batch normalization of a frozen encoder keeps its statistics, too
     batches = LabelledBatches(train.images, train.targets, settings.batch_size, settings.seed)
-    _fit(Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings, callbacks)
+    _fit(
+        Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings, callbacks
+    )
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
 
 
-def features_to_learn(encoder: keras.Model, task: Task, train: Examples, settings: Finetuning) -> np.ndarray:
-    """Returns the features of the training images, float32 [N, D], followed by those of R copies, [(1 + R) * N, D], where copies help."""
+def features_to_learn(
+    encoder: keras.Model, task: Task, train: Examples, settings: Finetuning
+) -> np.ndarray:
+    """Returns the features of the training images, float32 [N, D], followed by those of R copies,
+    [(1 + R) * N, D], where copies help.
+    """
     features = train.features(encoder)
     if not (settings.copies and task.fits_linear):
         return features
-    copies = encode_crops(encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed)
+    copies = encode_crops(
+        encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed
+    )
     return np.concatenate([features, copies])
 
 
 def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
-    """Returns a twin of an encoder that computes in a precision of the settings; features and weights are float32 in all of them.
+    """Returns a twin of an encoder that computes in a precision of the settings.
 
-    float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in float32.
+    Features and weights are float32 in all of them.
+
+    float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in
+    float32.
     """
     policy = dtype_policy(precision)
     policy = policy if policy == "mixed_bfloat16" else "float32"
@@ -156,7 +180,9 @@ def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
 
 
 def head_alone(encoder: keras.Model, finetuned: keras.Model) -> keras.Model:
-    """Returns the part of a model that comes after the encoder's features, [B, D] -> outputs, sharing its weights."""
+    """Returns the part of a model that comes after the encoder's features, [B, D] -> outputs,
+    sharing its weights.
+    """
     return keras.Model(encoder.output, finetuned.output, name="head")
 
 
@@ -168,15 +194,28 @@ def fit_on_features(
     settings: Finetuning,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> None:
-    """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or with copies [(1 + R) * N, D]."""
+    """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or
+    with copies [(1 + R) * N, D].
+    """
     if task.fits_linear and settings.head == "linear":
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
-        data = {"x": features[: len(train.images)], "y": train.targets, "batch_size": settings.batch_size}
+        data = {
+            "x": features[: len(train.images)],
+            "y": train.targets,
+            "batch_size": settings.batch_size,
+        }
         _fit(head, task, train, data, settings, callbacks)
 
 
-def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: Finetuning, callbacks: Sequence) -> None:
+def _fit(
+    model: keras.Model,
+    task: Task,
+    train: Examples,
+    data: dict,
+    settings: Finetuning,
+    callbacks: Sequence,
+) -> None:
     """Trains on `data`, given as `fit` takes it."""
     steps = settings.epochs * -(-len(train.images) // settings.batch_size)
     # A single step that warms up would be one at learning rate 0.
@@ -186,11 +225,14 @@ def _fit(model: keras.Model, task: Task, train: Examples, data: dict, settings: 
     loss, metrics = task.loss(train.statistics, settings), task.metrics(train.statistics)
     model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=compiles_with_xla())
     verbose = 1 if sys.stdout.isatty() else 2
-    model.fit(**data, epochs=settings.epochs, callbacks=[*callbacks, StopDiverged()], verbose=verbose)
+    model.fit(
+        **data, epochs=settings.epochs, callbacks=[*callbacks, StopDiverged()], verbose=verbose
+    )
 
 
 def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:
-    """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of the held-out images.
+    """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of
+    the held-out images.
 
     Args:
       task: gives the metric.
@@ -205,7 +247,9 @@ def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> floa
 
 
 def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:
-    """Yields the outputs [B, ...] of a model from normalized images, batch by batch: all at once may be many pixels."""
+    """Yields the outputs [B, ...] of a model from normalized images, batch by batch: all at once
+    may be many pixels.
+    """
     for start in range(0, len(examples.images), SCORED_AT_ONCE):
         batch = examples.images[start : start + SCORED_AT_ONCE]
         yield encode(model, batch, examples.channel_mean, examples.channel_std, SCORED_AT_ONCE)

@@ -1,7 +1,8 @@
-"""Checkpoints that are needed no more: a pretraining that ended marks its own, and they go once its run has ended too.
+"""Checkpoints that are needed no more: a pretraining that ended marks its own, and they go once its
+run has ended too.
 
-Not at once: a kill before TFX has recorded the model would cost the whole pretraining. Those of a run
-that was killed have no mark and stay. Standard library alone.
+Not at once: a kill before TFX has recorded the model would cost the whole pretraining. Those of a
+run that was killed have no mark and stay. Standard library alone.
 """
 
 import shutil

@@ -1,4 +1,5 @@
-"""Heads on the features: the projection head, thrown away after pretraining, and the head of a task.
+"""Heads on the features: the projection head, thrown away after pretraining, and the head of a
+task.
 
 B images, D features, P dimensions of the embedding.
 """
@@ -8,10 +9,14 @@ import keras
 MLP_UNITS = 512  # of the hidden layer of a task's 'mlp' head
 
 
-def build_projection_head(feature_dim, layers=2, hidden=1024, embedding_dim=128, dtype="float32", seed=0):
-    """Builds the head of Chen et al. 2020 (arXiv:2002.05709, section 2), without batch normalization.
+def build_projection_head(
+    feature_dim, layers=2, hidden=1024, embedding_dim=128, dtype="float32", seed=0
+):
+    """Builds the head of Chen et al. 2020 (arXiv:2002.05709, section 2), without batch
+    normalization.
 
-    Batch normalization gains nothing here with the default recipe (dkobak/simclr-cifar10: 512-1024-128, no BN).
+    Batch normalization gains nothing here with the default recipe (dkobak/simclr-cifar10:
+    512-1024-128, no BN).
 
     Args:
         feature_dim: D, length of the features.
@@ -29,10 +34,23 @@ def build_projection_head(feature_dim, layers=2, hidden=1024, embedding_dim=128,
     for number in range(1, layers):
         initializer = keras.initializers.HeNormal(seed=seed + number)
         head.add(
-            keras.layers.Dense(hidden, activation="relu", kernel_initializer=initializer, dtype=dtype, name=f"projection{number}_dense")
+            keras.layers.Dense(
+                hidden,
+                activation="relu",
+                kernel_initializer=initializer,
+                dtype=dtype,
+                name=f"projection{number}_dense",
+            )
         )
     initializer = keras.initializers.GlorotUniform(seed=seed + layers)
-    head.add(keras.layers.Dense(embedding_dim, kernel_initializer=initializer, dtype=dtype, name=f"projection{layers}_dense"))
+    head.add(
+        keras.layers.Dense(
+            embedding_dim,
+            kernel_initializer=initializer,
+            dtype=dtype,
+            name=f"projection{layers}_dense",
+        )
+    )
     return head
 
 
@@ -50,4 +68,8 @@ def attach_head(encoder: keras.Model, outputs: int, kind: str) -> keras.Model:
     tensor = encoder.output
     if kind == "mlp":
         tensor = keras.layers.Dense(MLP_UNITS, activation="relu", name="hidden")(tensor)
-    return keras.Model(encoder.input, keras.layers.Dense(outputs, dtype="float32", name="logits")(tensor), name="finetuned")
+    return keras.Model(
+        encoder.input,
+        keras.layers.Dense(outputs, dtype="float32", name="logits")(tensor),
+        name="finetuned",
+    )

@@ -1,7 +1,8 @@
-"""Room for many images: in memory where they fit, in a file that the system pages in and out where they do not.
+"""Room for many images: in memory where they fit, in a file that the system pages in and out where
+they do not.
 
-Either way it is one array, so batches are drawn from it in the same order, and a run on more images than memory holds is
-shuffled as thoroughly, and resumes as exactly, as any other.
+Either way it is one array, so batches are drawn from it in the same order, and a run on more images
+than memory holds is shuffled as thoroughly, and resumes as exactly, as any other.
 """
 
 import shutil
@@ -16,12 +17,14 @@ MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for w
 
 
 def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int) -> np.ndarray:
-    """Returns an array to write images or label maps into: in memory if it takes at most half of what is available, else in a file.
+    """Returns an array to write images or label maps into: in memory if it takes at most half of
+    what is available, else in a file.
 
     Args:
         shape: of the array, as in (N, H, W, 3).
         dtype: of its values.
-        folder: where the file goes, made where it is missing. It has no name there and its space is free again when the process ends.
+        folder: where the file goes, made where it is missing. It has no name there and its space is
+          free again when the process ends.
         memory: bytes available, see trainer_module/memory.py.
         disk: bytes available in `folder`, see `available_disk`.
 
@@ -36,8 +39,10 @@ def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int)
         return np.empty(shape, dtype)
     if needed > disk:
         raise InputError(
-            f"The images must fit into half of the available memory, or onto the disk. Received: an array of {shape}, {needed:,} bytes; "
-            f"available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or smaller images, or TMPDIR on a larger disk"
+            f"The images must fit into half of the available memory, or onto the disk. Received: "
+            f"an array of {shape}, {needed:,} bytes; "
+            f"available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or "
+            f"smaller images, or TMPDIR on a larger disk"
         )
     Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -47,4 +52,6 @@ def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int)
 def available_disk(folder: str) -> int:
     """Returns the bytes free where a folder is, or will be made."""
     path = Path(folder).resolve()
-    return shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
+    return shutil.disk_usage(
+        next(parent for parent in (path, *path.parents) if parent.exists())
+    ).free

@@ -1,7 +1,8 @@
 """Label maps: PNG files whose pixel values are class ids, read, checked, written and shown.
 
-Grey PNGs and palette PNGs are read; of a palette PNG the index counts, its colours are for people. TensorFlow's decoder turns
-palettes into colours, so ingest re-encodes every label map once as an 8-bit grey PNG, which decodes to class ids everywhere.
+Grey PNGs and palette PNGs are read; of a palette PNG the index counts, its colours are for people.
+TensorFlow's decoder turns palettes into colours, so ingest re-encodes every label map once as an
+8-bit grey PNG, which decodes to class ids everywhere.
 
 H x W pixels, C classes; class ids are uint8, so C is at most 255 beside an ignored id.
 """
@@ -34,7 +35,9 @@ def read_label_map(encoded: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.format != "PNG":
-                raise ValueError(f"the label map is a {image.format}, which may blur class ids: {WHAT_IS_READ}")
+                raise ValueError(
+                    f"the label map is a {image.format}, which may blur class ids: {WHAT_IS_READ}"
+                )
             if image.mode not in ("1", "L", "P"):
                 raise ValueError(f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}")
             pixels = np.asarray(image).astype(np.uint8)
@@ -44,12 +47,16 @@ def read_label_map(encoded: bytes) -> np.ndarray:
 
 
 def _spread(encoded: bytes) -> int:
-    """Returns by what Pillow multiplies the values of a grey PNG of 2 or 4 bits, to spread them over [0, 255]."""
+    """Returns by what Pillow multiplies the values of a grey PNG of 2 or 4 bits, to spread them
+    over [0, 255].
+    """
     bits, colour_type = encoded[24:26]  # of the IHDR chunk, which every PNG begins with
     return 255 // (2**bits - 1) if colour_type == 0 and bits in (2, 4) else 1
 
 
-def problem(label_map: np.ndarray, image_size: tuple[int, int], num_classes: int, ignored: int) -> str:
+def problem(
+    label_map: np.ndarray, image_size: tuple[int, int], num_classes: int, ignored: int
+) -> str:
     """Returns what is wrong with a label map, or '' if nothing is.
 
     Args:
@@ -64,7 +71,9 @@ def problem(label_map: np.ndarray, image_size: tuple[int, int], num_classes: int
     ids = [int(value) for value in np.flatnonzero(np.bincount(label_map.ravel()))]
     outside = [value for value in ids if value >= num_classes and value != ignored]
     if outside:
-        shown = ", ".join(map(str, outside[:SHOWN_IDS])) + (", ..." if len(outside) > SHOWN_IDS else "")
+        shown = ", ".join(map(str, outside[:SHOWN_IDS])) + (
+            ", ..." if len(outside) > SHOWN_IDS else ""
+        )
         besides = f", and it is not the ignored {ignored}" if ignored >= 0 else ""
         return f"the label map holds class id {shown}, outside [0, {num_classes}){besides}"
     return ""
@@ -75,7 +84,8 @@ def encode_label_map(label_map: np.ndarray, colours: np.ndarray | None = None) -
 
     Args:
         label_map: class ids, uint8 [H, W].
-        colours: uint8 [C, 3] for a palette PNG, which looks like what it means; None for a grey one.
+        colours: uint8 [C, 3] for a palette PNG, which looks like what it means; None for a grey
+          one.
     """
     from PIL import Image
 
@@ -88,7 +98,9 @@ def encode_label_map(label_map: np.ndarray, colours: np.ndarray | None = None) -
 
 
 def palette(num_classes: int) -> np.ndarray:
-    """Returns a colour for each class, uint8 [C, 3]: hues by the golden ratio, in turns bright, dark and pale."""
+    """Returns a colour for each class, uint8 [C, 3]: hues by the golden ratio, in turns bright,
+    dark and pale.
+    """
     colours = []
     for class_id in range(num_classes):
         saturation, value = ((0.85, 1.0), (0.9, 0.65), (0.45, 0.95))[class_id % 3]
@@ -97,14 +109,19 @@ def palette(num_classes: int) -> np.ndarray:
 
 
 def paint(label_map: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns a label map in colours, uint8 [H, W, 3]; black where the class id has none, as the ignored one."""
+    """Returns a label map in colours, uint8 [H, W, 3].
+
+    Black where the class id has none, as the ignored one.
+    """
     table = np.zeros((256, 3), np.uint8)
     table[: len(colours)] = colours
     return table[label_map]
 
 
 def overlay(image: np.ndarray, label_map: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns an image with its label map laid over it in colours; pixels whose class id has no colour stay as they are.
+    """Returns an image with its label map laid over it in colours.
+
+    Pixels whose class id has no colour stay as they are.
 
     Args:
         image: uint8 [H, W, 3].

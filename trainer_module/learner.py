@@ -1,4 +1,5 @@
-"""SimCLR as a Keras model: `fit` does the loop, and augmentation, both networks and the loss are one compiled step.
+"""SimCLR as a Keras model: `fit` does the loop, and augmentation, both networks and the loss are
+one compiled step.
 
 B images, 2B views, D feature dims, P embedding dims.
 """
@@ -16,7 +17,9 @@ from trainer_module.settings import Augmentation
 
 @dataclass(frozen=True)
 class Views:
-    """How two views come about: the size in pixels, the random operations, the statistics that normalize them."""
+    """How two views come about: the size in pixels, the random operations, the statistics that
+    normalize them.
+    """
 
     size: tuple[int, int]  # (h, w)
     augmentation: Augmentation
@@ -26,9 +29,11 @@ class Views:
 
 @keras.saving.register_keras_serializable("simclr")
 class SimCLR(keras.Model):
-    """Learns features by telling the two views of an image from the views of other images (Chen et al. 2020, arXiv:2002.05709).
+    """Learns features by telling the two views of an image from the views of other images (Chen et
+    al. 2020, arXiv:2002.05709).
 
-    Train it with `fit` on batches of images, uint8 [B, H, W, 3]; no labels. Calling it gives the embedding of both views, [2B, P].
+    Train it with `fit` on batches of images, uint8 [B, H, W, 3]; no labels. Calling it gives the
+    embedding of both views, [2B, P].
     """
 
     def __init__(self, encoder, head, views: Views, loss, seed=0, **kwargs):
@@ -61,7 +66,9 @@ class SimCLR(keras.Model):
             [2B, P]; rows i and B + i belong to the same image.
         """
         both = ops.concatenate([images, images], axis=0)  # [2B, H, W, 3]
-        views = augment(both, self.views.augmentation, self.views.size, self.chance)  # [2B, h, w, 3]
+        views = augment(
+            both, self.views.augmentation, self.views.size, self.chance
+        )  # [2B, h, w, 3]
         views = normalize(views, self.views.channel_mean, self.views.channel_std)
         return self.head(self.encoder(views, training=training), training=training)
 

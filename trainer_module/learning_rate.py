@@ -5,8 +5,11 @@ import keras
 REFERENCE_BATCH = 256  # images, at which `learning_rate` is stated
 
 
-def cosine_schedule(learning_rate: float, steps: int, warmup_steps: int = 0) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0, then half a cosine down to 0 at the last step (Loshchilov & Hutter 2017, arXiv:1608.03983).
+def cosine_schedule(
+    learning_rate: float, steps: int, warmup_steps: int = 0
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0, then half a cosine down to 0 at the last step (Loshchilov & Hutter
+    2017, arXiv:1608.03983).
 
     Args:
         learning_rate: at the peak.
@@ -19,7 +22,9 @@ def cosine_schedule(learning_rate: float, steps: int, warmup_steps: int = 0) -> 
     if warmup_steps == 0:
         return keras.optimizers.schedules.CosineDecay(learning_rate, steps)
     left = max(1, steps - warmup_steps)
-    return keras.optimizers.schedules.CosineDecay(0.0, left, warmup_target=learning_rate, warmup_steps=warmup_steps)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, left, warmup_target=learning_rate, warmup_steps=warmup_steps
+    )
 
 
 def scaled_learning_rate(learning_rate: float, batch_size: int, scaling: str) -> float:

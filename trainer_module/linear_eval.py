@@ -1,4 +1,5 @@
-"""Linear evaluation: multinomial logistic regression on features that are computed once, trained to convergence in seconds.
+"""Linear evaluation: multinomial logistic regression on features that are computed once, trained to
+convergence in seconds.
 
 N images, R augmented copies of them, D feature dims, C classes.
 """
@@ -20,21 +21,26 @@ HEAD_BATCH = 256  # images
 EPSILON = 1e-6  # keeps a feature that never varies finite
 
 
-def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_DECAY) -> tuple[np.ndarray, np.ndarray]:
+def fit_linear(
+    features, labels, num_classes: int, weight_decay: float = WEIGHT_DECAY
+) -> tuple[np.ndarray, np.ndarray]:
     """Fits logits = features @ kernel + bias by L-BFGS; the answer is unique and needs no seed.
 
     A person is told where the fit ended before it was there.
 
-    Features are standardised for the fit; the result undoes it, so that it applies to the features as they are.
+    Features are standardised for the fit; the result undoes it, so that it applies to the features
+    as they are.
 
     Args:
-        features: float [N, D]; or [R * N, D], R augmented copies of the images one after another (`features.encode_crops`).
+        features: float [N, D]; or [R * N, D], R augmented copies of the images one after another
+          (`features.encode_crops`).
         labels: integers [N] in [0, num_classes).
         num_classes: C.
         weight_decay: factor of half the squared weights, beside the mean cross entropy.
 
     Returns:
-        kernel float32 [D, C] and bias float32 [C], what a `keras.layers.Dense` takes in `set_weights`.
+        kernel float32 [D, C] and bias float32 [C], what a `keras.layers.Dense` takes in
+        `set_weights`.
 
     Raises:
         ValueError: if a label lies outside the classes, or labels and features do not match.
@@ -53,14 +59,17 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
     labels = np.tile(labels, len(features) // len(labels))
     mean, std = features.mean(axis=0), features.std(axis=0) + EPSILON
     standardised = (features - mean) / std
-    objective = partial(cross_entropy_and_gradient, features=standardised, labels=labels, weight_decay=weight_decay)
+    objective = partial(
+        cross_entropy_and_gradient, features=standardised, labels=labels, weight_decay=weight_decay
+    )
     start = np.zeros((features.shape[1] + 1) * num_classes)
     options = {"maxiter": MAX_ITERATIONS}
     fit = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     steepest = np.abs(fit.jac).max()
     if not fit.success and steepest > FLAT:
         print(
-            f"Warning: the linear head on {len(features)} x {features.shape[1]} features has not converged: {fit.message}, "
+            f"Warning: the linear head on {len(features)} x {features.shape[1]} features has not "
+            f"converged: {fit.message}, "
             f"steepest slope {steepest:.1g} after {fit.nit} iterations. Its score may be too low.",
             flush=True,
         )
@@ -69,8 +78,11 @@ def fit_linear(features, labels, num_classes: int, weight_decay: float = WEIGHT_
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
 
 
-def fit_linear_in_epochs(features, labels, num_classes: int, epochs: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Fits logits = features @ kernel + bias by Adam in a few epochs, as linear evaluation is often reported; it need not have converged.
+def fit_linear_in_epochs(
+    features, labels, num_classes: int, epochs: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fits logits = features @ kernel + bias by Adam in a few epochs, as linear evaluation is often
+    reported; it need not have converged.
 
     Args:
         features: float [N, D], taken as they are.
@@ -85,12 +97,23 @@ def fit_linear_in_epochs(features, labels, num_classes: int, epochs: int, seed: 
     keras.utils.set_random_seed(seed)
     layer = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32")
     head = keras.Sequential([layer])
-    head.compile(keras.optimizers.Adam(HEAD_LEARNING_RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    head.fit(np.asarray(features, np.float32), np.asarray(labels).ravel(), batch_size=HEAD_BATCH, epochs=epochs, verbose=0)
+    head.compile(
+        keras.optimizers.Adam(HEAD_LEARNING_RATE),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    head.fit(
+        np.asarray(features, np.float32),
+        np.asarray(labels).ravel(),
+        batch_size=HEAD_BATCH,
+        epochs=epochs,
+        verbose=0,
+    )
     return tuple(np.asarray(weight) for weight in layer.get_weights())
 
 
-def cross_entropy_and_gradient(weights, features, labels, weight_decay: float) -> tuple[float, np.ndarray]:
+def cross_entropy_and_gradient(
+    weights, features, labels, weight_decay: float
+) -> tuple[float, np.ndarray]:
     """Returns the regularised mean cross entropy of a linear classifier and its gradient.
 
     Args:
@@ -113,7 +136,9 @@ def cross_entropy_and_gradient(weights, features, labels, weight_decay: float) -
     errors[rows, labels] -= 1.0
     errors /= len(labels)
     kernel_gradient = features.T @ errors + weight_decay * kernel
-    return float(loss), np.concatenate([kernel_gradient.ravel(), errors.sum(axis=0)]).astype(np.float64)
+    return float(loss), np.concatenate([kernel_gradient.ravel(), errors.sum(axis=0)]).astype(
+        np.float64
+    )
 
 
 def _split(weights, feature_dim: int):
@@ -128,7 +153,9 @@ def linear_accuracy(kernel, bias, features, labels) -> float:
 
 
 def weights_checksum(model) -> str:
-    """Returns the sha256 of a Keras model's weights, moving statistics included: equal before and after proves it frozen."""
+    """Returns the sha256 of a Keras model's weights, moving statistics included: equal before and
+    after proves it frozen.
+    """
     digest = hashlib.sha256()
     for weight in model.weights:
         array = np.asarray(weight.value if hasattr(weight, "value") else weight)

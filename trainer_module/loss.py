@@ -1,4 +1,5 @@
-"""The contrastive loss, and two numbers that say what it does to the embedding without needing labels.
+"""The contrastive loss, and two numbers that say what it does to the embedding without needing
+labels.
 
 B images, two views of each, P dimensions of the embedding.
 """
@@ -11,13 +12,16 @@ EXCLUDED = -1e9  # as a logit: exp() of it is 0 in float32
 def nt_xent(first, second, temperature, decoupled=False):
     """Normalized temperature-scaled cross entropy, eq. 1 of Chen et al. 2020 (arXiv:2002.05709).
 
-    Row i of `first` and row i of `second` are the two views of image i; the other 2B - 2 views are its negatives.
+    Row i of `first` and row i of `second` are the two views of image i; the other 2B - 2 views are
+    its negatives.
 
     Args:
-        first: embedding of the first views, [B, P], any float dtype; the loss itself is computed in float32.
+        first: embedding of the first views, [B, P], any float dtype; the loss itself is computed in
+          float32.
         second: embedding of the second views, [B, P].
         temperature: greater than 0.
-        decoupled: leave the positive pair out of the denominator (DCL, eq. 6 of Yeh et al. 2021, arXiv:2110.06848).
+        decoupled: leave the positive pair out of the denominator (DCL, eq. 6 of Yeh et al. 2021,
+          arXiv:2110.06848).
 
     Returns:
         float32 scalar, the mean over all 2B views.
@@ -26,10 +30,14 @@ def nt_xent(first, second, temperature, decoupled=False):
     count = ops.shape(first)[0]
     logits = ops.matmul(embedding, ops.transpose(embedding)) / temperature  # [2B, 2B]
     rows = ops.arange(2 * count)
-    positives = ops.sum(embedding * ops.roll(embedding, count, axis=0), axis=1) / temperature  # [2B]
+    positives = (
+        ops.sum(embedding * ops.roll(embedding, count, axis=0), axis=1) / temperature
+    )  # [2B]
     left_out = ops.equal(rows[:, None], rows[None, :])
     if decoupled:
-        left_out = ops.logical_or(left_out, ops.equal(ops.mod(rows[:, None] + count, 2 * count), rows[None, :]))
+        left_out = ops.logical_or(
+            left_out, ops.equal(ops.mod(rows[:, None] + count, 2 * count), rows[None, :])
+        )
     return ops.mean(ops.logsumexp(ops.where(left_out, EXCLUDED, logits), axis=1) - positives)
 
 
@@ -47,7 +55,9 @@ def alignment(first, second):
 
 
 def uniformity(embedding):
-    """Log of the mean Gaussian potential between all pairs of rows; lower is more evenly spread, 0 is collapsed.
+    """Log of the mean Gaussian potential between all pairs of rows.
+
+    Lower is more evenly spread, 0 is collapsed.
 
     Args:
         embedding: [B, P] with B >= 2.
@@ -57,7 +67,9 @@ def uniformity(embedding):
     """
     unit = l2_normalize(embedding)
     count = ops.shape(unit)[0]
-    potentials = ops.exp(4.0 * (ops.matmul(unit, ops.transpose(unit)) - 1.0))  # exp(-2 |a - b|^2), since |a - b|^2 = 2 - 2ab
+    potentials = ops.exp(
+        4.0 * (ops.matmul(unit, ops.transpose(unit)) - 1.0)
+    )  # exp(-2 |a - b|^2), since |a - b|^2 = 2 - 2ab
     pairs = ops.cast(count * (count - 1), "float32")
     return ops.log((ops.sum(potentials) - ops.sum(ops.diagonal(potentials))) / pairs)
 
@@ -72,4 +84,6 @@ def l2_normalize(embedding):
         float32 [B, P].
     """
     embedding = ops.cast(embedding, "float32")
-    return embedding * ops.rsqrt(ops.maximum(ops.sum(ops.square(embedding), axis=-1, keepdims=True), 1e-12))
+    return embedding * ops.rsqrt(
+        ops.maximum(ops.sum(ops.square(embedding), axis=-1, keepdims=True), 1e-12)
+    )

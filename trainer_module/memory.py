@@ -17,7 +17,8 @@ class _Version:
 
     limits: tuple[str, ...]
     usage: str
-    reclaimable: str  # row of memory.stat: pages of files that make room when there is need, counted as usage
+    # row of memory.stat: pages of files that make room when there is need, counted as usage
+    reclaimable: str
 
 
 V1 = _Version(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
@@ -25,9 +26,11 @@ V2 = _Version(("memory.max", "memory.high"), "memory.current", "inactive_file")
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Returns the bytes that this program can still use without pushing others out or breaking a limit.
+    """Returns the bytes that this program can still use without pushing others out or breaking a
+    limit.
 
-    Every group from the program's own up to the topmost one that can be seen has a say: the tightest counts.
+    Every group from the program's own up to the topmost one that can be seen has a say: the
+    tightest counts.
 
     Args:
         root: where `proc` and `sys` lie.
@@ -52,7 +55,9 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:
-    """Yields the folder of every memory group that this process is in, its own first, with the version of its files."""
+    """Yields the folder of every memory group that this process is in, its own first, with the
+    version of its files.
+    """
     own = _own_groups(_text(root / "proc/self/cgroup"))
     for line in _text(root / "proc/self/mountinfo").splitlines():
         place, _, kind = line.partition(" - ")
@@ -80,14 +85,20 @@ def _own_groups(text: str) -> dict[_Version, str]:
 
 
 def _version(kind: list[str]) -> _Version | None:
-    """Returns the version of a mount, from its file system, source and options; None if it has nothing to do with memory."""
+    """Returns the version of a mount, from its file system, source and options.
+
+    None if it has nothing to do with memory.
+    """
     if kind[0] == "cgroup2":
         return V2
     return V1 if kind[0] == "cgroup" and "memory" in kind[-1].split(",") else None
 
 
 def _number(file: Path) -> int | None:
-    """Returns the number in a file; None for 'max', and where there is no such file, as in the topmost group of version 2."""
+    """Returns the number in a file.
+
+    None for 'max', and where there is no such file, as in the topmost group of version 2.
+    """
     text = _text(file).strip()
     return int(text) if text.isdecimal() else None
 

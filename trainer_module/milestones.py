@@ -1,6 +1,8 @@
-"""Encoders of chosen epochs, kept along the way: how good the features were at 200, 400, ... epochs.
+"""Encoders of chosen epochs, kept along the way: how good the features were at 200, 400, ...
+epochs.
 
-They are written before the checkpoint of their epoch, so that a run that is continued behind it has them.
+They are written before the checkpoint of their epoch, so that a run that is continued behind it has
+them.
 """
 
 import os
@@ -18,7 +20,10 @@ def milestone_file(folder: str | Path, epoch: int) -> Path:
 
 
 class Milestones(keras.callbacks.Callback):
-    """Writes the encoder's weights after chosen epochs; put it before the callback that saves the run."""
+    """Writes the encoder's weights after chosen epochs.
+
+    Put it before the callback that saves the run.
+    """
 
     def __init__(self, folder: str, epochs: tuple[int, ...]):
         """Takes what to keep.

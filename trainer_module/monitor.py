@@ -1,4 +1,5 @@
-"""Is it learning? What the features are good for, measured while the loss alone says little, and shown beside it.
+"""Is it learning? What the features are good for, measured while the loss alone says little, and
+shown beside it.
 
 N images, M held-out ones, D feature dims, C classes.
 """
@@ -25,7 +26,9 @@ CHUNK = 1_000  # held-out images compared at once
 
 @dataclass(frozen=True)
 class Watched:
-    """Labelled images to measure on: neighbours and probe come from the first two, accuracy from the last two."""
+    """Labelled images to measure on: neighbours and probe come from the first two, accuracy from
+    the last two.
+    """
 
     train_images: np.ndarray  # uint8 [N, H, W, 3]
     train_labels: np.ndarray  # integers [N]
@@ -33,8 +36,12 @@ class Watched:
     eval_labels: np.ndarray  # integers [M]
 
 
-def knn_accuracy(train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS) -> float:
-    """Accuracy of the majority among the nearest neighbours by cosine similarity; a tie goes to the smaller label.
+def knn_accuracy(
+    train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS
+) -> float:
+    """Accuracy of the majority among the nearest neighbours by cosine similarity.
+
+    A tie goes to the smaller label.
 
     Args:
         train_features: float [N, D].
@@ -53,7 +60,9 @@ def knn_accuracy(train_features, train_labels, eval_features, eval_labels, neigh
     for start in range(0, len(held_out), CHUNK):
         similarity = held_out[start : start + CHUNK] @ train.T  # [chunk, N]
         nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
-        votes = np.apply_along_axis(np.bincount, 1, labels[nearest], minlength=labels.max() + 1)  # [chunk, C]
+        votes = np.apply_along_axis(
+            np.bincount, 1, labels[nearest], minlength=labels.max() + 1
+        )  # [chunk, C]
         predicted.append(votes.argmax(axis=1))
     return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
 
@@ -75,7 +84,9 @@ def ridge_accuracy(train_features, train_labels, eval_features, eval_labels) -> 
     targets = np.eye(int(np.max(train_labels)) + 1)[train_labels]  # [N, C]
     frequency = targets.mean(axis=0)
     covariance = centred.T @ centred / len(centred)  # [D, D]
-    covariance += np.eye(len(covariance)) * max(RIDGE * np.trace(covariance) / len(covariance), 1e-12)
+    covariance += np.eye(len(covariance)) * max(
+        RIDGE * np.trace(covariance) / len(covariance), 1e-12
+    )
     kernel = np.linalg.solve(covariance, centred.T @ (targets - frequency) / len(centred))
     scores = (eval_features - mean) @ kernel + frequency
     return float(np.mean(scores.argmax(axis=1) == np.asarray(eval_labels)))
@@ -87,16 +98,19 @@ def _unit_rows(features):
 
 
 class Monitor(keras.callbacks.Callback):
-    """Adds what the features are good for to the logs of `fit`, every few epochs and after the last.
+    """Adds what the features are good for to the logs of `fit`, every few epochs and after the
+    last.
 
-    With labels: `knn_accuracy` and `probe_accuracy`. Without: `alignment` and `uniformity` of the embedding.
+    With labels: `knn_accuracy` and `probe_accuracy`. Without: `alignment` and `uniformity` of the
+    embedding.
     """
 
     def __init__(self, encoder: keras.Model, images, every_epochs: int, watched: Watched | None):
         """Takes over what to measure on.
 
         Args:
-            encoder: float32 twin of the encoder that is training; it receives its weights before every measurement.
+            encoder: float32 twin of the encoder that is training; it receives its weights before
+              every measurement.
             images: uint8 [N, H, W, 3] that training uses, for measuring without labels.
             every_epochs: how often.
             watched: labelled images, or None where there are no labels.
@@ -111,11 +125,16 @@ class Monitor(keras.callbacks.Callback):
         """Measures and adds to `logs`; later callbacks show and record them."""
         last = epoch + 1 == self.params["epochs"]
         if logs is not None and (last or (epoch + 1) % self.every_epochs == 0):
-            logs.update(self._unlabelled() if self.watched is None else self._labelled(self.watched))
+            logs.update(
+                self._unlabelled() if self.watched is None else self._labelled(self.watched)
+            )
 
     def _labelled(self, watched):
         self.encoder.set_weights(self.model.encoder.get_weights())
-        few = thinned(len(watched.train_images), MOST_TRAIN_IMAGES), thinned(len(watched.eval_images), MOST_EVAL_IMAGES)
+        few = (
+            thinned(len(watched.train_images), MOST_TRAIN_IMAGES),
+            thinned(len(watched.eval_images), MOST_EVAL_IMAGES),
+        )
         views = self.model.views
         train, held_out = (
             encode(self.encoder, images[chosen], views.channel_mean, views.channel_std)
@@ -126,7 +145,10 @@ class Monitor(keras.callbacks.Callback):
 
     def _unlabelled(self):
         first, second = view_embeddings(self.model, self.images)
-        return {"alignment": float(alignment(first, second)), "uniformity": float(uniformity(first))}
+        return {
+            "alignment": float(alignment(first, second)),
+            "uniformity": float(uniformity(first)),
+        }
 
 
 def thinned(count: int, most: int) -> np.ndarray:
@@ -135,9 +157,16 @@ def thinned(count: int, most: int) -> np.ndarray:
 
 
 def view_embeddings(learner: SimCLR, images):
-    """Returns the embedding of two random views of each image, [B, P] each; the same views at every call."""
+    """Returns the embedding of two random views of each image, [B, P] each.
+
+    The same views at every call.
+    """
     views, chance = learner.views, keras.random.SeedGenerator(0)
     both = np.concatenate([images, images])
-    seen = normalize(augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std)
-    features = learner.encoder.predict_on_batch(seen)[: len(both)]  # with several replicas each answers for the whole batch
+    seen = normalize(
+        augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std
+    )
+    features = learner.encoder.predict_on_batch(seen)[
+        : len(both)
+    ]  # with several replicas each answers for the whole batch
     return ops.split(learner.head.predict_on_batch(features)[: len(both)], 2, axis=0)

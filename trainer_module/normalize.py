@@ -1,6 +1,8 @@
-"""The one normalization of the project: stored pixels to numbers with mean 0 and deviation 1 in every channel.
+"""The one normalization of the project: stored pixels to numbers with mean 0 and deviation 1 in
+every channel.
 
-Pretraining, fine-tuning and serving call this function with the statistics that Transform measured, so they cannot disagree.
+Pretraining, fine-tuning and serving call this function with the statistics that Transform measured,
+so they cannot disagree.
 
 B images of H x W pixels with 3 channels.
 """
@@ -12,7 +14,8 @@ EPSILON = 1e-6  # a channel that never varies (an all-black image set) stays fin
 
 
 def normalize(images, channel_mean, channel_std):
-    """Subtracts the channel mean and divides by the channel deviation, both measured on pixels in [0, 1].
+    """Subtracts the channel mean and divides by the channel deviation, both measured on pixels in
+    [0, 1].
 
     Args:
         images: [B, H, W, 3], integers in [0, 255] or floats in [0, 1].

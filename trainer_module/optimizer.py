@@ -1,7 +1,7 @@
 """The optimizers by name, and which weights decay.
 
-Weight decay is part of the gradient in SGD and LARS (L2, as in the recipes the defaults come from; Keras' own SGD decouples
-it, which with momentum 0.9 decays ten times less) and decoupled in AdamW.
+Weight decay is part of the gradient in SGD and LARS (L2, as in the recipes the defaults come from;
+Keras' own SGD decouples it, which with momentum 0.9 decays ten times less) and decoupled in AdamW.
 """
 
 import keras
@@ -12,7 +12,9 @@ TRUST_COEFFICIENT = 0.001  # LARS, as in google-research/simclr
 
 
 def decays(variable) -> bool:
-    """Tells kernels, which decay, from biases and the weights of norms, which are vectors and do not."""
+    """Tells kernels, which decay, from biases and the weights of norms, which are vectors and do
+    not.
+    """
     return len(variable.shape) > 1
 
 
@@ -46,7 +48,9 @@ class SGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable("simclr")
 class LARS(SGD):
-    """Layer-wise adaptive rate scaling (You et al. 2017, arXiv:1708.03888, algorithm 1); Keras has none.
+    """Layer-wise adaptive rate scaling (You et al. 2017, arXiv:1708.03888, algorithm 1).
+
+    Keras has none.
 
     Biases and norms neither decay nor adapt: they take plain momentum steps.
     """
@@ -67,7 +71,10 @@ class LARS(SGD):
 
 
 def _norm(kernel):
-    """Returns the square root of the sum of squares; `ops.norm` knows no kernels of convolutions, [h, w, C, C']."""
+    """Returns the square root of the sum of squares.
+
+    `ops.norm` knows no kernels of convolutions, [h, w, C, C'].
+    """
     return ops.sqrt(ops.sum(ops.square(kernel)))
 
 

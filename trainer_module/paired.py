@@ -1,7 +1,9 @@
-"""Random views of images together with their label maps: one crop and one flip for both, colours for the image alone.
+"""Random views of images together with their label maps: one crop and one flip for both, colours
+for the image alone.
 
-The image is read bilinearly, its label map at the nearest pixel: a class id is no number to average. Crops lie inside the image, so there
-is nothing to fill. Inside the compiled step, like `augment`, whose matrices these are.
+The image is read bilinearly, its label map at the nearest pixel: a class id is no number to
+average. Crops lie inside the image, so there is nothing to fill. Inside the compiled step, like
+`augment`, whose matrices these are.
 
 B images of H x W pixels -> B views of h x w pixels.
 """
@@ -12,7 +14,13 @@ from trainer_module.augment import apply_separable, jitter, random_box, resize_m
 from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation, require
 
-PAIRED = ("crop", "horizontal_flip", "vertical_flip", "jitter", "colour_drop")  # the operations a label map can follow
+PAIRED = (
+    "crop",
+    "horizontal_flip",
+    "vertical_flip",
+    "jitter",
+    "colour_drop",
+)  # the operations a label map can follow
 
 
 def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[int, int], seed):
@@ -26,7 +34,8 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
         seed: keras.random.SeedGenerator; every call moves it on.
 
     Returns:
-        float32 [B, h, w, 3] in [0, 1], and int32 [B, h, w], in which only class ids of the label map occur.
+        float32 [B, h, w, 3] in [0, 1], and int32 [B, h, w], in which only class ids of the label
+        map occur.
 
     Raises:
         ValueError: if another operation is on.
@@ -38,8 +47,12 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
     box = random_box(settings, ops.shape(images), seed)
     rows, columns = (resize_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size))
     views = apply_separable(to_unit_range(images), rows, columns)  # [B, h, w, 3]
-    rows, columns = (nearest_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size))
-    ids = apply_separable(ops.cast(label_maps, "float32")[..., None], rows, columns)[..., 0]  # [B, h, w]
+    rows, columns = (
+        nearest_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size)
+    )
+    ids = apply_separable(ops.cast(label_maps, "float32")[..., None], rows, columns)[
+        ..., 0
+    ]  # [B, h, w]
     return ops.clip(jitter(views, settings, seed), 0.0, 1.0), ops.cast(ops.round(ids), "int32")
 
 
@@ -58,14 +71,21 @@ def nearest_matrix(low, size, flipped, source_size: int, view_size: int):
     Returns:
         float32 [B, view_size, source_size].
     """
-    low, size, flipped = (ops.cast(value, "float32")[:, None] for value in (low, size, flipped))  # [B, 1]
+    low, size, flipped = (
+        ops.cast(value, "float32")[:, None] for value in (low, size, flipped)
+    )  # [B, 1]
     index = ops.arange(view_size, dtype="float32")[None]  # [1, view_size]
     index = index + flipped * (view_size - 1 - 2 * index)
-    pixel = low + ops.floor((2 * index + 1) * size / (2 * view_size))  # [B, view_size]; whole numbers to the last, so no rounding
+    pixel = low + ops.floor(
+        (2 * index + 1) * size / (2 * view_size)
+    )  # [B, view_size]; whole numbers to the last, so no rounding
     return ops.one_hot(ops.cast(pixel, "int32"), source_size, dtype="float32")
 
 
 def _sides(box, images, view_size):
-    """Yields for rows and columns: first pixel, pixels and flip of the box [B] each; pixels of image and view."""
+    """Yields for rows and columns: first pixel, pixels and flip of the box [B] each.
+
+    Pixels of image and view.
+    """
     yield box.rows, (images.shape[1], view_size[0])
     yield box.columns, (images.shape[2], view_size[1])

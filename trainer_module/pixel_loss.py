@@ -1,4 +1,5 @@
-"""The loss of a label map: cross entropy a pixel, rare classes weighing more, and optionally Dice, which looks at regions as a whole.
+"""The loss of a label map: cross entropy a pixel, rare classes weighing more, and optionally Dice,
+which looks at regions as a whole.
 
 B images of H x W pixels, C classes.
 """
@@ -11,7 +12,8 @@ SMOOTHING = 1.0  # pixels, added to both sides of the Dice quotient
 
 
 def class_weights(class_pixels, balance: float) -> np.ndarray:
-    """Returns how much a pixel of each class weighs: frequency ** -balance, scaled so that the mean weight of all pixels is 1.
+    """Returns how much a pixel of each class weighs: frequency ** -balance, scaled so that the mean
+    weight of all pixels is 1.
 
     Args:
         class_pixels: [C], pixels of each class in the training images.
@@ -27,9 +29,14 @@ def class_weights(class_pixels, balance: float) -> np.ndarray:
 
 
 class PixelLoss(keras.losses.Loss):
-    """(1 - dice) * weighted cross entropy + dice * (1 - mean Dice coefficient); pixels of the ignored class count for nothing."""
+    """(1 - dice) * weighted cross entropy + dice * (1 - mean Dice coefficient).
 
-    def __init__(self, weights: np.ndarray, ignored: int, dice: float = 0.0, name: str = "pixel_loss"):
+    Pixels of the ignored class count for nothing.
+    """
+
+    def __init__(
+        self, weights: np.ndarray, ignored: int, dice: float = 0.0, name: str = "pixel_loss"
+    ):
         """Takes over the constants.
 
         Args:
@@ -42,12 +49,14 @@ class PixelLoss(keras.losses.Loss):
         self.weights, self.ignored, self.dice_share = np.asarray(weights, np.float32), ignored, dice
 
     def call(self, y_true, y_pred):
-        """Returns the loss, a float32 scalar, of logits [B, H, W, C] against class ids [B, H, W]."""
+        """Returns the loss, float32 scalar, of logits [B, H, W, C] against class ids [B, H, W]."""
         ids = ops.cast(y_true, "int32")
         valid = ops.not_equal(ids, self.ignored)
         ids = ops.where(valid, ids, 0)
         logits = ops.cast(y_pred, "float32")
-        loss = weighted_cross_entropy(ids, logits, ops.where(valid, ops.take(self.weights, ids), 0.0))
+        loss = weighted_cross_entropy(
+            ids, logits, ops.where(valid, ops.take(self.weights, ids), 0.0)
+        )
         if self.dice_share:
             loss = (1 - self.dice_share) * loss + self.dice_share * dice_loss(ids, logits, valid)
         return loss
@@ -59,14 +68,16 @@ def weighted_cross_entropy(ids, logits, pixel_weights):
     Args:
         ids: integers [B, H, W] in [0, C).
         logits: float32 [B, H, W, C].
-        pixel_weights: float32 [B, H, W]; 0 for pixels that do not count. 0 is returned where none counts.
+        pixel_weights: float32 [B, H, W]; 0 for pixels that do not count. 0 is returned where none
+          counts.
     """
     losses = ops.sparse_categorical_crossentropy(ids, logits, from_logits=True)  # [B, H, W]
     return ops.sum(losses * pixel_weights) / ops.maximum(ops.sum(pixel_weights), 1e-6)
 
 
 def dice_loss(ids, logits, valid):
-    """Returns 1 - the mean soft Dice coefficient of the classes in the batch (Milletari et al. 2016, arXiv:1606.04797, without squares).
+    """Returns 1 - the mean soft Dice coefficient of the classes in the batch (Milletari et al.
+    2016, arXiv:1606.04797, without squares).
 
     Args:
         ids: integers [B, H, W] in [0, C).
@@ -76,7 +87,9 @@ def dice_loss(ids, logits, valid):
     counted = ops.cast(valid, "float32")[..., None]
     probabilities = ops.softmax(logits) * counted
     truth = ops.one_hot(ids, logits.shape[-1], dtype="float32") * counted
-    shared, truths, claimed = (ops.sum(value, axis=(0, 1, 2)) for value in (truth * probabilities, truth, probabilities))  # [C] each
+    shared, truths, claimed = (
+        ops.sum(value, axis=(0, 1, 2)) for value in (truth * probabilities, truth, probabilities)
+    )  # [C] each
     coefficients = (2 * shared + SMOOTHING) / (truths + claimed + SMOOTHING)
     occurs = ops.cast(truths > 0, "float32")
     return 1.0 - ops.sum(coefficients * occurs) / ops.maximum(ops.sum(occurs), 1.0)

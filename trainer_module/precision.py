@@ -13,17 +13,21 @@ def dtype_policy(precision: str) -> str:
     """Returns the Keras dtype policy for a precision of the settings.
 
     Args:
-        precision: 'float32', 'bfloat16', 'float16' (loss scaled by Keras) or 'auto': bfloat16 where the hardware multiplies
-            it fast, float16 on older GPUs, float32 else.
+        precision: 'float32', 'bfloat16', 'float16' (loss scaled by Keras) or 'auto': bfloat16 where
+          the hardware multiplies it fast, float16 on older GPUs, float32 else.
 
     Returns:
         'float32', 'mixed_bfloat16' or 'mixed_float16'; weights are float32 in all of them.
     """
-    return POLICIES[best_precision(gpu_capability(), _cpu_flags()) if precision == "auto" else precision]
+    return POLICIES[
+        best_precision(gpu_capability(), _cpu_flags()) if precision == "auto" else precision
+    ]
 
 
 def best_precision(capability: tuple[int, int] | None, cpu_flags: str) -> str:
-    """Returns the precision that suits a GPU of this compute capability, or where it is None a CPU with these flags."""
+    """Returns the precision that suits a GPU of this compute capability, or where it is None a CPU
+    with these flags.
+    """
     if capability is not None:
         return "bfloat16" if capability >= AMPERE else "float16"
     flags = cpu_flags.split()
@@ -31,12 +35,16 @@ def best_precision(capability: tuple[int, int] | None, cpu_flags: str) -> str:
 
 
 def compiles_with_xla() -> bool:
-    """Tells whether to compile the step with XLA: always on JAX, on TensorFlow with a GPU only (on CPU it is slower, measured)."""
+    """Tells whether to compile the step with XLA: always on JAX, on TensorFlow with a GPU only (on
+    CPU it is slower, measured).
+    """
     return keras.backend.backend() == "jax" or gpu_capability() is not None
 
 
 def gpu_capability() -> tuple[int, int] | None:
-    """Returns the compute capability of the first GPU the backend sees, or None where there is none."""
+    """Returns the compute capability of the first GPU the backend sees, or None where there is
+    none.
+    """
     if keras.backend.backend() == "jax":
         return _jax_capability()
     if keras.backend.backend() == "tensorflow":

@@ -1,8 +1,9 @@
-"""Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation, transform the task's target.
+"""Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation,
+transform the task's target.
 
-Images leave as compact bytes (one byte a value), the statistics leave beside them through the transform graph, so that
-pretraining, fine-tuning and serving all normalize with exactly what was learned here (trainer_module/normalize.py).
-B images, H x W pixels after resizing.
+Images leave as compact bytes (one byte a value), the statistics leave beside them through the
+transform graph, so that pretraining, fine-tuning and serving all normalize with exactly what was
+learned here (trainer_module/normalize.py). B images, H x W pixels after resizing.
 """
 
 from typing import Any
@@ -20,16 +21,22 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """Builds the transform graph.
 
     Args:
-      inputs: batched raw features: `image` encoded bytes, `image_id`, and the task's target where there is one.
-      custom_config: `image_size` [H, W] in pixels, `task` as JSON, `normalization`: an encoder's own, see there.
+      inputs: batched raw features: `image` encoded bytes, `image_id`, and the task's target where
+        there is one.
+      custom_config: `image_size` [H, W] in pixels, `task` as JSON, `normalization`: an encoder's
+        own, see there.
 
     Returns:
-      `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`: float32 [B, 3] in units of
-      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target and what it learns about it.
+      `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`:
+        float32 [B, 3] in units of
+      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target and
+      what it learns about it.
     """
     height, width = custom_config["image_size"]
     with tf.device("/CPU:0"):  # the GPU is the Trainers'
-        images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
+        images = decode_images(
+            tf.reshape(inputs["image"], [-1]), height, width
+        )  # [B, H, W, 3] uint8
     mean, std = normalization(custom_config) or channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
@@ -59,16 +66,25 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
         pixels.set_shape([None, None, 3])
 
         def resized() -> tf.Tensor:
-            return tf.cast(tf.clip_by_value(tf.round(tf.image.resize(pixels, [height, width], antialias=True)), 0, 255), tf.uint8)
+            return tf.cast(
+                tf.clip_by_value(
+                    tf.round(tf.image.resize(pixels, [height, width], antialias=True)), 0, 255
+                ),
+                tf.uint8,
+            )
 
         fits = tf.reduce_all(tf.shape(pixels)[:2] == [height, width])
         return tf.ensure_shape(tf.cond(fits, lambda: pixels, resized), [height, width, 3])
 
-    return tf.map_fn(decode, encoded, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8))
+    return tf.map_fn(
+        decode, encoded, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8)
+    )
 
 
 def normalization(custom_config: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor] | None:
-    """Returns the mean and standard deviation that came with an encoder of an earlier run, float32 [3] each; None to learn them here."""
+    """Returns the mean and standard deviation that came with an encoder of an earlier run, float32
+    [3] each; None to learn them here.
+    """
     mean, std = custom_config.get("normalization") or ([], [])
     return (tf.constant(mean, tf.float32), tf.constant(std, tf.float32)) if mean else None
 
@@ -76,8 +92,8 @@ def normalization(custom_config: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor] 
 def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Learns mean and standard deviation of each colour channel over the analyzed split.
 
-    Each image is reduced to three means and variances first; all images being equally large, the law of total variance
-    is exact: Var = Var(means) + E(variances).
+    Each image is reduced to three means and variances first; all images being equally large, the
+    law of total variance is exact: Var = Var(means) + E(variances).
 
     Args:
       images: uint8 [B, H, W, 3].
@@ -85,14 +101,18 @@ def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
       Two float32 [3] in units of [0, 1] pixels.
     """
-    means, variances = tf.nn.moments(tf.cast(images, tf.float32) / 255.0, axes=[1, 2])  # [B, 3] each
+    means, variances = tf.nn.moments(
+        tf.cast(images, tf.float32) / 255.0, axes=[1, 2]
+    )  # [B, 3] each
     mean = tft.mean(means, reduce_instance_dims=False)
-    variance = tft.var(means, reduce_instance_dims=False) + tft.mean(variances, reduce_instance_dims=False)
+    variance = tft.var(means, reduce_instance_dims=False) + tft.mean(
+        variances, reduce_instance_dims=False
+    )
     return mean, tf.maximum(tf.sqrt(variance), LEAST_STD)
 
 
 def pack_images(images: tf.Tensor) -> tf.Tensor:
-    """Packs uint8 [B, H, W, 3] into string [B]: TFT emits no uint8, and this is one byte a value."""
+    """Packs uint8 [B, H, W, 3] into string [B]: TFT emits no uint8; this is one byte a value."""
     return tf.map_fn(tf.io.serialize_tensor, images, fn_output_signature=tf.string)
 
 
@@ -102,4 +122,6 @@ def unpack_images(packed: tf.Tensor, height: int, width: int) -> tf.Tensor:
     def unpack(image: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [height, width, 3])
 
-    return tf.map_fn(unpack, packed, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8))
+    return tf.map_fn(
+        unpack, packed, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8)
+    )

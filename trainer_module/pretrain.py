@@ -1,4 +1,5 @@
-"""Pretraining, start to end: images in, an encoder out that has learned features from them without labels.
+"""Pretraining, start to end: images in, an encoder out that has learned features from them without
+labels.
 
 N images of H x W pixels, views of h x w pixels, D feature dims.
 """
@@ -29,8 +30,14 @@ from trainer_module.replicas import all_devices, replica_count
 from trainer_module.resnet import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
-# Settings that may change between a killed run and its continuation, because the result does not depend on them.
-FREE_SETTINGS = ("steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs", "checkpoint_every_minutes")
+# Settings that may change between a killed run and its continuation, because the result does not
+# depend on them.
+FREE_SETTINGS = (
+    "steps_per_execution",
+    "monitor_every_epochs",
+    "checkpoint_every_epochs",
+    "checkpoint_every_minutes",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,11 @@ class Places:
 
     checkpoints: str  # found again by a run that continues this one
     logs: str  # for TensorBoard
-    milestones: tuple[int, ...] = ()  # epochs, counted from 1, whose encoders are kept beside the checkpoint (trainer_module/milestones.py)
+    milestones: tuple[
+        int, ...
+        # epochs, counted from 1, whose encoders are kept beside the checkpoint
+        # (trainer_module/milestones.py)
+    ] = ()
 
 
 def pretrain(
@@ -71,9 +82,10 @@ def pretrain(
         watched: labelled images on which to measure accuracy on the way, or None.
 
     Returns:
-        The encoder, float32, from normalized images [B, H, W, 3] to features [B, D]; the projection head, float32, from features to
-        embedding [B, P]; and a dict for JSON: `history` (quantity -> one value an epoch, None where not measured), `precision`, `seconds`
-        of this call, `steps`.
+        The encoder, float32, from normalized images [B, H, W, 3] to features [B, D]; the projection
+        head, float32, from features to embedding [B, P]; and a dict for JSON: `history` (quantity
+        -> one value an epoch, None where not measured), `precision`, `seconds` of this call,
+        `steps`.
 
     Raises:
         InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
@@ -98,15 +110,31 @@ def pretrain(
         Milestones(places.checkpoints, places.milestones),
         checkpoint.Checkpoint(path, identity, progress, rhythm),
     ]
-    _fit(learner, EpochBatches(data.images, settings.batch_size, settings.seed, progress.step), settings, callbacks)
+    _fit(
+        learner,
+        EpochBatches(data.images, settings.batch_size, settings.seed, progress.step),
+        settings,
+        callbacks,
+    )
     trained.set_weights(learner.encoder.get_weights())
     head = _head(trained, settings)
     head.set_weights(learner.head.get_weights())
     seconds = round(time.monotonic() - started, 2)
-    return trained, head, {"history": progress.history, "precision": learner.dtype_policy.name, "seconds": seconds, "steps": progress.step}
+    return (
+        trained,
+        head,
+        {
+            "history": progress.history,
+            "precision": learner.dtype_policy.name,
+            "seconds": seconds,
+            "steps": progress.step,
+        },
+    )
 
 
-def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int, dtype: str = "float32") -> keras.Model:
+def untrained_encoder(
+    encoder: Encoder, image_size: tuple[int, int], seed: int, dtype: str = "float32"
+) -> keras.Model:
     """Returns the encoder that `pretrain` starts from with this seed, weight for weight.
 
     Args:
@@ -118,19 +146,29 @@ def untrained_encoder(encoder: Encoder, image_size: tuple[int, int], seed: int, 
     return dotted.function(encoder.builder)(encoder, image_size, dtype, seed)
 
 
-def build_learner(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> SimCLR:
+def build_learner(
+    data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining
+) -> SimCLR:
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
     network = untrained_encoder(encoder, data.view_size, settings.seed, dtype)
     head = _head(network, settings, dtype)
-    views = Views(tuple(data.view_size), augmentation, tuple(map(float, data.channel_mean)), tuple(map(float, data.channel_std)))
+    views = Views(
+        tuple(data.view_size),
+        augmentation,
+        tuple(map(float, data.channel_mean)),
+        tuple(map(float, data.channel_std)),
+    )
     loss = pretraining_loss(settings)
     learner = SimCLR(network, head, views, loss, settings.seed, dtype=dtype)
     steps_per_epoch = EpochBatches(data.images, settings.batch_size, settings.seed).steps_per_epoch
     learner.compile(
-        build_optimizer(settings.optimizer, _schedule(settings, steps_per_epoch), settings.weight_decay),
+        build_optimizer(
+            settings.optimizer, _schedule(settings, steps_per_epoch), settings.weight_decay
+        ),
         steps_per_execution=_divisor(steps_per_epoch, settings.steps_per_execution),
-        jit_compile=compiles_with_xla() and replica_count() == 1,  # TensorFlow's XLA knows no collectives over a mirrored step
+        jit_compile=compiles_with_xla()
+        and replica_count() == 1,  # TensorFlow's XLA knows no collectives over a mirrored step
     )
     learner.optimizer.build(learner.trainable_variables)
     return learner
@@ -142,9 +180,15 @@ def _head(encoder: keras.Model, settings: Pretraining, dtype: str = "float32") -
     return build_projection_head(encoder.output_shape[-1], *shape, dtype, settings.seed)
 
 
-def run_identity(data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining) -> dict:
+def run_identity(
+    data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining
+) -> dict:
     """Returns what two runs must have in common to end with the same weights, as JSON values."""
-    pretraining = {name: value for name, value in dataclasses.asdict(settings).items() if name not in FREE_SETTINGS}
+    pretraining = {
+        name: value
+        for name, value in dataclasses.asdict(settings).items()
+        if name not in FREE_SETTINGS
+    }
     return {
         "encoder": dataclasses.asdict(encoder),
         "augmentation": dataclasses.asdict(augmentation),
@@ -158,27 +202,42 @@ def run_identity(data: Images, encoder: Encoder, augmentation: Augmentation, set
 
 
 def _schedule(settings: Pretraining, steps_per_epoch: int):
-    learning_rate = scaled_learning_rate(settings.learning_rate, settings.batch_size, settings.learning_rate_scaling)
-    return cosine_schedule(learning_rate, settings.epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch))
+    learning_rate = scaled_learning_rate(
+        settings.learning_rate, settings.batch_size, settings.learning_rate_scaling
+    )
+    return cosine_schedule(
+        learning_rate,
+        settings.epochs * steps_per_epoch,
+        round(settings.warmup_epochs * steps_per_epoch),
+    )
 
 
 def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list) -> None:
     """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted."""
     steps = batches.steps_per_epoch
     done, begun = divmod(batches.first_step, steps)
-    shared = {"shuffle": False, "callbacks": callbacks, "verbose": 1 if sys.stdout.isatty() else 2}  # a bar for a person, a line for a file
+    shared = {
+        "shuffle": False,
+        "callbacks": callbacks,
+        "verbose": 1 if sys.stdout.isatty() else 2,
+    }  # a bar for a person, a line for a file
     if begun:
-        learner.fit(batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, **shared)
+        learner.fit(
+            batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, **shared
+        )
         batches.first_step += steps - begun
         done += 1
     if done < settings.epochs:
-        learner.fit(batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, **shared)
+        learner.fit(
+            batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, **shared
+        )
 
 
 def _refuse_large_batch(batch_size: int, count: int) -> None:
     if batch_size > count:
         raise InputError(
-            f"`batch_size` must be at most the number of pretraining images. Received: batch_size={batch_size}, images={count}. "
+            f"`batch_size` must be at most the number of pretraining images. Received: "
+            f"batch_size={batch_size}, images={count}. "
             f"Fix: --batch_size {max(2, count)} or more images"
         )
 
@@ -186,13 +245,16 @@ def _refuse_large_batch(batch_size: int, count: int) -> None:
 def _refuse_uneven_batch(batch_size: int, replicas: int) -> None:
     if batch_size % replicas:
         raise InputError(
-            f"`batch_size` must be a multiple of the number of GPUs. Received: batch_size={batch_size}, GPUs={replicas}. "
+            f"`batch_size` must be a multiple of the number of GPUs. Received: "
+            f"batch_size={batch_size}, GPUs={replicas}. "
             f"Fix: --batch_size {batch_size - batch_size % replicas or replicas}"
         )
 
 
 def _divisor(steps: int, wanted: int) -> int:
-    """Returns the largest divisor of `steps` that is at most `wanted`, so that an epoch is a whole number of executions."""
+    """Returns the largest divisor of `steps` that is at most `wanted`, so that an epoch is a whole
+    number of executions.
+    """
     return max(number for number in range(1, min(steps, wanted) + 1) if steps % number == 0)
 
 

@@ -1,4 +1,6 @@
-"""The Pretrainer's run_fn: transformed examples in, a self-supervised encoder out, as a Keras file and a served model."""
+"""The Pretrainer's run_fn: transformed examples in, a self-supervised encoder out, as a Keras file
+and a served model.
+"""
 
 import dataclasses
 import hashlib
@@ -28,8 +30,9 @@ HISTORY_FILE = "history.json"
 def run_fn(fn_args: FnArgs) -> None:
     """Pretrains an encoder with SimCLR; see TFX's Trainer for what `fn_args` holds.
 
-    `custom_config` carries the settings as dicts (pipeline/pipeline.py). Checkpoints lie beside the node's outputs, in a
-    folder named after settings and data: a killed or failed run finds them again, whatever its run id, until one has ended.
+    `custom_config` carries the settings as dicts (pipeline/pipeline.py). Checkpoints lie beside the
+    node's outputs, in a folder named after settings and data: a killed or failed run finds them
+    again, whatever its run id, until one has ended.
     """
     keras.utils.clear_session()
     settings = fn_args.custom_config
@@ -37,7 +40,12 @@ def run_fn(fn_args: FnArgs) -> None:
     examples = read_split(fn_args.train_files, transform, settings)
     checkpoints, milestones = checkpoint_dir(fn_args), tuple(settings["eval_epochs"])
     encoder, projection_head, report = pretrain(
-        Images(examples.images, examples.channel_mean, examples.channel_std, tuple(settings["view_size"])),
+        Images(
+            examples.images,
+            examples.channel_mean,
+            examples.channel_std,
+            tuple(settings["view_size"]),
+        ),
         Encoder(**settings["encoder"]),
         from_json(Augmentation, settings["augmentation"]),
         _that_fits(Pretraining(**settings["pretraining"]), len(examples.images)),
@@ -67,17 +75,28 @@ def checkpoint_dir(fn_args: FnArgs) -> str:
 
 
 def _that_fits(settings: Pretraining, images: int) -> Pretraining:
-    """Returns the settings with a batch of at most the images that ingest has left (bad rows skipped, some held out)."""
+    """Returns the settings with a batch of at most the images that ingest has left (bad rows
+    skipped, some held out).
+    """
     return dataclasses.replace(settings, batch_size=max(2, min(settings.batch_size, images)))
 
 
-def _watched(fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: Examples) -> Watched | None:
+def _watched(
+    fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: Examples
+) -> Watched | None:
     """Returns the labelled images to watch the learning on, or None where there are none."""
     settings = fn_args.custom_config
     if not task_from_json(settings["task"]).one_class_an_image:
         return None
-    # The labels that count are always those of `train`, also where the images of another split are pretrained on.
-    labelled = [str(Path(pattern).parents[1] / "Split-train" / "*") for pattern in fn_args.train_files]
-    train = pretrained_on if "Split-train" in fn_args.train_files[0] else read_split(labelled, transform, settings)
+    # The labels that count are always those of `train`, also where the images of another split are
+    # pretrained on.
+    labelled = [
+        str(Path(pattern).parents[1] / "Split-train" / "*") for pattern in fn_args.train_files
+    ]
+    train = (
+        pretrained_on
+        if "Split-train" in fn_args.train_files[0]
+        else read_split(labelled, transform, settings)
+    )
     held_out = read_split(fn_args.eval_files, transform, settings)
     return Watched(train.images, train.targets, held_out.images, held_out.targets)

@@ -16,7 +16,9 @@ BY_NAME: dict[str, Callable[[Pretraining], Callable]] = {
 
 
 def pretraining_loss(settings: Pretraining) -> Callable:
-    """Returns the loss that `settings.loss` names, a function of the embeddings of first and second views, [B, P] each."""
+    """Returns the loss that `settings.loss` names, a function of the embeddings of first and second
+    views, [B, P] each.
+    """
     if settings.loss in BY_NAME:
         return BY_NAME[settings.loss](settings)
     return dotted.function(settings.loss)

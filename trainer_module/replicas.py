@@ -1,9 +1,11 @@
-"""One model on several devices: every replica sees its share of a batch, and together they act as one device would.
+"""One model on several devices: every replica sees its share of a batch, and together they act as
+one device would.
 
-Only TensorFlow's MirroredStrategy has replicas here; everywhere else these functions change nothing. Three things must be
-shared for R replicas to compute what one would: the embeddings, which are each other's negatives (`gathered`), the statistics
-of batch normalization (`keras.layers.BatchNormalization(synchronized=True)`), and the mean over the batch (`share_of_replica`).
-One thing must differ: the random numbers (`ReplicaSeedGenerator`).
+Only TensorFlow's MirroredStrategy has replicas here; everywhere else these functions change
+nothing. Three things must be shared for R replicas to compute what one would: the embeddings, which
+are each other's negatives (`gathered`), the statistics of batch normalization
+(`keras.layers.BatchNormalization(synchronized=True)`), and the mean over the batch
+(`share_of_replica`). One thing must differ: the random numbers (`ReplicaSeedGenerator`).
 
 B images, of which a replica sees B / R; P dimensions of the embedding.
 """
@@ -26,7 +28,10 @@ def replica_count() -> int:
 
 
 def all_devices():
-    """Returns the scope in which to build a model that trains on all GPUs; a scope that is open already is kept."""
+    """Returns the scope in which to build a model that trains on all GPUs.
+
+    A scope that is open already is kept.
+    """
     if keras.backend.backend() != "tensorflow":
         return contextlib.nullcontext()
     import tensorflow as tf
@@ -37,7 +42,9 @@ def all_devices():
 
 
 def gathered(embedding):
-    """Joins the embeddings of all replicas; the gradient of every replica's loss flows back to where they came from.
+    """Joins the embeddings of all replicas.
+
+    The gradient of every replica's loss flows back to where they came from.
 
     Args:
         embedding: of this replica's images, [B / R, P].
@@ -50,13 +57,18 @@ def gathered(embedding):
 
 
 def share_of_replica(loss):
-    """Returns the part of a loss over the whole batch that this replica answers for, since gradients are summed over replicas."""
+    """Returns the part of a loss over the whole batch that this replica answers for, since
+    gradients are summed over replicas.
+    """
     replica = _this_replica()
     return loss if replica is None else loss / replica.num_replicas_in_sync
 
 
 class ReplicaSeedGenerator(keras.random.SeedGenerator):
-    """A seed generator that draws other numbers on every replica; on one device it is Keras' own, number for number."""
+    """A seed generator that draws other numbers on every replica.
+
+    On one device it is Keras' own, number for number.
+    """
 
     def next(self, ordered=True):
         """Returns the next seed, [2] integers, and moves on."""

@@ -1,6 +1,8 @@
-"""The encoder: ResNet-18 or 34 (He et al. 2016, arXiv:1512.03385), from normalized images to features.
+"""The encoder: ResNet-18 or 34 (He et al. 2016, arXiv:1512.03385), from normalized images to
+features.
 
-B images of H x W pixels; a stage has C channels; the features are the last stage's mean over positions, D = 512 * width.
+B images of H x W pixels; a stage has C channels; the features are the last stage's mean over
+positions, D = 512 * width.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +24,8 @@ BATCH_NORM_EPSILON = 1.001e-5
 
 
 def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
-    """Returns 'small' (3x3, stride 1, no pooling) for sides up to 64 pixels and 'imagenet' (7x7, stride 2, pooling) above.
+    """Returns 'small' (3x3, stride 1, no pooling) for sides up to 64 pixels and 'imagenet' (7x7,
+    stride 2, pooling) above.
 
     Args:
         settings: a `stem` other than 'auto' is kept.
@@ -36,11 +39,17 @@ def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
     if stem == "auto":
         stem = "small" if side <= SMALL_SIDE else "imagenet"
     least = LEAST_SIDE[stem]
-    require(side >= least, f"`image_size` must be at least {least} pixels on its shorter side for the {stem} stem", image_size=image_size)
+    require(
+        side >= least,
+        f"`image_size` must be at least {least} pixels on its shorter side for the {stem} stem",
+        image_size=image_size,
+    )
     return stem
 
 
-def build_encoder(settings: Encoder, image_size: tuple[int, int], dtype: str = "float32", seed: int = 0) -> keras.Model:
+def build_encoder(
+    settings: Encoder, image_size: tuple[int, int], dtype: str = "float32", seed: int = 0
+) -> keras.Model:
     """Builds an encoder; the same arguments give the same initial weights.
 
     Args:
@@ -50,7 +59,8 @@ def build_encoder(settings: Encoder, image_size: tuple[int, int], dtype: str = "
         seed: of the initial weights.
 
     Returns:
-        keras.Model from normalized images [B, H, W, 3] to features [B, D], every layer named; `stage_outputs` gives its stages.
+        keras.Model from normalized images [B, H, W, 3] to features [B, D], every layer named;
+        `stage_outputs` gives its stages.
 
     Raises:
         ValueError: if the image is smaller than the stem allows.
@@ -59,18 +69,26 @@ def build_encoder(settings: Encoder, image_size: tuple[int, int], dtype: str = "
     layers = _Layers(dtype, seed)
     channels = [max(8, round(count * settings.width)) for count in STAGE_CHANNELS]
     tensor = _stem(layers, images, channels[0], stem_for(settings, image_size))
-    for stage, (blocks, count) in enumerate(zip(BLOCKS[settings.depth], channels, strict=True), start=1):
+    for stage, (blocks, count) in enumerate(
+        zip(BLOCKS[settings.depth], channels, strict=True), start=1
+    ):
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
             tensor = _block(layers, tensor, count, stride, name)
-    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)  # [B, D]
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(
+        tensor
+    )  # [B, D]
     return keras.Model(images, features, name=f"resnet{settings.depth}")
 
 
 def stage_outputs(encoder: keras.Model) -> list:
-    """Returns the symbolic outputs of stem and stages 1 to 4, finest first: [B, H', W', C'] each, for a segmentation decoder."""
-    return [encoder.get_layer(name).output for name in ("stem", "stage1", "stage2", "stage3", "stage4")]
+    """Returns the symbolic outputs of stem and stages 1 to 4, finest first: [B, H', W', C'] each,
+    for a segmentation decoder.
+    """
+    return [
+        encoder.get_layer(name).output for name in ("stem", "stage1", "stage2", "stage3", "stage4")
+    ]
 
 
 @dataclass
@@ -82,15 +100,26 @@ class _Layers:
     made: int = field(default=0)
 
     def conv(self, tensor, channels: int, size: int, stride: int, name: str):
-        """A convolution without bias, initialised as in He et al. 2015 with the fan of the output."""
+        """A convolution without bias, initialised as in He et al. 2015 by the fan of the output."""
         self.made += 1
-        initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=1000 * self.seed + self.made)
+        initializer = keras.initializers.VarianceScaling(
+            2.0, "fan_out", "untruncated_normal", seed=1000 * self.seed + self.made
+        )
         layer = partial(Conv2D, padding="same", use_bias=False, dtype=self.dtype)
-        return layer(channels, size, strides=stride, kernel_initializer=initializer, name=f"{name}_conv")(tensor)
+        return layer(
+            channels, size, strides=stride, kernel_initializer=initializer, name=f"{name}_conv"
+        )(tensor)
 
     def norm(self, tensor, name: str):
-        """Batch normalization with the constants of the reference implementations, over the whole batch on all replicas."""
-        layer = partial(BatchNormalization, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, dtype=self.dtype)
+        """Batch normalization with the constants of the reference implementations, over the whole
+        batch on all replicas.
+        """
+        layer = partial(
+            BatchNormalization,
+            momentum=BATCH_NORM_MOMENTUM,
+            epsilon=BATCH_NORM_EPSILON,
+            dtype=self.dtype,
+        )
         return layer(synchronized=replica_count() > 1, name=f"{name}_norm")(tensor)
 
     def relu(self, tensor, name: str):
@@ -102,15 +131,23 @@ def _stem(layers: _Layers, images, channels: int, stem: str):
     if stem == "small":
         return layers.relu(layers.norm(layers.conv(images, channels, 3, 1, "stem"), "stem"), "stem")
     tensor = layers.relu(layers.norm(layers.conv(images, channels, 7, 2, "stem"), "stem"), "stem")
-    return keras.layers.MaxPooling2D(3, strides=2, padding="same", dtype=layers.dtype, name="stem_pool")(tensor)
+    return keras.layers.MaxPooling2D(
+        3, strides=2, padding="same", dtype=layers.dtype, name="stem_pool"
+    )(tensor)
 
 
 def _block(layers: _Layers, tensor, channels: int, stride: int, name: str):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes (He et al., fig. 2, option B)."""
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes
+    (He et al., fig. 2, option B).
+    """
     shortcut = tensor
     if stride != 1 or tensor.shape[-1] != channels:
-        shortcut = layers.norm(layers.conv(tensor, channels, 1, stride, f"{name}_shortcut"), f"{name}_shortcut")
-    tensor = layers.relu(layers.norm(layers.conv(tensor, channels, 3, stride, f"{name}_1"), f"{name}_1"), f"{name}_1")
+        shortcut = layers.norm(
+            layers.conv(tensor, channels, 1, stride, f"{name}_shortcut"), f"{name}_shortcut"
+        )
+    tensor = layers.relu(
+        layers.norm(layers.conv(tensor, channels, 3, stride, f"{name}_1"), f"{name}_1"), f"{name}_1"
+    )
     tensor = layers.norm(layers.conv(tensor, channels, 3, 1, f"{name}_2"), f"{name}_2")
     added = keras.layers.Add(dtype=layers.dtype, name=f"{name}_add")([shortcut, tensor])
     return layers.relu(added, name)

@@ -1,4 +1,6 @@
-"""Linear evaluation of numbers: ridge regression on features that are computed once; the penalty is chosen by leaving each image out.
+"""Linear evaluation of numbers: ridge regression on features that are computed once.
+
+The penalty is chosen by leaving each image out.
 
 N images, D feature dims.
 """
@@ -17,7 +19,8 @@ def fit_ridge(features, numbers) -> tuple[np.ndarray, np.ndarray]:
         numbers: float [N].
 
     Returns:
-        kernel float32 [D, 1] and bias float32 [1], what a `keras.layers.Dense` takes in `set_weights`.
+        kernel float32 [D, 1] and bias float32 [1], what a `keras.layers.Dense` takes in
+        `set_weights`.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -25,4 +28,6 @@ def fit_ridge(features, numbers) -> tuple[np.ndarray, np.ndarray]:
     mean, std = features.mean(axis=0), features.std(axis=0) + EPSILON
     fitted = RidgeCV(alphas=PENALTIES).fit((features - mean) / std, numbers)
     kernel = fitted.coef_ / std
-    return kernel[:, None].astype(np.float32), np.array([fitted.intercept_ - mean @ kernel], np.float32)
+    return kernel[:, None].astype(np.float32), np.array(
+        [fitted.intercept_ - mean @ kernel], np.float32
+    )

@@ -1,7 +1,8 @@
-"""What travels with an encoder: its Keras file, and beside it a small record of what it is and how its images were normalized.
+"""What travels with an encoder: its Keras file, and beside it a small record of what it is and how
+its images were normalized.
 
-Every model that this project writes carries both in `assets.extra`. Standard library alone: a command line is checked against the record
-before TensorFlow is imported.
+Every model that this project writes carries both in `assets.extra`. Standard library alone: a
+command line is checked against the record before TensorFlow is imported.
 """
 
 import dataclasses
@@ -24,7 +25,9 @@ class EncoderRecord:
 
     encoder: Encoder  # its settings, the stem decided
     image_size: tuple[int, int]  # (H, W) in pixels of the images it was made for
-    channel_mean: tuple[float, ...]  # [3], in units of [0, 1] pixels: what its images are normalized with
+    channel_mean: tuple[
+        float, ...
+    ]  # [3], in units of [0, 1] pixels: what its images are normalized with
     channel_std: tuple[float, ...]  # [3], likewise
     input_channels: int = CHANNELS
     milestones: tuple[int, ...] = ()  # epochs of pretraining whose encoders lie beside it
@@ -38,7 +41,10 @@ def encoder_record(encoder: Encoder, examples, milestones: tuple[int, ...] = ())
         examples: the images it was made for, [N, H, W, 3], with the statistics that normalize them.
         milestones: epochs whose encoders lie beside it.
     """
-    mean, std = (tuple(float(value) for value in values) for values in (examples.channel_mean, examples.channel_std))
+    mean, std = (
+        tuple(float(value) for value in values)
+        for values in (examples.channel_mean, examples.channel_std)
+    )
     return EncoderRecord(encoder, examples.images.shape[1:3], mean, std, milestones=milestones)
 
 
@@ -46,7 +52,9 @@ def write_record(model_dir: str, record: EncoderRecord) -> None:
     """Writes the record into a model's folder."""
     extras = Path(model_dir, EXTRAS)
     extras.mkdir(parents=True, exist_ok=True)
-    (extras / RECORD_FILE).write_text(json.dumps(dataclasses.asdict(record), indent=1), encoding="utf-8")
+    (extras / RECORD_FILE).write_text(
+        json.dumps(dataclasses.asdict(record), indent=1), encoding="utf-8"
+    )
 
 
 def holds_encoder(model_dir: str | Path) -> bool:
@@ -66,7 +74,10 @@ def read_record(model_dir: str | Path) -> EncoderRecord:
         values = json.loads(path.read_text(encoding="utf-8"))
         return from_json(EncoderRecord, values)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into another folder") from error
+        raise InputError(
+            f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into "
+            f"another folder"
+        ) from error
 
 
 def encoder_fingerprint(model_dir: str | Path) -> str:

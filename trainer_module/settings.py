@@ -1,7 +1,9 @@
-"""What a person can choose about the science: augmentation, encoder, pretraining, target, fine-tuning.
+"""What a person can choose about the science: augmentation, encoder, pretraining, target,
+fine-tuning.
 
-Frozen dataclasses on the standard library alone, so that a command line can be checked before TensorFlow is imported.
-Every rule is checked once, here, and its error names the field, the rule, the value received.
+Frozen dataclasses on the standard library alone, so that a command line can be checked before
+TensorFlow is imported. Every rule is checked once, here, and its error names the field, the rule,
+the value received.
 """
 
 import dataclasses
@@ -45,19 +47,28 @@ def _require_probabilities(settings: Any) -> None:
     for field in dataclasses.fields(settings):
         if field.name.endswith("_probability"):
             value = getattr(settings, field.name)
-            require(0.0 <= value <= 1.0, f"`{field.name}` must satisfy 0 <= p <= 1", **{field.name: value})
+            require(
+                0.0 <= value <= 1.0,
+                f"`{field.name}` must satisfy 0 <= p <= 1",
+                **{field.name: value},
+            )
 
 
 def _require_function(name: str, path: str) -> None:
     problem = dotted.problem(path)
-    require(not problem, f"`{name}` must be the dotted path of a function, but {problem}", **{name: path})
+    require(
+        not problem,
+        f"`{name}` must be the dotted path of a function, but {problem}",
+        **{name: path},
+    )
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Random views of an image; each operation has a probability and is off at 0.
 
-    The defaults are those of the best published ResNet-18 recipe for CIFAR-10 (dkobak/simclr-cifar10).
+    The defaults are those of the best published ResNet-18 recipe for CIFAR-10
+    (dkobak/simclr-cifar10).
     """
 
     crop_probability: float = 1.0
@@ -79,20 +90,36 @@ class Augmentation:
     cutout_probability: float = 0.0
     cutout_area: tuple[float, float] = (0.02, 0.2)  # share of the view's area
     blur_probability: float = 0.0
-    blur_sigma: tuple[float, float] = (0.003, 0.06)  # in units of the view's height, so that it fits every image size
+    blur_sigma: tuple[float, float] = (
+        0.003,
+        0.06,
+    )  # in units of the view's height, so that it fits every image size
 
     def __post_init__(self):
         """Checks every rule."""
         require_finite(self)
         _require_probabilities(self)
-        for name, top in (("crop_area", 1.0), ("cutout_area", 1.0), ("blur_sigma", 1.0), ("crop_aspect", 100.0)):
+        for name, top in (
+            ("crop_area", 1.0),
+            ("cutout_area", 1.0),
+            ("blur_sigma", 1.0),
+            ("crop_aspect", 100.0),
+        ):
             low, high = getattr(self, name)
-            require(0 < low <= high <= top, f"`{name}` must satisfy 0 < low <= high <= {top:g}", **{name: (low, high)})
+            require(
+                0 < low <= high <= top,
+                f"`{name}` must satisfy 0 < low <= high <= {top:g}",
+                **{name: (low, high)},
+            )
         for name in ("brightness", "contrast", "saturation"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: value})
         require(0 <= self.hue <= 0.5, "`hue` must satisfy 0 <= hue <= 0.5", hue=self.hue)
-        require(self.noise_stddev >= 0, "`noise_stddev` must be at least 0", noise_stddev=self.noise_stddev)
+        require(
+            self.noise_stddev >= 0,
+            "`noise_stddev` must be at least 0",
+            noise_stddev=self.noise_stddev,
+        )
         turned = 0 <= self.rotation_degrees <= 180
         rule = "`rotation_degrees` must satisfy 0 <= degrees <= 180"
         require(turned, rule, rotation_degrees=self.rotation_degrees)
@@ -100,12 +127,15 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for sides up to 64 pixels."""
+    """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for sides up to 64
+    pixels.
+    """
 
     depth: int = 18
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
     stem: str = "auto"  # 'small' or 'imagenet' to choose it by hand
-    builder: str = "trainer_module.resnet.build_encoder"  # dotted path of a function with that one's arguments, for another network
+    # dotted path of a function with that one's arguments, for another network
+    builder: str = "trainer_module.resnet.build_encoder"
 
     def __post_init__(self):
         """Checks every rule."""
@@ -123,7 +153,9 @@ class Pretraining:
     epochs: int = 100
     batch_size: int = 512  # images; the encoder sees 2 views of each
     temperature: float = 0.5
-    loss: str = "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
+    loss: str = (
+        "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
+    )
     optimizer: str = "sgd"
     learning_rate: float = 0.06  # at batch size 256
     learning_rate_scaling: str = "linear"
@@ -143,24 +175,70 @@ class Pretraining:
         """Checks every rule."""
         require_finite(self)
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
-        require(self.batch_size >= 2, "`batch_size` must be at least 2: NT-Xent needs negatives", batch_size=self.batch_size)
-        require(self.temperature > 0, "`temperature` must be greater than 0", temperature=self.temperature)
+        require(
+            self.batch_size >= 2,
+            "`batch_size` must be at least 2: NT-Xent needs negatives",
+            batch_size=self.batch_size,
+        )
+        require(
+            self.temperature > 0,
+            "`temperature` must be greater than 0",
+            temperature=self.temperature,
+        )
         if self.loss not in LOSSES:
-            require("." in self.loss, f"`loss` must be one of {LOSSES}, or a dotted path", loss=self.loss)
+            require(
+                "." in self.loss,
+                f"`loss` must be one of {LOSSES}, or a dotted path",
+                loss=self.loss,
+            )
             _require_function("loss", self.loss)
-        require(self.optimizer in OPTIMIZERS, f"`optimizer` must be one of {OPTIMIZERS}", optimizer=self.optimizer)
-        require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
+        require(
+            self.optimizer in OPTIMIZERS,
+            f"`optimizer` must be one of {OPTIMIZERS}",
+            optimizer=self.optimizer,
+        )
+        require(
+            self.learning_rate > 0,
+            "`learning_rate` must be greater than 0",
+            learning_rate=self.learning_rate,
+        )
         require(
             self.learning_rate_scaling in LEARNING_RATE_SCALINGS,
             f"`learning_rate_scaling` must be one of {LEARNING_RATE_SCALINGS}",
             learning_rate_scaling=self.learning_rate_scaling,
         )
-        require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
-        require(0 <= self.warmup_epochs <= self.epochs, "`warmup_epochs` must lie in [0, epochs]", warmup_epochs=self.warmup_epochs)
-        require(self.projection_layers in (2, 3), "`projection_layers` must be 2 or 3", projection_layers=self.projection_layers)
-        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
-        for name in ("projection_hidden", "projection_dim", "steps_per_execution", "monitor_every_epochs", "checkpoint_every_epochs"):
-            require(getattr(self, name) >= 1, f"`{name}` must be at least 1", **{name: getattr(self, name)})
+        require(
+            self.weight_decay >= 0,
+            "`weight_decay` must be at least 0",
+            weight_decay=self.weight_decay,
+        )
+        require(
+            0 <= self.warmup_epochs <= self.epochs,
+            "`warmup_epochs` must lie in [0, epochs]",
+            warmup_epochs=self.warmup_epochs,
+        )
+        require(
+            self.projection_layers in (2, 3),
+            "`projection_layers` must be 2 or 3",
+            projection_layers=self.projection_layers,
+        )
+        require(
+            self.precision in PRECISIONS,
+            f"`precision` must be one of {PRECISIONS}",
+            precision=self.precision,
+        )
+        for name in (
+            "projection_hidden",
+            "projection_dim",
+            "steps_per_execution",
+            "monitor_every_epochs",
+            "checkpoint_every_epochs",
+        ):
+            require(
+                getattr(self, name) >= 1,
+                f"`{name}` must be at least 1",
+                **{name: getattr(self, name)},
+            )
         _require_seed(self.seed)
         require(
             self.checkpoint_every_minutes > 0,
@@ -174,12 +252,22 @@ class Target:
     """What the second column of a list means, as far as the user has to say it."""
 
     num_classes: int = 0  # 0: counted in the training list, where that is possible
-    ignored_class: int = 255  # id of the pixels of a label map that count for nothing; -1 if there are none
+    ignored_class: int = (
+        255  # id of the pixels of a label map that count for nothing; -1 if there are none
+    )
 
     def __post_init__(self):
         """Checks every rule."""
-        require(self.num_classes == 0 or self.num_classes >= 2, "`num_classes` must be at least 2", num_classes=self.num_classes)
-        require(-1 <= self.ignored_class <= 255, "`ignored_class` must lie in [-1, 255]", ignored_class=self.ignored_class)
+        require(
+            self.num_classes == 0 or self.num_classes >= 2,
+            "`num_classes` must be at least 2",
+            num_classes=self.num_classes,
+        )
+        require(
+            -1 <= self.ignored_class <= 255,
+            "`ignored_class` must lie in [-1, 255]",
+            ignored_class=self.ignored_class,
+        )
 
 
 # A label must survive them.
@@ -196,10 +284,15 @@ class Finetuning:
     freeze: bool = True
     learning_rate: float = 1e-3
     weight_decay: float = 5e-6
-    copies: int = 0  # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is fitted to as well
-    class_balance: float = 0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike
+    # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is
+    # fitted to as well
+    copies: int = 0
+    class_balance: float = (
+        0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike
+    )
     dice: float = 0.0  # share of the Dice loss beside cross entropy, of a label map
-    views: Augmentation = MILD  # what is learned from where a network is trained; left alone, each task has its own mild ones
+    # what is learned from where a network is trained; left alone, each task has its own mild ones
+    views: Augmentation = MILD
     precision: str = "auto"  # of the encoder where it is trained along
     label_fraction: float = 1.0  # of the labels of each class that count, at least one image each
     seed: int = 0
@@ -210,18 +303,51 @@ class Finetuning:
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
-        require(self.precision in PRECISIONS, f"`precision` must be one of {PRECISIONS}", precision=self.precision)
-        require(0 < self.label_fraction <= 1, "`label_fraction` must satisfy 0 < fraction <= 1", label_fraction=self.label_fraction)
+        require(
+            self.precision in PRECISIONS,
+            f"`precision` must be one of {PRECISIONS}",
+            precision=self.precision,
+        )
+        require(
+            0 < self.label_fraction <= 1,
+            "`label_fraction` must satisfy 0 < fraction <= 1",
+            label_fraction=self.label_fraction,
+        )
         require(self.head in HEADS, f"`head` must be one of {HEADS}", head=self.head)
-        require(self.learning_rate > 0, "`learning_rate` must be greater than 0", learning_rate=self.learning_rate)
+        require(
+            self.learning_rate > 0,
+            "`learning_rate` must be greater than 0",
+            learning_rate=self.learning_rate,
+        )
         for name in ("class_balance", "dice"):
-            require(0 <= getattr(self, name) <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: getattr(self, name)})
-        require(self.weight_decay >= 0, "`weight_decay` must be at least 0", weight_decay=self.weight_decay)
+            require(
+                0 <= getattr(self, name) <= 1,
+                f"`{name}` must satisfy 0 <= value <= 1",
+                **{name: getattr(self, name)},
+            )
+        require(
+            self.weight_decay >= 0,
+            "`weight_decay` must be at least 0",
+            weight_decay=self.weight_decay,
+        )
         _require_seed(self.seed)
 
 
 def from_json(kind: type, values: dict[str, Any]) -> Any:
-    """Returns the settings of a kind from what `dataclasses.asdict` and JSON made of them: lists are tuples again, dicts are settings."""
-    nested = {field.name: field.type for field in dataclasses.fields(kind) if dataclasses.is_dataclass(field.type)}
-    rebuilt = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return kind(**{name: from_json(nested[name], value) if name in nested else value for name, value in rebuilt.items()})
+    """Returns the settings of a kind from what `dataclasses.asdict` and JSON made of them: lists
+    are tuples again, dicts are settings.
+    """
+    nested = {
+        field.name: field.type
+        for field in dataclasses.fields(kind)
+        if dataclasses.is_dataclass(field.type)
+    }
+    rebuilt = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return kind(
+        **{
+            name: from_json(nested[name], value) if name in nested else value
+            for name, value in rebuilt.items()
+        }
+    )

@@ -1,4 +1,6 @@
-"""VICReg: views of an image agree, every dimension varies, no two say the same; no negatives (Bardes et al. 2022, arXiv:2105.04906).
+"""VICReg: views of an image agree, every dimension varies, no two say the same.
+
+No negatives (Bardes et al. 2022, arXiv:2105.04906).
 
 B images, two views of each, P dimensions of the embedding.
 """
@@ -10,12 +12,14 @@ TARGET_DEVIATION = 1.0  # gamma of eq. 1
 
 
 def vicreg(first, second, invariance=25.0, variance=25.0, covariance=1.0):
-    """Returns the loss of eq. 6, with the squared distance as a mean over dimensions too, as the authors' algorithm 1 and code have it.
+    """Returns the loss of eq. 6, with the squared distance as a mean over dimensions too, as the
+    authors' algorithm 1 and code have it.
 
     Embeddings are not scaled to length 1: their size is what the variance term holds.
 
     Args:
-        first: embedding of the first views, [B, P], any float dtype; the loss itself is computed in float32.
+        first: embedding of the first views, [B, P], any float dtype; the loss itself is computed in
+          float32.
         second: embedding of the second views, [B, P].
         invariance: weight of the distance between the two views of an image.
         variance: weight of what the deviation of a dimension lacks to 1.
@@ -32,7 +36,9 @@ def vicreg(first, second, invariance=25.0, variance=25.0, covariance=1.0):
 
 
 def variance_lacking(embedding):
-    """Returns the mean over dimensions of what their deviation lacks to 1, eq. 1; float32 scalar in [0, 1].
+    """Returns the mean over dimensions of what their deviation lacks to 1, eq. 1.
+
+    Float32 scalar in [0, 1].
 
     Args:
         embedding: float32 [B, P] with B >= 2.
@@ -42,7 +48,9 @@ def variance_lacking(embedding):
 
 
 def covariance_shared(embedding):
-    """Returns the sum of squared covariances between different dimensions, divided by P, eq. 4; float32 scalar.
+    """Returns the sum of squared covariances between different dimensions, divided by P, eq. 4.
+
+    Float32 scalar.
 
     Args:
         embedding: float32 [B, P] with B >= 2.

@@ -1,7 +1,9 @@
-"""EpochEvaluation: accuracy of the frozen features against epochs of pretraining, as one table and one chart.
+"""EpochEvaluation: accuracy of the frozen features against epochs of pretraining, as one table and
+one chart.
 
-The artifact holds `accuracy_by_epoch.json` (`rows`, each with the columns of trainer_module/epoch_evaluation.py, accuracies in [0, 1]; the
-row of epoch 0 is the encoder before pretraining), the same as `.md` table and as `.svg` chart.
+The artifact holds `accuracy_by_epoch.json` (`rows`, each with the columns of
+trainer_module/epoch_evaluation.py, accuracies in [0, 1]; the row of epoch 0 is the encoder before
+pretraining), the same as `.md` table and as `.svg` chart.
 """
 
 import json
@@ -41,16 +43,23 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
       transform_graph: what Transform learned.
       model: the pretrained model; its encoders of earlier epochs lie in `assets.extra`.
       evaluation: table and chart, see the top of this file.
-      settings: JSON with `task`, `image_size` [H, W] in pixels, `eval_epochs` and `seed`, of the encoder before pretraining.
+      settings: JSON with `task`, `image_size` [H, W] in pixels, `eval_epochs` and `seed`, of the
+        encoder before pretraining.
       fingerprint: digest of the code.
     """
     del fingerprint
     keras.utils.clear_session()
     options, serving = json.loads(settings), path_utils.serving_model_path(model.uri)
     transform = tft.TFTransformOutput(transform_graph.uri)
-    train, held_out = (read_split(_files(examples, name), transform, options) for name in ("train", "eval"))
-    encoder = untrained_encoder(read_record(serving).encoder, tuple(options["image_size"]), options["seed"])
-    milestones = {epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options["eval_epochs"]}
+    train, held_out = (
+        read_split(_files(examples, name), transform, options) for name in ("train", "eval")
+    )
+    encoder = untrained_encoder(
+        read_record(serving).encoder, tuple(options["image_size"]), options["seed"]
+    )
+    milestones = {
+        epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options["eval_epochs"]
+    }
     rows = evaluate_epochs(encoder, milestones, train, held_out)
     write(Path(evaluation.uri), rows, len(train.images), len(held_out.images))
 
@@ -58,7 +67,11 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
 def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -> None:
     """Writes what the artifact holds."""
     result = {"train_images": train_images, "eval_images": eval_images, "rows": rows}
-    files = {FILE: json.dumps(result, indent=1), "accuracy_by_epoch.md": table(rows), "accuracy_by_epoch.svg": chart(rows)}
+    files = {
+        FILE: json.dumps(result, indent=1),
+        "accuracy_by_epoch.md": table(rows),
+        "accuracy_by_epoch.svg": chart(rows),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

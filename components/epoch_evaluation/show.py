@@ -1,4 +1,7 @@
-"""Shows accuracy against epochs of pretraining: a table in Markdown, a chart in SVG. Standard library alone."""
+"""Shows accuracy against epochs of pretraining: a table in Markdown, a chart in SVG.
+
+Standard library alone.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,10 +18,15 @@ FONT = 'font-family="sans-serif" font-size="12"'
 
 def table(rows: Sequence[dict]) -> str:
     """Returns a Markdown table, one row an epoch, accuracies in percent."""
-    lines = ["| epochs | " + " | ".join(title for title, _ in COLUMNS.values()) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
+    lines = [
+        "| epochs | " + " | ".join(title for title, _ in COLUMNS.values()) + " |",
+        "|---" * (1 + len(COLUMNS)) + "|",
+    ]
     for row in rows:
         name = str(row["epoch"]) if row["epoch"] else "0 (untrained)"
-        lines.append(f"| {name} | " + " | ".join(f"{100 * row[column]:.1f} %" for column in COLUMNS) + " |")
+        lines.append(
+            f"| {name} | " + " | ".join(f"{100 * row[column]:.1f} %" for column in COLUMNS) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -32,16 +40,37 @@ class _Scale:
 
     def place(self, epoch: int, value: float) -> tuple[float, float]:
         """Returns x and y in pixels."""
-        across, up = epoch / (max(self.epochs) or 1), (value - self.low) / ((self.high - self.low) or 1.0)
-        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1), round(HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1)
+        across, up = (
+            epoch / (max(self.epochs) or 1),
+            (value - self.low) / ((self.high - self.low) or 1.0),
+        )
+        return round(LEFT + across * (WIDTH - LEFT - RIGHT), 1), round(
+            HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM), 1
+        )
 
 
 def chart(rows: Sequence[dict]) -> str:
-    """Returns an SVG chart: one line a column, every measured point with its numbers for the mouse."""
+    """Returns an SVG chart: a line a column, each measured point with its numbers for the mouse."""
     scale = _Scale(rows)
-    lines = [part for index, column in enumerate(COLUMNS) for part in _line(rows, column, index, scale)]
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" {FONT}>'
-    return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *_grid(scale), *lines, "</svg>"]) + "\n"
+    lines = [
+        part for index, column in enumerate(COLUMNS) for part in _line(rows, column, index, scale)
+    ]
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" {FONT}>'
+    )
+    return (
+        "\n".join(
+            [
+                head,
+                '<rect width="100%" height="100%" fill="white"/>',
+                *_grid(scale),
+                *lines,
+                "</svg>",
+            ]
+        )
+        + "\n"
+    )
 
 
 def _grid(scale: _Scale) -> Iterator[str]:
@@ -54,7 +83,9 @@ def _grid(scale: _Scale) -> Iterator[str]:
     for epoch in scale.epochs:
         x, y = scale.place(epoch, scale.low)
         yield f'<text x="{x}" y="{y + 18}" text-anchor="middle">{epoch}</text>'
-    yield f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">epochs of pretraining</text>'
+    yield (
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">epochs of pretraining</text>'
+    )
 
 
 def _line(rows: Sequence[dict], column: str, index: int, scale: _Scale) -> Iterator[str]:

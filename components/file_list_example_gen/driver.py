@@ -1,4 +1,6 @@
-"""Decides whether the images changed: the fingerprint covers every row, so the cache sees an image or a label map edited in place."""
+"""Decides whether the images changed: the fingerprint covers every row, so the cache sees an image
+or a label map edited in place.
+"""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -12,15 +14,19 @@ from trainer_module.tasks.registry import task_from_json
 
 
 class ListInputProcessor(FileBasedInputProcessor):
-    """Resolves `{SPAN}` and `{VERSION}` in list names as TFX does, and fingerprints the rows of each list.
+    """Resolves `{SPAN}` and `{VERSION}` in list names as TFX does, and fingerprints the rows of
+    each list.
 
-    `options` are the component's own; targets are files if its task says so, but not in the unlabelled list.
+    `options` are the component's own; targets are files if its task says so, but not in the
+    unlabelled list.
     """
 
     options: Mapping[str, str] = MappingProxyType({})
 
     def resolve_span_and_version(self):
-        """Returns (span, version); a list's plain name is taken literally, even with glob characters in it."""
+        """Returns (span, version); a list's plain name is taken literally, even with glob
+        characters in it.
+        """
         if not any("{" in split.pattern for split in self._splits):
             return 0, None
         return super().resolve_span_and_version()
@@ -35,8 +41,13 @@ class ListInputProcessor(FileBasedInputProcessor):
 
     def _split_fingerprint(self, split, span: int, version: int | None) -> str:
         pattern = self.get_pattern_for_span_version(split.pattern, span, version)
-        with_targets = self.options and pattern != self.options["unlabelled"] and task_from_json(self.options["task"]).target_is_file
-        return f"{split.name}:{rows.fingerprint(rows.read_rows(list_path(self._input_base_uri, pattern)), bool(with_targets))}"
+        with_targets = (
+            self.options
+            and pattern != self.options["unlabelled"]
+            and task_from_json(self.options["task"]).target_is_file
+        )
+        named = rows.read_rows(list_path(self._input_base_uri, pattern))
+        return f"{split.name}:{rows.fingerprint(named, bool(with_targets))}"
 
 
 class ListDriver(FileBasedDriver):
@@ -49,7 +60,9 @@ class ListDriver(FileBasedDriver):
         self._options = options_of(exec_properties)
         return super().resolve_exec_properties(exec_properties, pipeline_info, component_info)
 
-    def get_input_processor(self, splits: Sequence, range_config, input_base_uri: str) -> ListInputProcessor:
+    def get_input_processor(
+        self, splits: Sequence, range_config, input_base_uri: str
+    ) -> ListInputProcessor:
         """Returns the processor of these splits."""
         processor = ListInputProcessor(input_base_uri, splits, range_config)
         processor.options = self._options

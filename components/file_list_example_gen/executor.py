@@ -1,7 +1,9 @@
-"""Turns list files into tf.Examples: reads each image in parallel, decodes it once to be sure, keeps its bytes.
+"""Turns list files into tf.Examples: reads each image in parallel, decodes it once to be sure,
+keeps its bytes.
 
-Each example holds `image` (the file's bytes), `image_id`, `height`, `width` (pixels) and what the task makes of the
-row's target. Bad rows are all collected before the component fails, or counted and skipped if that was asked for.
+Each example holds `image` (the file's bytes), `image_id`, `height`, `width` (pixels) and what the
+task makes of the row's target. Bad rows are all collected before the component fails, or counted
+and skipped if that was asked for.
 """
 
 import dataclasses
@@ -32,7 +34,7 @@ def list_path(input_base: str, pattern: str) -> str:
 
 
 def options_of(exec_properties: dict[str, Any]) -> dict[str, str]:
-    """Returns the component's own options: `task` (JSON), `unlabelled` (a pattern), `on_bad_row`."""
+    """Returns the component's options: `task` (JSON), `unlabelled` (a pattern), `on_bad_row`."""
     config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
     options = struct_pb2.Struct()
@@ -58,17 +60,31 @@ class ReadImage(beam.DoFn):
             height, width = image_size(encoded)
             target = self._target_features(row, (height, width))
         except (OSError, ValueError) as error:
-            yield beam.pvalue.TaggedOutput(BAD, rows.Problem(row.list_path, row.line, row.path, _reason(error)))
+            yield beam.pvalue.TaggedOutput(
+                BAD, rows.Problem(row.list_path, row.line, row.path, _reason(error))
+            )
             return
-        features = {"image": encoded, "image_id": row.image_id, "height": height, "width": width, **target}
-        yield tf.train.Example(features=tf.train.Features(feature={key: _feature(value) for key, value in features.items()}))
+        features = {
+            "image": encoded,
+            "image_id": row.image_id,
+            "height": height,
+            "width": width,
+            **target,
+        }
+        yield tf.train.Example(
+            features=tf.train.Features(
+                feature={key: _feature(value) for key, value in features.items()}
+            )
+        )
 
     def _target_features(self, row: rows.Row, size: tuple[int, int]) -> dict[str, Value]:
         if not self._task.has_target:
             return {}
         if not self._labelled:
             return self._task.placeholder
-        return self._task.features(rows.read_bytes(row.target_path) if self._task.target_is_file else row.target, size)
+        return self._task.features(
+            rows.read_bytes(row.target_path) if self._task.target_is_file else row.target, size
+        )
 
 
 def image_size(encoded: bytes) -> tuple[int, int]:
@@ -78,10 +94,15 @@ def image_size(encoded: bytes) -> tuple[int, int]:
       ValueError: if the bytes are not a whole JPEG, PNG, GIF or BMP image.
     """
     try:
-        # The raw operation of tf.io.decode_image, called as the eager fast path wants it: 2x faster on small images.
-        image = tf.raw_ops.DecodeImage(contents=tf.constant(encoded), channels=3, dtype=tf.uint8, expand_animations=False)
+        # The raw operation of tf.io.decode_image, called as the eager fast path wants it: 2x faster
+        # on small images.
+        image = tf.raw_ops.DecodeImage(
+            contents=tf.constant(encoded), channels=3, dtype=tf.uint8, expand_animations=False
+        )
     except tf.errors.OpError as error:
-        raise ValueError(f"cannot be decoded as an image: {_first_sentence(error.message)}") from error
+        raise ValueError(
+            f"cannot be decoded as an image: {_first_sentence(error.message)}"
+        ) from error
     return image.shape[0], image.shape[1]
 
 
@@ -107,7 +128,9 @@ def _feature(value: Value) -> tf.train.Feature:
 @beam.typehints.with_input_types(beam.Pipeline)
 @beam.typehints.with_output_types(tf.train.Example)
 def rows_to_examples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str):
-    """The PTransform of one split: list -> rows -> reshuffle -> examples; bad rows go to a report beside the output.
+    """The PTransform of one split: list -> rows -> reshuffle -> examples.
+
+    Bad rows go to a report beside the output.
 
     Args:
       pipeline: the Beam pipeline.
@@ -122,9 +145,12 @@ def rows_to_examples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], s
         | "ListFile" >> beam.Create([path])
         | "ReadRows" >> beam.FlatMap(rows.read_rows)
         | "Reshuffle" >> beam.Reshuffle()  # breaks fusion: else one worker reads every image
-        | "ReadImage" >> beam.ParDo(ReadImage(options["task"], labelled)).with_outputs(BAD, main="examples")
+        | "ReadImage"
+        >> beam.ParDo(ReadImage(options["task"], labelled)).with_outputs(BAD, main="examples")
     )
-    report = os.path.join(exec_properties["report_dir"], f"{REPORT}.{split_pattern.replace('/', '_')}.json")
+    report = os.path.join(
+        exec_properties["report_dir"], f"{REPORT}.{split_pattern.replace('/', '_')}.json"
+    )
     _ = (
         read[BAD]
         | "GatherProblems" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
@@ -134,11 +160,19 @@ def rows_to_examples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], s
 
 
 def index_record(example: tf.train.Example) -> bytes:
-    """Returns what the index keeps of an example: id, digest of the image, digest of all that is target."""
+    """Returns what the index keeps of an example: id, digest of the image, digest of all that is
+    target.
+    """
     features = example.features.feature
-    target = {name: features[name].SerializeToString(deterministic=True) for name in features if name not in image_index.NAMED_ELSEWHERE}
+    target = {
+        name: features[name].SerializeToString(deterministic=True)
+        for name in features
+        if name not in image_index.NAMED_ELSEWHERE
+    }
     flat = b"".join(name.encode() + value for name, value in sorted(target.items()))
-    return image_index.record(features["image_id"].int64_list.value[0], features["image"].bytes_list.value[0], flat)
+    return image_index.record(
+        features["image_id"].int64_list.value[0], features["image"].bytes_list.value[0], flat
+    )
 
 
 def _write_report(problems: list[rows.Problem], path: str) -> None:
@@ -148,15 +182,24 @@ def _write_report(problems: list[rows.Problem], path: str) -> None:
 
 
 class Executor(BaseExampleGenExecutor):
-    """Stock ExampleGen executor with our reading, and a verdict over the bad rows of all lists at the end."""
+    """Stock ExampleGen executor with our reading, and a verdict over the bad rows of all lists at
+    the end.
+    """
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802 (TFX's name)
         """Returns the PTransform that reads one list."""
         return rows_to_examples
 
-    def GenerateExamplesByBeam(self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]) -> dict[str, beam.PCollection]:  # noqa: N802
-        """Returns split -> examples as the base class does, and has an index of each split's images written beside them."""
-        splits, folder = super().GenerateExamplesByBeam(pipeline, exec_properties), exec_properties["report_dir"]
+    def GenerateExamplesByBeam(  # noqa: N802 (named by TFX)
+        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
+    ) -> dict[str, beam.PCollection]:
+        """Returns split -> examples as the base class does, and has an index of each split's images
+        written beside them.
+        """
+        splits, folder = (
+            super().GenerateExamplesByBeam(pipeline, exec_properties),
+            exec_properties["report_dir"],
+        )
         for split, examples in splits.items():
             _ = (
                 examples

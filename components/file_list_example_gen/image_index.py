@@ -1,7 +1,8 @@
-"""Which images a set of examples holds: one small file a split beside the examples, to ask later which model saw an image.
+"""Which images a set of examples holds: one small file a split beside the examples, to ask later
+which model saw an image.
 
-A record of 24 bytes an image: its id (a hash of its name in the list), digests of its bytes and of its target. 60,000 images
-take 1.4 MB. Standard library alone, so that lineage answers at once.
+A record of 24 bytes an image: its id (a hash of its name in the list), digests of its bytes and of
+its target. 60,000 images take 1.4 MB. Standard library alone, so that lineage answers at once.
 """
 
 import bisect
@@ -35,7 +36,9 @@ def write(records: Iterable[bytes], folder: str, split: str) -> None:
 
 @dataclass(frozen=True)
 class Index:
-    """The images of one split: the sorted records, searched where they lie, since there may be hundreds of large splits."""
+    """The images of one split: the sorted records, searched where they lie, since there may be
+    hundreds of large splits.
+    """
 
     records: bytes
 
@@ -45,7 +48,9 @@ class Index:
             return None
         wanted = image_id.to_bytes(PART, "big")
         at = bisect.bisect_left(range(len(self.records) // RECORD), wanted, key=self._id) * RECORD
-        number, image, target = (self.records[at + part * PART : at + (part + 1) * PART] for part in range(3))
+        number, image, target = (
+            self.records[at + part * PART : at + (part + 1) * PART] for part in range(3)
+        )
         return (image, target) if number == wanted else None
 
     def _id(self, row: int) -> bytes:
@@ -63,9 +68,18 @@ class Index:
     def by_id(self) -> dict[bytes, tuple[bytes, bytes]]:
         """Returns id (as bytes) -> digests of the image's bytes and of its target."""
         parts = [self.records[start : start + PART] for start in range(0, len(self.records), PART)]
-        return {number: (image, target) for number, image, target in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
+        return {
+            number: (image, target)
+            for number, image, target in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        }
 
 
 def read(folder: str) -> dict[str, Index]:
-    """Returns split -> index of a set of examples; {} where none was written or the examples are gone."""
-    return {path.name.removesuffix(SUFFIX): Index(path.read_bytes()) for path in sorted(Path(folder, FOLDER).glob(f"*{SUFFIX}"))}
+    """Returns split -> index of a set of examples.
+
+    {} where none was written or the examples are gone.
+    """
+    return {
+        path.name.removesuffix(SUFFIX): Index(path.read_bytes())
+        for path in sorted(Path(folder, FOLDER).glob(f"*{SUFFIX}"))
+    }

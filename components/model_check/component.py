@@ -1,6 +1,8 @@
-"""ModelCheck: blesses a model for serving once a fresh process has loaded it and got finite answers for raw examples.
+"""ModelCheck: blesses a model for serving once a fresh process has loaded it and got finite answers
+for raw examples.
 
-TFX's InfraValidator wants docker or Kubernetes; this needs Python alone, and the Pusher takes its blessing all the same.
+TFX's InfraValidator wants docker or Kubernetes; this needs Python alone, and the Pusher takes its
+blessing all the same.
 """
 
 import json
@@ -24,7 +26,10 @@ PROBE = "components.model_check.probe"
 MOST_COMPLAINT = 2000  # characters
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_MINUTES = 10
-BLESSED, NOT_BLESSED = "INFRA_BLESSED", "INFRA_NOT_BLESSED"  # the file names that TFX's InfraValidator writes
+BLESSED, NOT_BLESSED = (
+    "INFRA_BLESSED",
+    "INFRA_NOT_BLESSED",
+)  # the file names that TFX's InfraValidator writes
 
 
 @component
@@ -41,7 +46,8 @@ def ModelCheck(  # noqa: N802 (a TFX component)
     Args:
       model: the trained model.
       examples: raw examples, as they come from the ExampleGen.
-      blessing: blessed = 1 if the model loads and answers, else 0; `report.json` holds what was seen.
+      blessing: blessed = 1 if the model loads and answers, else 0; `report.json` holds what was
+        seen.
       split: from which split the requests are taken.
       requests: how many examples are sent.
       fingerprint: digest of the code of check and probe.
@@ -81,7 +87,9 @@ def run_probe(model_dir: str, sample: str, seconds: float) -> dict:
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", PROBE, model_dir, sample]
     try:
-        result = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)
+        result = subprocess.run(
+            command, env=environment, capture_output=True, timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {seconds:g} s"}
     if result.returncode:

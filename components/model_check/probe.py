@@ -1,6 +1,8 @@
-"""Loads a SavedModel in a process of its own and asks it: `python -m components.model_check.probe MODEL EXAMPLES`.
+"""Loads a SavedModel in a process of its own and asks it: `python -m components.model_check.probe
+MODEL EXAMPLES`.
 
-Prints one line, `model check: ` and JSON: requests, milliseconds of one request (median), the outputs' shapes. Any fault is the exit code.
+Prints one line, `model check: ` and JSON: requests, milliseconds of one request (median), the
+outputs' shapes. Any fault is the exit code.
 """
 
 import json
@@ -32,11 +34,16 @@ def probe(model_dir: str, examples_file: str) -> dict:
     model = tf.saved_model.load(model_dir)
     records = [record.numpy() for record in tf.data.TFRecordDataset(examples_file)]
     on_examples = model.signatures["serving_default"]
-    answers = {name: value.numpy() for name, value in on_examples(examples=tf.constant(records)).items()}
+    answers = {
+        name: value.numpy() for name, value in on_examples(examples=tf.constant(records)).items()
+    }
     for name, value in answers.items():
         if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             raise ValueError(f"output `{name}` is not finite")
-    images = [tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0] for record in records]
+    images = [
+        tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0]
+        for record in records
+    ]
     for name, value in model.signatures["from_images"](image_bytes=tf.constant(images)).items():
         numeric = np.issubdtype(value.numpy().dtype, np.floating)
         if numeric and not np.allclose(value.numpy(), answers[name], atol=1e-5):

@@ -1,7 +1,8 @@
-"""What the fine-tuned model answers, drawn as its task asks for it: the one place of the report that knows tasks apart.
+"""What the fine-tuned model answers, drawn as its task asks for it: the one place of the report
+that knows tasks apart.
 
-Each function returns a dict that page.html shows under "What it gets wrong", with a `kind` that names the template's block.
-N sampled images, C classes.
+Each function returns a dict that page.html shows under "What it gets wrong", with a `kind` that
+names the template's block. N sampled images, C classes.
 """
 
 import numpy as np
@@ -34,7 +35,9 @@ def answers(run: Run, task: Task, sample: Sample) -> dict | None:
 
 
 def kinds(task: Task, sample: Sample) -> list[str] | np.ndarray | None:
-    """Returns what colours the N images on a map: the names of their classes, their true numbers, or None where they have neither."""
+    """Returns what colours the N images on a map: the names of their classes, their true numbers,
+    or None where they have neither.
+    """
     if not task.has_target:
         return None
     if task.one_class_an_image:
@@ -44,12 +47,18 @@ def kinds(task: Task, sample: Sample) -> list[str] | np.ndarray | None:
 
 
 def captions(task: Task, sample: Sample) -> list[list[str]]:
-    """Returns, for each image, the lines to show beside it: its file, its class or number, the model's answer."""
+    """Returns, for each image, the lines to show beside it: its file, its class or number, the
+    model's answer.
+    """
     found = kinds(task, sample)
     lines = []
     for index, name in enumerate(sample.names):
         truth = [] if found is None else [f"true: {label(found[index])}"]
-        answer = [f"model: {task.line(sample.answers[index])}"] if task.has_target and index < len(sample.answers) else []
+        answer = (
+            [f"model: {task.line(sample.answers[index])}"]
+            if task.has_target and index < len(sample.answers)
+            else []
+        )
         lines.append([name, *truth, *answer])
     return lines
 
@@ -82,11 +91,17 @@ def _classes(counts: np.ndarray, task: Task, sample: Sample) -> dict:
         "left_out": len(names) - len(shown),
         "images": int(counts.sum()),
         "classes": [
-            {"name": names[index], "images": int(totals[index]), "accuracy": counts[index, index] / max(int(totals[index]), 1)}
+            {
+                "name": names[index],
+                "images": int(totals[index]),
+                "accuracy": counts[index, index] / max(int(totals[index]), 1),
+            }
             for index in range(len(names))
             if totals[index]
         ],
-        "pairs": [_pair(counts, names, sample, *pair) for pair in most_confused(counts, MOST_PAIRS)],
+        "pairs": [
+            _pair(counts, names, sample, *pair) for pair in most_confused(counts, MOST_PAIRS)
+        ],
     }
 
 
@@ -103,10 +118,16 @@ def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray | N
     import tensorflow_model_analysis as tfma
 
     result = tfma.load_eval_result(evaluation_uri)
-    if not any(metric.class_name == CONFUSION for spec in result.config.metrics_specs for metric in spec.metrics):
+    if not any(
+        metric.class_name == CONFUSION
+        for spec in result.config.metrics_specs
+        for metric in spec.metrics
+    ):
         return None
     # Beside a baseline TFMA keeps the plots of either model under its name, and finds none without.
-    plots = dict(result.plots) or dict(tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots)
+    plots = dict(result.plots) or dict(
+        tfma.load_eval_result(evaluation_uri, model_name=CANDIDATE).plots
+    )
     if () not in plots:  # there was no image
         return np.zeros((num_classes, num_classes), int)
     # The first of the matrices: the likeliest class, however unlikely.
@@ -120,7 +141,9 @@ def evaluated_confusion(evaluation_uri: str, num_classes: int) -> np.ndarray | N
 
 
 def most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
-    """Returns the (true class, answer) off the diagonal with the most images, at most `most` of them."""
+    """Returns the (true class, answer) off the diagonal with the most images, at most `most` of
+    them.
+    """
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:most]
     pairs = [tuple(int(index) for index in np.unravel_index(place, wrong.shape)) for place in order]
@@ -137,14 +160,21 @@ def _pair(counts: np.ndarray, names: list[str], sample: Sample, true: int, said:
         "said": names[said],
         "count": int(counts[true, said]),
         "share": counts[true, said] / max(int(counts[true].sum()), 1),
-        "pictures": [{"uri": pictures.picture(sample.images[place]), "caption": sample.names[place]} for place in places],
+        "pictures": [
+            {"uri": pictures.picture(sample.images[place]), "caption": sample.names[place]}
+            for place in places
+        ],
     }
 
 
 def _numbers(task: Task, sample: Sample) -> dict:
     truth = np.array(sample.raw_targets(task.target))
     said = np.array([float(answer[task.target]) for answer in sample.answers])
-    return {"kind": "numbers", "scatter": plots.against_truth(truth, said, task.target), "images": len(said)}
+    return {
+        "kind": "numbers",
+        "scatter": plots.against_truth(truth, said, task.target),
+        "images": len(said),
+    }
 
 
 def _drawn(run: Run, task: Task, sample: Sample) -> dict:
@@ -152,18 +182,29 @@ def _drawn(run: Run, task: Task, sample: Sample) -> dict:
     raw = sample.raw_targets(task.target)
     for index, answer in enumerate(sample.answers[:MOST_DRAWN]):
         encoded = sample.encoded(index)
-        # The true map is drawn as the answer is: it stands in every place where the answer holds bytes.
-        truth = {name: raw[index] if isinstance(value, bytes) else value for name, value in answer.items()}
+        # The true map is drawn as the answer is: it stands in every place where the answer holds
+        # bytes.
+        truth = {
+            name: raw[index] if isinstance(value, bytes) else value
+            for name, value in answer.items()
+        }
         shown = [
             ("image", encoded),
             ("truth", _last(task.drawn(truth, encoded))),
             ("the model's answer", _last(task.drawn(answer, encoded))),
         ]
-        drawn = [{"title": title, "uri": pictures.reencoded(content)} for title, content in shown if content]
+        drawn = [
+            {"title": title, "uri": pictures.reencoded(content)}
+            for title, content in shown
+            if content
+        ]
         rows.append({"name": sample.names[index], "line": task.line(answer), "pictures": drawn})
     classes = evaluated_classes(run.uri(EVALUATOR, "evaluation"))
     colours = palette(len(classes)) if classes else []
-    coloured = [row | {"colour": f"rgb{tuple(int(value) for value in colour)}"} for row, colour in zip(classes, colours, strict=True)]
+    coloured = [
+        row | {"colour": f"rgb{tuple(int(value) for value in colour)}"}
+        for row, colour in zip(classes, colours, strict=True)
+    ]
     return {"kind": "drawn", "rows": rows, "classes": coloured}
 
 
@@ -173,5 +214,10 @@ def _last(drawn: dict[str, bytes]) -> bytes:
 
 
 def evaluated_classes(evaluation_uri: str) -> list[dict]:
-    """Returns the Evaluator's metric of each class: `name` and `value` in [0, 1], None where the class does not occur."""
-    return [{"name": f"class {name}", "value": value} for name, value in all_classes(evaluation_uri).items()]
+    """Returns the Evaluator's metric of each class: `name` and `value` in [0, 1], None where the
+    class does not occur.
+    """
+    return [
+        {"name": f"class {name}", "value": value}
+        for name, value in all_classes(evaluation_uri).items()
+    ]

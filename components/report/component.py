@@ -23,7 +23,9 @@ from components.report.place import REPORT
 
 
 class HtmlReport(Artifact):
-    """A folder with the page, `report.html`, and what TensorBoard shows of the same images, `tensorboard`."""
+    """A folder with the page, `report.html`, and what TensorBoard shows of the same images,
+    `tensorboard`.
+    """
 
     TYPE_NAME = "HtmlReport"
 
@@ -58,8 +60,8 @@ class RunReportSpec(ComponentSpec):
 class RunReport(BaseComponent):
     """Makes the report once everything else is done.
 
-    What the inputs cannot tell (which nodes ran, earlier runs) is read from ML Metadata as it is at that moment; a run whose inputs are
-    the same finds the page in the cache.
+    What the inputs cannot tell (which nodes ran, earlier runs) is read from ML Metadata as it is at
+    that moment; a run whose inputs are the same finds the page in the cache.
     """
 
     SPEC_CLASS = RunReportSpec
@@ -72,4 +74,6 @@ class RunReport(BaseComponent):
           fingerprint: digest of the code that makes the page.
           **channels: the inputs of `RunReportSpec`.
         """
-        super().__init__(RunReportSpec(fingerprint=fingerprint, report=Channel(type=HtmlReport), **channels))
+        super().__init__(
+            RunReportSpec(fingerprint=fingerprint, report=Channel(type=HtmlReport), **channels)
+        )

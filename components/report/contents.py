@@ -1,4 +1,6 @@
-"""What a report tells about a run, section by section, as plain values that page.html shows. A section without its artifacts is None.
+"""What a report tells about a run, section by section, as plain values that page.html shows.
+
+A section without its artifacts is None.
 
 N sampled images of H x W pixels.
 """
@@ -43,20 +45,52 @@ from trainer_module.tasks.task import Task
 MOST_POINTS, LEAST_POINTS_OF_LARGE_IMAGES, MOST_PIXELS = 1_500, 300, 1_500 * 64 * 64
 VIEWED_IMAGES = 8
 QUERIES, NEIGHBOURS = 8, 6
-FACTS = ("git_commit", "hardware", "command")  # of what a run notes about itself (pipeline/summary.py)
-HIDDEN = ("tfx_version", "name", "state", "producer_component", "pipeline_name", "component_id", "is_external")
-SECTIONS = ("image_size", "view_size", "encoder", "augmentation", "pretraining", "finetuning")  # of settings that a person chooses
-# What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py), and what the number is, for a person.
+FACTS = (
+    "git_commit",
+    "hardware",
+    "command",
+)  # of what a run notes about itself (pipeline/summary.py)
+HIDDEN = (
+    "tfx_version",
+    "name",
+    "state",
+    "producer_component",
+    "pipeline_name",
+    "component_id",
+    "is_external",
+)
+SECTIONS = (
+    "image_size",
+    "view_size",
+    "encoder",
+    "augmentation",
+    "pretraining",
+    "finetuning",
+)  # of settings that a person chooses
+# What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
+# and what the number is, for a person.
 SCORES = {
     "": ("", "of the served model on held-out images"),
     "linear_": (", linear", "of a linear head on the frozen, pretrained features"),
-    "untrained_linear_": (", untrained", "of the same linear head on features of the encoder before pretraining"),
+    "untrained_linear_": (
+        ", untrained",
+        "of the same linear head on features of the encoder before pretraining",
+    ),
     "pretrained_": (", pretrained", "of this head trained on the pretrained encoder"),
-    "untrained_": (", untrained", "of the same head and training on the encoder before pretraining"),
+    "untrained_": (
+        ", untrained",
+        "of the same head and training on the encoder before pretraining",
+    ),
 }
 KNN = "knn_accuracy"
-FINETUNING_LOGS = {"pretrained": "finetuning", "untrained": "finetuning_untrained"}  # see trainer_module/finetune_run_fn.py
-WATCHED = {"knn_accuracy": "kNN", "probe_accuracy": "linear probe"}  # while pretraining, see trainer_module/monitor.py
+FINETUNING_LOGS = {
+    "pretrained": "finetuning",
+    "untrained": "finetuning_untrained",
+}  # see trainer_module/finetune_run_fn.py
+WATCHED = {
+    "knn_accuracy": "kNN",
+    "probe_accuracy": "linear probe",
+}  # while pretraining, see trainer_module/monitor.py
 
 
 @dataclass(frozen=True)
@@ -88,7 +122,9 @@ class Contents:
     @property
     def large_images(self) -> bool:
         """Whether images are too large to show them pixel by pixel."""
-        return self.sample is not None and max(self.sample.images.shape[1:3]) > pictures.MOST_TILE_SIDE
+        return (
+            self.sample is not None and max(self.sample.images.shape[1:3]) > pictures.MOST_TILE_SIDE
+        )
 
     @property
     def metric(self) -> str:
@@ -115,7 +151,9 @@ def collect(run: Run) -> Contents:
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
         maps=maps(task, sample, told) if sample and len(sample.names) >= LEAST_POINTS else None,
-        neighbours=neighbours(task, sample, told) if sample and len(sample.names) > NEIGHBOURS else [],
+        neighbours=neighbours(task, sample, told)
+        if sample and len(sample.names) > NEIGHBOURS
+        else [],
         splits=data.describe_splits(run),
         class_balance=class_balance(run, task),
         anomalies=data.anomalies(run),
@@ -128,10 +166,18 @@ def collect(run: Run) -> Contents:
 
 
 def _sample(run: Run, task: Task) -> Sample:
-    """Returns images that training has not seen where there are any; fewer large ones, and few answers that are pictures themselves."""
+    """Returns images that training has not seen where there are any.
+
+    Fewer large ones, and few answers that are pictures themselves.
+    """
     pixels = np.prod(run.training_settings["image_size"])
     most = int(np.clip(MOST_PIXELS // pixels, LEAST_POINTS_OF_LARGE_IMAGES, MOST_POINTS))
-    return take_sample(run, "eval" if "eval" in splits(run) else splits(run)[-1], most, most if task.on_features else MOST_DRAWN)
+    return take_sample(
+        run,
+        "eval" if "eval" in splits(run) else splits(run)[-1],
+        most,
+        most if task.on_features else MOST_DRAWN,
+    )
 
 
 def verdict(run: Run) -> dict:
@@ -145,7 +191,15 @@ def verdict(run: Run) -> dict:
     if broken:
         reasons += [f"{name} did not finish" for name in broken]
     refused = run.blessed is False
-    state = "refused" if refused else "unfinished" if broken or PUSHER not in run.nodes else "blessed" if run.pushed else "done"
+    state = (
+        "refused"
+        if refused
+        else "unfinished"
+        if broken or PUSHER not in run.nodes
+        else "blessed"
+        if run.pushed
+        else "done"
+    )
     return {"state": state, "reasons": reasons, "pushed": run.pushed}
 
 
@@ -154,13 +208,23 @@ def scores(run: Run, task: Task) -> list[dict]:
     found = measured(run)
     title = metric_title(task)
     rows = [
-        {"name": title + suffix, "value": task.shown(found[prefix + task.metric]), "meaning": meaning}
+        {
+            "name": title + suffix,
+            "value": task.shown(found[prefix + task.metric]),
+            "meaning": meaning,
+        }
         for prefix, (suffix, meaning) in SCORES.items()
         if prefix + task.metric in found
     ]
     if KNN in found:
         meaning = "of the majority among the 10 nearest training images, by pretrained features"
-        rows.append({"name": "Accuracy of neighbours (kNN)", "value": f"{100 * found[KNN]:.2f} %", "meaning": meaning})
+        rows.append(
+            {
+                "name": "Accuracy of neighbours (kNN)",
+                "value": f"{100 * found[KNN]:.2f} %",
+                "meaning": meaning,
+            }
+        )
     return rows
 
 
@@ -170,8 +234,14 @@ def metric_title(task: Task) -> str:
 
 
 def measured(run: Run) -> dict[str, float]:
-    """Returns every metric of a run by name: as it noted them when it ended, or while it goes on from its artifacts."""
-    noted = {name.rpartition(".")[2]: value for name, value in run.facts.items() if name.startswith("metric.")}
+    """Returns every metric of a run by name: as it noted them when it ended, or while it goes on
+    from its artifacts.
+    """
+    noted = {
+        name.rpartition(".")[2]: value
+        for name, value in run.facts.items()
+        if name.startswith("metric.")
+    }
     if noted:
         return noted
     evaluation = run.uri(EVALUATOR, "evaluation")
@@ -188,46 +258,98 @@ def learning(run: Run) -> list[dict]:
     shown = []
     if "loss" in history:
         shown.append(
-            ("Loss", "What pretraining makes small, mean of the epoch; it should fall.", plots.curves({"loss": history["loss"]}, "loss"))
+            (
+                "Loss",
+                "What pretraining makes small, mean of the epoch; it should fall.",
+                plots.curves({"loss": history["loss"]}, "loss"),
+            )
         )
     if rates:
-        shown.append(("Learning rate", "At the end of each epoch.", plots.curves({"learning rate": rates}, "learning rate")))
+        shown.append(
+            (
+                "Learning rate",
+                "At the end of each epoch.",
+                plots.curves({"learning rate": rates}, "learning rate"),
+            )
+        )
     accuracies = {name: history[key] for key, name in WATCHED.items() if key in history}
     if accuracies:
-        meaning = "Held-out accuracy of the nearest neighbours (kNN) and of a quick linear probe on the features; it should rise."
-        shown.append(("What the features are good for", meaning, plots.curves(accuracies, "accuracy", percent=True)))
+        meaning = (
+            "Held-out accuracy of the nearest neighbours (kNN) and of a quick linear probe "
+            "on the features; it should rise."
+        )
+        shown.append(
+            (
+                "What the features are good for",
+                meaning,
+                plots.curves(accuracies, "accuracy", percent=True),
+            )
+        )
     embedding = {name: history[name] for name in ("alignment", "uniformity") if name in history}
     if embedding:
-        meaning = "Alignment: distance between two views of one image. Uniformity: how evenly images spread. Both should fall."
+        meaning = (
+            "Alignment: distance between two views of one image. Uniformity: how evenly "
+            "images spread. Both should fall."
+        )
         shown.append(("Where the embeddings go", meaning, plots.curves(embedding, "value")))
-    return [{"title": title, "meaning": meaning, "figure": figure} for title, meaning, figure in shown]
+    return [
+        {"title": title, "meaning": meaning, "figure": figure} for title, meaning, figure in shown
+    ]
 
 
 def accuracy_by_epoch(run: Run) -> list[dict]:
-    """Returns the curves of the encoders that were kept along the way, each frozen, as `learning` does; none where none were kept."""
+    """Returns the curves of the encoders that were kept along the way, each frozen, as `learning`
+    does; none where none were kept.
+    """
     rows, series = run.rows_by_epoch, {}
     if not rows:
         return []
     for column, (name, _) in COLUMNS.items():
         by_epoch = {row["epoch"]: row[column] for row in rows}
         series[name] = [by_epoch.get(epoch) for epoch in range(1, max(by_epoch) + 1)]
-    untrained = ", ".join(f"{name}: {100 * rows[0][column]:.1f} %" for column, (name, _) in COLUMNS.items())
-    meaning = f"Held-out accuracy on the frozen features of the encoder as it was after so many epochs. Before pretraining, {untrained}."
-    return [{"title": "Accuracy against epochs", "meaning": meaning, "figure": plots.curves(series, "accuracy", percent=True)}]
+    untrained = ", ".join(
+        f"{name}: {100 * rows[0][column]:.1f} %" for column, (name, _) in COLUMNS.items()
+    )
+    meaning = (
+        f"Held-out accuracy on the frozen features of the encoder as it was after so many "
+        f"epochs. Before pretraining, {untrained}."
+    )
+    return [
+        {
+            "title": "Accuracy against epochs",
+            "meaning": meaning,
+            "figure": plots.curves(series, "accuracy", percent=True),
+        }
+    ]
 
 
 def finetuning(run: Run, task: Task) -> list[dict]:
-    """Returns the curves of fine-tuning, as `learning` does; none where the head was solved for, without epochs."""
+    """Returns the curves of fine-tuning, as `learning` does.
+
+    None where the head was solved for, without epochs.
+    """
     logs = Path(run.uri(FINETUNER, "model_run") or "/nonexistent")
     logged = {name: scalars(logs / folder) for name, folder in FINETUNING_LOGS.items()}
     falls = "What fine-tuning makes small, mean of the epoch; it should fall."
-    aims = f"It should {'rise' if task.higher_is_better else 'fall'}. What counts is the number of held-out images, above."
+    aims = (
+        f"It should {'rise' if task.higher_is_better else 'fall'}. What counts is the number of "
+        f"held-out images, above."
+    )
     is_share = task.shown(1.0).endswith("%")
     shown = []
-    for name, title, meaning, percent in [("loss", "Loss", falls, False), (task.metric, metric_title(task), aims, is_share)]:
+    for name, title, meaning, percent in [
+        ("loss", "Loss", falls, False),
+        (task.metric, metric_title(task), aims, is_share),
+    ]:
         series = {encoder: values[name] for encoder, values in logged.items() if name in values}
         if series:
-            shown.append({"title": title, "meaning": meaning, "figure": plots.curves(series, title, percent=percent)})
+            shown.append(
+                {
+                    "title": title,
+                    "meaning": meaning,
+                    "figure": plots.curves(series, title, percent=percent),
+                }
+            )
     return shown
 
 
@@ -239,19 +361,25 @@ class Model:
     run_id: str = ""
     is_this: bool = False
     epochs: int | None = None
-    probe: float | None = None  # the task's metric of a linear head, or of the pretrained encoder with its head
+    probe: float | None = (
+        None  # the task's metric of a linear head, or of the pretrained encoder with its head
+    )
     knn: float | None = None
     served: float | None = None
     verdict: str = ""
 
 
 def models(run: Run, task: Task) -> list[Model]:
-    """Returns this run's model, its encoder before pretraining, and the earlier models of the store."""
+    """Returns this run's model, its encoder before pretraining, and the earlier models of the
+    store.
+    """
     this = measured(run)
     if not this:
         return []
     untrained = this.get(f"untrained_linear_{task.metric}", this.get(f"untrained_{task.metric}"))
-    before = [] if untrained is None else [Model("the same encoder before pretraining", probe=untrained)]
+    before = (
+        [] if untrained is None else [Model("the same encoder before pretraining", probe=untrained)]
+    )
     earlier = [_model("earlier run", other, task) for other in runs_with_other_models(run)]
     return [dataclasses.replace(_model("this run", run, task), is_this=True), *before, *earlier]
 
@@ -261,7 +389,16 @@ def _model(name: str, run: Run, task: Task) -> Model:
     words = {True: "blessed", False: "refused", None: "not judged"}
     epochs = run.settings(PRETRAINER).get("pretraining", {}).get("epochs")
     probe = found.get(f"linear_{task.metric}", found.get(f"pretrained_{task.metric}"))
-    return Model(name, run.run_id, False, epochs, probe, found.get(KNN), found.get(task.metric), words[run.blessed])
+    return Model(
+        name,
+        run.run_id,
+        False,
+        epochs,
+        probe,
+        found.get(KNN),
+        found.get(task.metric),
+        words[run.blessed],
+    )
 
 
 def views(run: Run) -> dict:
@@ -272,12 +409,21 @@ def views(run: Run) -> dict:
     split = "pretrain" if "pretrain" in splits(run) else "train"
     images = some_examples(run, split, VIEWED_IMAGES).images
     augmentation = Augmentation(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in settings["augmentation"].items()}
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings["augmentation"].items()
+        }
     )
     chance = keras.random.SeedGenerator(settings["pretraining"]["seed"])
-    both = [np.asarray(augment(images, augmentation, tuple(settings["view_size"]), chance)) for _ in range(2)]
+    both = [
+        np.asarray(augment(images, augmentation, tuple(settings["view_size"]), chance))
+        for _ in range(2)
+    ]
     drawn = [np.round(255 * views).astype(np.uint8) for views in both]
-    triples = [[pictures.picture(picture) for picture in triple] for triple in zip(images, *drawn, strict=True)]
+    triples = [
+        [pictures.picture(picture) for picture in triple]
+        for triple in zip(images, *drawn, strict=True)
+    ]
     return {"triples": triples, "pixels": {"images": images, "first": drawn[0], "second": drawn[1]}}
 
 
@@ -285,7 +431,13 @@ def maps(task: Task, sample: Sample, told: list[list[str]]) -> dict:
     """Returns the maps of features and embeddings, and what is shown under the pointer."""
     vectors = [("Features h", "what the encoder gives, and what is used later", sample.features)]
     if sample.embeddings is not None:
-        vectors.append(("Embeddings g(h)", "what the projection head makes of them, for the loss alone", sample.embeddings))
+        vectors.append(
+            (
+                "Embeddings g(h)",
+                "what the projection head makes of them, for the loss alone",
+                sample.embeddings,
+            )
+        )
     colours = kinds(task, sample)
     with ThreadPoolExecutor() as pool:
         points = list(pool.map(flat_map, [values for _, _, values in vectors]))
@@ -295,11 +447,19 @@ def maps(task: Task, sample: Sample, told: list[list[str]]) -> dict:
     ]
     coloured_by = "" if colours is None else "class" if isinstance(colours, list) else task.target
     labels = [] if colours is None else [label(kind) for kind in colours]
-    return {"figures": figures, "sheet": pictures.sheet(sample.images), "captions": told, "coloured_by": coloured_by, "labels": labels}
+    return {
+        "figures": figures,
+        "sheet": pictures.sheet(sample.images),
+        "captions": told,
+        "coloured_by": coloured_by,
+        "labels": labels,
+    }
 
 
 def neighbours(task: Task, sample: Sample, told: list[list[str]]) -> list[dict]:
-    """Returns some images, each with its nearest neighbours in feature space among the sampled ones."""
+    """Returns some images, each with its nearest neighbours in feature space among the sampled
+    ones.
+    """
     found = kinds(task, sample)
     classes = found if isinstance(found, list) else None
     queries = spread(classes or [""] * len(sample.names), QUERIES)
@@ -311,7 +471,11 @@ def neighbours(task: Task, sample: Sample, told: list[list[str]]) -> list[dict]:
                 "uri": pictures.picture(sample.images[index]),
                 "caption": told[index],
                 "label": "" if found is None else label(found[index]),
-                "look": "" if classes is None else "same" if classes[index] == classes[query] else "other",
+                "look": ""
+                if classes is None
+                else "same"
+                if classes[index] == classes[query]
+                else "other",
             }
             for index in (query, *others)
         ]
@@ -336,7 +500,7 @@ def class_balance(run: Run, task: Task | None) -> dict | None:
 
 
 def details(run: Run, name: str) -> dict:
-    """Returns what a click on a node shows: state, seconds, parameters, artifacts read and written."""
+    """Returns what a click on a node shows: state, seconds, parameters, artifacts in and out."""
     node = run.nodes[name]
     parameters = {key: value for key, value in run.parameters[name].items() if key not in HIDDEN}
     return {
@@ -357,7 +521,9 @@ def _artifacts(by_key: dict[str, list]) -> list[dict]:
             "id": artifact.id,
             "type": artifact.type,
             "uri": artifact.uri,
-            "properties": [(name, value) for name, value in properties(artifact).items() if name not in HIDDEN],
+            "properties": [
+                (name, value) for name, value in properties(artifact).items() if name not in HIDDEN
+            ],
         }
         for key, items in sorted(by_key.items())
         for artifact in items
@@ -370,19 +536,32 @@ def _pretty(value: Any) -> str:
         parsed = json.loads(value) if isinstance(value, str) else value
     except ValueError:
         return str(value)
-    return json.dumps(parsed, indent=1, ensure_ascii=False) if isinstance(parsed, dict | list) else str(value)
+    return (
+        json.dumps(parsed, indent=1, ensure_ascii=False)
+        if isinstance(parsed, dict | list)
+        else str(value)
+    )
 
 
 def flat(settings: dict, prefix: str = "") -> list[tuple[str, Any]]:
     """Returns nested settings as (path, value)."""
     rows = []
     for name, value in settings.items():
-        rows += flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+        rows += (
+            flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+        )
     return rows
 
 
 def environment(run: Run) -> list[tuple[str, str]]:
-    """Returns what the run ran on, as it noted when it began; of a run that noted nothing, what this process runs on."""
-    noted = {name.removeprefix("version."): str(value) for name, value in run.facts.items() if name in FACTS or name.startswith("version.")}
+    """Returns what the run ran on, as it noted when it began.
+
+    Of a run that noted nothing, what this process runs on.
+    """
+    noted = {
+        name.removeprefix("version."): str(value)
+        for name, value in run.facts.items()
+        if name in FACTS or name.startswith("version.")
+    }
     now = {"git_commit": git_commit() or "unknown", "hardware": hardware()} | versions()
     return [(name.replace("_", " "), value) for name, value in (noted or now).items()]

@@ -1,4 +1,6 @@
-"""The data of a run: how many images, how large, how many of each class, and what is odd about them; from TFDV's statistics."""
+"""The data of a run: how many images, how large, how many of each class, and what is odd about
+them; from TFDV's statistics.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ SIZES = ("height", "width")
 
 @dataclass(frozen=True)
 class Split:
-    """One split: number of images, least / mean / largest of `height` and `width` in pixels, mean bytes of a file."""
+    """One split: number of images, least / mean / largest of `height` and `width` in pixels, mean
+    bytes of a file.
+    """
 
     name: str
     images: int
@@ -28,20 +32,33 @@ def describe_splits(run: Run) -> list[Split]:
 
 
 def class_counts(run: Run, target: str) -> dict[str, Counter]:
-    """Returns, for each split, class name -> images, where the target is a text; {} where it is not."""
+    """Returns, for each split, class name -> images, where the target is a text.
+
+    {} where it is not.
+    """
     counts = {}
     for name, found in _statistics(run).items():
         for feature in found.features:
-            if list(feature.path.step) == [target] and feature.HasField("string_stats") and name != "pretrain":
+            if (
+                list(feature.path.step) == [target]
+                and feature.HasField("string_stats")
+                and name != "pretrain"
+            ):
                 buckets = feature.string_stats.rank_histogram.buckets
-                counts[name] = Counter({bucket.label: int(bucket.sample_count) for bucket in buckets})
+                counts[name] = Counter(
+                    {bucket.label: int(bucket.sample_count) for bucket in buckets}
+                )
     return counts
 
 
 def anomalies(run: Run) -> list[str]:
     """Returns what ExampleValidator found at odds with the schema, one line each."""
     lines = []
-    for path in sorted(Path(run.uri("ExampleValidator", "anomalies") or "/nonexistent").glob("Split-*/SchemaDiff.pb")):
+    for path in sorted(
+        Path(run.uri("ExampleValidator", "anomalies") or "/nonexistent").glob(
+            "Split-*/SchemaDiff.pb"
+        )
+    ):
         found = anomalies_pb2.Anomalies.FromString(path.read_bytes())
         split = path.parent.name.removeprefix("Split-")
         if found.HasField("dataset_anomaly_info"):
@@ -53,10 +70,17 @@ def anomalies(run: Run) -> list[str]:
 
 def _statistics(run: Run) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     found = {}
-    for path in Path(run.uri("StatisticsGen", "statistics") or "/nonexistent").glob("Split-*/FeatureStats.pb"):
+    for path in Path(run.uri("StatisticsGen", "statistics") or "/nonexistent").glob(
+        "Split-*/FeatureStats.pb"
+    ):
         whole = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
         found[path.parent.name.removeprefix("Split-")] = whole.datasets[0]
-    return {name: found[name] for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))}
+    return {
+        name: found[name]
+        for name in sorted(
+            found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)
+        )
+    }
 
 
 def _split(name: str, found: statistics_pb2.DatasetFeatureStatistics) -> Split:
@@ -69,4 +93,8 @@ def _split(name: str, found: statistics_pb2.DatasetFeatureStatistics) -> Split:
 def _mean_bytes(feature) -> float:
     if feature is None:
         return 0.0
-    return feature.bytes_stats.avg_num_bytes if feature.HasField("bytes_stats") else feature.string_stats.avg_length
+    return (
+        feature.bytes_stats.avg_num_bytes
+        if feature.HasField("bytes_stats")
+        else feature.string_stats.avg_length
+    )

@@ -8,7 +8,10 @@ from tensorflow.core.util import event_pb2
 
 
 def scalars(folder: str | Path) -> dict[str, list[float]]:
-    """Returns every scalar of a folder's event files over its steps; of several values for a step (a resumed run) the latest."""
+    """Returns every scalar of a folder's event files over its steps.
+
+    Of several values for a step (a resumed run) the latest.
+    """
     found = defaultdict(dict)
     for path in sorted(Path(folder or "/nonexistent").glob("events.out.tfevents.*")):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():

@@ -1,4 +1,7 @@
-"""Writes the report of the run that it is part of. Imports nothing heavy until there is something to do."""
+"""Writes the report of the run that it is part of.
+
+Imports nothing heavy until there is something to do.
+"""
 
 import os
 from pathlib import Path
@@ -15,12 +18,15 @@ class Executor(BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Writes both into the output artifact.
 
-        The inputs say what must be done before; their places are read from ML Metadata, as `python -m pipeline.report` does for any run.
+        The inputs say what must be done before; their places are read from ML Metadata, as `python
+        -m pipeline.report` does for any run.
         """
         from components.report.page import write_report
         from components.report.tensorboard import write_tensorboard
         from components.store import open_store
 
         folder = Path(get_single_uri(output_dict[REPORT]))
-        contents = write_report(open_store(os.environ[METADATA]), self._context.pipeline_run_id, folder / FILE)
+        contents = write_report(
+            open_store(os.environ[METADATA]), self._context.pipeline_run_id, folder / FILE
+        )
         write_tensorboard(contents, folder / TENSORBOARD)

@@ -1,7 +1,9 @@
-"""The run as a drawing: nodes in layers from the lists at the top to the pushed model below, lines for the artifacts between them.
+"""The run as a drawing: nodes in layers from the lists at the top to the pushed model below, lines
+for the artifacts between them.
 
-Only positions are computed here, in the units of an SVG; page.html draws them. A line that passes a layer gets a place of its own in
-it, so that it goes round the nodes; lines of the same node share it (Sugiyama, Tagawa & Toda 1981, simplified).
+Only positions are computed here, in the units of an SVG; page.html draws them. A line that passes a
+layer gets a place of its own in it, so that it goes round the nodes; lines of the same node share
+it (Sugiyama, Tagawa & Toda 1981, simplified).
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,9 @@ PASSING_WIDTH = 14  # of a line that passes a layer
 GAP_X, GAP_Y = 20, 40
 SWEEPS = 8  # over the layers, to put each node below the nodes it reads from
 
-Place = str | tuple[str, int]  # a node, or (node, layer): the line from that node as it passes that layer
+Place = (
+    str | tuple[str, int]
+)  # a node, or (node, layer): the line from that node as it passes that layer
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,16 @@ def draw(run: Run) -> Drawing:
     layers = ordered_layers(depth, edges)
     left = _left_edges(layers)
     top = {level: level * (HEIGHT + GAP_Y) for level in range(len(layers))}
-    nodes = [Node(name, node.state, node.seconds, left[name], top[depth[name]]) for name, node in run.nodes.items()]
+    nodes = [
+        Node(name, node.state, node.seconds, left[name], top[depth[name]])
+        for name, node in run.nodes.items()
+    ]
     lines = []
     for source, target in sorted(edges):
-        corners = [(left[place] + _width(place) / 2, top[level]) for level, place in _road(source, target, depth)]
+        corners = [
+            (left[place] + _width(place) / 2, top[level])
+            for level, place in _road(source, target, depth)
+        ]
         lines.append(Line(source, target, _path(corners)))
     width = max((left[place] + _width(place) for layer in layers for place in layer), default=0)
     return Drawing(nodes, lines, width, len(layers) * (HEIGHT + GAP_Y) - GAP_Y)
@@ -65,14 +75,26 @@ def draw(run: Run) -> Drawing:
 
 def edges_of(run: Run) -> set[tuple[str, str]]:
     """Returns (maker, reader) for every artifact that one node of the run made and another read."""
-    makers = {artifact.id: name for name, node in run.nodes.items() for items in node.outputs.values() for artifact in items}
+    makers = {
+        artifact.id: name
+        for name, node in run.nodes.items()
+        for items in node.outputs.values()
+        for artifact in items
+    }
     order = {name: index for index, name in enumerate(run.nodes)}
-    read = [(makers.get(artifact.id), name) for name, keys in run.inputs.items() for items in keys.values() for artifact in items]
+    read = [
+        (makers.get(artifact.id), name)
+        for name, keys in run.inputs.items()
+        for items in keys.values()
+        for artifact in items
+    ]
     return {(maker, reader) for maker, reader in read if maker and order[maker] < order[reader]}
 
 
 def depths(names: list[str], edges: set[tuple[str, str]]) -> dict[str, int]:
-    """Returns each node's layer: one below the lowest that it reads from; one that reads nothing stands beside the node that ran before it.
+    """Returns each node's layer: one below the lowest that it reads from.
+
+    One that reads nothing stands beside the node that ran before it.
 
     Args:
       names: nodes in the order of execution.
@@ -81,13 +103,20 @@ def depths(names: list[str], edges: set[tuple[str, str]]) -> dict[str, int]:
     depth: dict[str, int] = {}
     beside = 0
     for name in names:
-        beside = depth[name] = max((depth[maker] + 1 for maker, reader in edges if reader == name), default=beside)
+        beside = depth[name] = max(
+            (depth[maker] + 1 for maker, reader in edges if reader == name), default=beside
+        )
     return depth
 
 
 def ordered_layers(depth: dict[str, int], edges: set[tuple[str, str]]) -> list[list[Place]]:
-    """Returns the places of each layer from left to right, every one near those of the layers above and below that it is joined with."""
-    layers: list[list[Place]] = [[name for name in depth if depth[name] == level] for level in range(max(depth.values(), default=-1) + 1)]
+    """Returns the places of each layer from left to right, every one near those of the layers above
+    and below that it is joined with.
+    """
+    layers: list[list[Place]] = [
+        [name for name in depth if depth[name] == level]
+        for level in range(max(depth.values(), default=-1) + 1)
+    ]
     joined: set[tuple[Place, Place]] = set()
     for source, target in sorted(edges):
         road = _road(source, target, depth)
@@ -102,7 +131,11 @@ def ordered_layers(depth: dict[str, int], edges: set[tuple[str, str]]) -> list[l
     for _ in range(SWEEPS):
         for layer in layers:
             centre = _centres(layers)
-            layer.sort(key=lambda place, at=centre: _mean([at[other] for other in neighbours[place]] or [at[place]]))
+            layer.sort(
+                key=lambda place, at=centre: _mean(
+                    [at[other] for other in neighbours[place]] or [at[place]]
+                )
+            )
     return layers
 
 
@@ -137,7 +170,9 @@ def _mean(values: list[float]) -> float:
 
 
 def _path(corners: list[tuple[float, float]]) -> str:
-    """Returns a line from below the first place, straight through those it passes, to the top of the last."""
+    """Returns a line from below the first place, straight through those it passes, to the top of
+    the last.
+    """
     x, y = corners[0]
     path = f"M{x:.0f} {y + HEIGHT:.0f}"
     for (x1, y1), (x2, y2) in pairwise(corners):

@@ -1,7 +1,9 @@
-"""The report as one HTML file that needs nothing else: what the sections are, and how text gets into HTML without becoming HTML.
+"""The report as one HTML file that needs nothing else: what the sections are, and how text gets
+into HTML without becoming HTML.
 
-Three things keep names of files and classes inert: Jinja escapes every value, characters that could turn or break lines are made visible,
-and the page's content security policy runs no script but our own and allows no request.
+Three things keep names of files and classes inert: Jinja escapes every value, characters that could
+turn or break lines are made visible, and the page's content security policy runs no script but our
+own and allows no request.
 """
 
 import json
@@ -20,7 +22,14 @@ from components.report.run import Run
 FOLDER = Path(__file__).resolve().parent
 TEMPLATE, STYLE, SCRIPT = "page.html", "page.css", "page.js"
 UNSEEN = {
-    code: f"\\u{code:04x}" for code in (*range(0x00, 0x20), *range(0x7F, 0xA0), 0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F))
+    code: f"\\u{code:04x}"
+    for code in (
+        *range(0x00, 0x20),
+        *range(0x7F, 0xA0),
+        0x061C,
+        *range(0x200B, 0x2010),
+        *range(0x2028, 0x202F),
+    )
 }
 UNSEEN |= {code: f"\\u{code:04x}" for code in (*range(0x2060, 0x2070), 0xFEFF)}
 
@@ -43,10 +52,22 @@ def render(contents: Contents) -> str:
     from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalize, trim_blocks=True
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
     )
-    environment.filters |= {"json_data": json_data, "percent": percent, "duration": duration, "megabytes": megabytes}
-    own = {name: markupsafe.Markup((FOLDER / name).read_text(encoding="utf-8")) for name in (STYLE, SCRIPT)}
+    environment.filters |= {
+        "json_data": json_data,
+        "percent": percent,
+        "duration": duration,
+        "megabytes": megabytes,
+    }
+    own = {
+        name: markupsafe.Markup((FOLDER / name).read_text(encoding="utf-8"))
+        for name in (STYLE, SCRIPT)
+    }
     return environment.get_template(TEMPLATE).render(
         report=contents,
         style=own[STYLE],
@@ -57,21 +78,31 @@ def render(contents: Contents) -> str:
 
 
 def visible(name: str) -> str:
-    """Returns text with every character that is not seen but acts (line breaks, direction marks) written as its number."""
+    """Returns text with every character that is not seen but acts (line breaks, direction marks)
+    written as its number.
+    """
     return name.translate(UNSEEN)
 
 
 def _finalize(value: Any) -> Any:
-    return visible(value) if isinstance(value, str) and not isinstance(value, markupsafe.Markup) else value
+    return (
+        visible(value)
+        if isinstance(value, str) and not isinstance(value, markupsafe.Markup)
+        else value
+    )
 
 
 def json_data(value: Any) -> markupsafe.Markup:
     """Returns plain values as JSON that can stand inside a <script> element."""
-    return markupsafe.Markup(jinja2.utils.htmlsafe_json_dumps(_seen(value), separators=(",", ":"), dumps=json.dumps))
+    return markupsafe.Markup(
+        jinja2.utils.htmlsafe_json_dumps(_seen(value), separators=(",", ":"), dumps=json.dumps)
+    )
 
 
 def _seen(value: Any) -> Any:
-    """Returns plain values with all texts made visible, and None for NaN and infinity, which JSON does not have."""
+    """Returns plain values with all texts made visible, and None for NaN and infinity, which JSON
+    does not have.
+    """
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, float):

@@ -1,4 +1,5 @@
-"""Pixels as what a web page takes: single pictures as data URIs, and many small ones as tiles of one sheet.
+"""Pixels as what a web page takes: single pictures as data URIs, and many small ones as tiles of
+one sheet.
 
 N images of H x W pixels.
 """
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-BLOCK = 16  # pixels: a JPEG mixes colours within blocks of this size, so tiles of whole blocks do not bleed into each other
+# pixels: a JPEG mixes colours within blocks of this size, so tiles of whole blocks do not bleed
+# into each other
+BLOCK = 16
 MOST_TILE_SIDE = 64  # pixels
 MOST_PICTURE_SIDE = 160  # pixels
 QUALITY = 85  # of JPEG
@@ -51,12 +54,17 @@ def sheet(images: np.ndarray) -> Sheet:
     picture = np.zeros((rows * side, columns * side, 3), np.uint8)
     for index, image in enumerate(images):
         top, left = side * (index // columns), side * (index % columns)
-        picture[top : top + side, left : left + side] = Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)
+        picture[top : top + side, left : left + side] = Image.fromarray(image).resize(
+            (side, side), Image.Resampling.BICUBIC
+        )
     return Sheet(_encoded(Image.fromarray(picture), "JPEG", quality=QUALITY), side, columns, rows)
 
 
 def picture(image: np.ndarray) -> str:
-    """Returns one image, uint8 [H, W, 3], as a data URI; a large one is made smaller, a small one keeps every pixel as it is."""
+    """Returns one image, uint8 [H, W, 3], as a data URI.
+
+    A large one is made smaller, a small one keeps every pixel as it is.
+    """
     whole = Image.fromarray(image)
     if max(whole.size) <= MOST_TILE_SIDE:
         return _uri("png", _encoded(whole, "PNG", optimize=True))

@@ -1,4 +1,6 @@
-"""Plots as Plotly figures in plain values; page.js gives them the colours of the theme and the pictures under the pointer.
+"""Plots as Plotly figures in plain values.
+
+Page.js gives them the colours of the theme and the pictures under the pointer.
 
 Names come from files and labels: Plotly reads some HTML in texts, so every name passes `text`.
 """
@@ -9,9 +11,28 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Okabe & Ito's colours without black, then tints: told apart by colour-blind readers, and seen on white as on black.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#9a8700", "#8c6bb1", "#7f7f7f", "#b2182b")
-SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "star")  # one for each round through the colours
+# Okabe & Ito's colours without black, then tints: told apart by colour-blind readers, and seen on
+# white as on black.
+COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#9a8700",
+    "#8c6bb1",
+    "#7f7f7f",
+    "#b2182b",
+)
+SYMBOLS = (
+    "circle",
+    "square",
+    "diamond",
+    "cross",
+    "triangle-up",
+    "star",
+)  # one for each round through the colours
 POINT_SIZE = 6  # pixels
 MOST_NAMED_CLASSES = 40  # in the legend of a map
 FEW_EPOCHS = 10
@@ -24,11 +45,17 @@ def text(name: str) -> str:
     return html.escape(short, quote=False)
 
 
-def curves(series: dict[str, Sequence[float | None]], y_title: str, percent: bool = False, log: bool = False) -> dict:
+def curves(
+    series: dict[str, Sequence[float | None]],
+    y_title: str,
+    percent: bool = False,
+    log: bool = False,
+) -> dict:
     """Returns lines over epochs.
 
     Args:
-      series: name -> one value an epoch, None where it was not measured; what is no finite number is left out, too.
+      series: name -> one value an epoch, None where it was not measured; what is no finite number
+        is left out, too.
       y_title: what the values are, with their unit.
       percent: values are shares in [0, 1].
       log: whether the axis is logarithmic.
@@ -47,10 +74,18 @@ def curves(series: dict[str, Sequence[float | None]], y_title: str, percent: boo
                 "y": [value for _, value in measured],
                 "line": {"color": COLOURS[index % len(COLOURS)], "width": 2},
                 "marker": {"size": 5},
-                "hovertemplate": "epoch %{x}: %{y" + (":.1%" if percent else ":.4g") + "}<extra>" + text(name) + "</extra>",
+                "hovertemplate": "epoch %{x}: %{y"
+                + (":.1%" if percent else ":.4g")
+                + "}<extra>"
+                + text(name)
+                + "</extra>",
             }
         )
-    axis = {"title": {"text": y_title}, "tickformat": ".0%" if percent else "", "type": "log" if log else "linear"}
+    axis = {
+        "title": {"text": y_title},
+        "tickformat": ".0%" if percent else "",
+        "type": "log" if log else "linear",
+    }
     if percent or min((value for trace in traces for value in trace["y"]), default=-1) == 0:
         axis["rangemode"] = "tozero"
     ticks = {"dtick": 1} if epochs <= FEW_EPOCHS else {"tickformat": "d"}
@@ -66,13 +101,29 @@ def flat_map(points: np.ndarray, kinds: Sequence[str] | np.ndarray | None) -> di
       kinds: what colours the points: N names, N numbers, or None.
     """
     # Distances count the same in every direction; the plane has no axes of its own.
-    axis = {"showticklabels": False, "zeroline": False, "showgrid": False, "constrain": "domain", "mirror": True, "showline": True}
+    axis = {
+        "showticklabels": False,
+        "zeroline": False,
+        "showgrid": False,
+        "constrain": "domain",
+        "mirror": True,
+        "showline": True,
+    }
     layout = {"xaxis": axis, "yaxis": axis | {"scaleanchor": "x"}, "hovermode": "closest"}
     if isinstance(kinds, np.ndarray):
-        traces = [_points(points, np.arange(len(points)), "", {"color": kinds.tolist(), "colorscale": "Viridis", "showscale": True})]
+        traces = [
+            _points(
+                points,
+                np.arange(len(points)),
+                "",
+                {"color": kinds.tolist(), "colorscale": "Viridis", "showscale": True},
+            )
+        ]
     else:
         traces = _named_points(points, kinds or [""] * len(points))
-    return figure(traces, layout | {"showlegend": 1 < len(traces) <= MOST_NAMED_CLASSES}, 420) | {"pictures": True}
+    return figure(traces, layout | {"showlegend": 1 < len(traces) <= MOST_NAMED_CLASSES}, 420) | {
+        "pictures": True
+    }
 
 
 def _named_points(points: np.ndarray, groups: Sequence[str]) -> list[dict]:
@@ -82,7 +133,10 @@ def _named_points(points: np.ndarray, groups: Sequence[str]) -> list[dict]:
     members = np.array([names.index(group) for group in groups])
     for number, name in enumerate(names):
         chosen = np.flatnonzero(members == number)
-        look = {"color": COLOURS[number % len(COLOURS)], "symbol": SYMBOLS[number // len(COLOURS) % len(SYMBOLS)]}
+        look = {
+            "color": COLOURS[number % len(COLOURS)],
+            "symbol": SYMBOLS[number // len(COLOURS) % len(SYMBOLS)],
+        }
         traces.append(_points(points, chosen, name, look))
     return traces
 
@@ -101,7 +155,8 @@ def _points(points: np.ndarray, chosen: np.ndarray, name: str, look: dict) -> di
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> dict:
-    """Returns a confusion matrix: a row a true class, coloured by the share of the row, with counts in small matrices.
+    """Returns a confusion matrix: a row a true class, coloured by the share of the row, with counts
+    in small matrices.
 
     Args:
       counts: integers [C, C], images of true class (row) that were given a class (column).
@@ -119,13 +174,23 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> dict:
         "customdata": [[[row, column] for column in axis] for row in axis],
         "zmin": 0,
         "zmax": 1,
-        "colorscale": [[0, "rgba(0,114,178,0.04)"], [0.5, "rgba(0,114,178,0.55)"], [1, "rgba(0,114,178,0.95)"]],
+        "colorscale": [
+            [0, "rgba(0,114,178,0.04)"],
+            [0.5, "rgba(0,114,178,0.55)"],
+            [1, "rgba(0,114,178,0.95)"],
+        ],
         "showscale": False,
         "xgap": 1,
         "ygap": 1,
-        "hovertemplate": "true %{customdata[0]}, said to be %{customdata[1]}:<br>%{text} images, %{z:.1%} of the class<extra></extra>",
+        "hovertemplate": "true %{customdata[0]}, said to be %{customdata[1]}:<br>%{text} images, "
+        "%{z:.1%} of the class<extra></extra>",
     } | ({"texttemplate": "%{text}"} if few else {})
-    ticks = {"tickvals": list(range(len(names))), "ticktext": axis, "showgrid": False, "zeroline": False}
+    ticks = {
+        "tickvals": list(range(len(names))),
+        "ticktext": axis,
+        "showgrid": False,
+        "zeroline": False,
+    }
     layout = {
         "xaxis": ticks | {"title": {"text": "what the model says"}, "tickangle": -45},
         "yaxis": ticks | {"title": {"text": "true class"}, "autorange": "reversed"},
@@ -148,13 +213,23 @@ def bars(counts: dict[str, dict[str, int]], x_title: str) -> dict:
         }
         for index, (split, found) in enumerate(counts.items())
     ]
-    ticks = {"tickvals": list(range(len(names))), "ticktext": [text(name) for name in names]} if len(names) <= MOST_NAMED_CLASSES else {}
-    layout = {"xaxis": {"title": {"text": x_title}, **ticks}, "yaxis": {"title": {"text": "images"}}, "showlegend": len(counts) > 1}
+    ticks = (
+        {"tickvals": list(range(len(names))), "ticktext": [text(name) for name in names]}
+        if len(names) <= MOST_NAMED_CLASSES
+        else {}
+    )
+    layout = {
+        "xaxis": {"title": {"text": x_title}, **ticks},
+        "yaxis": {"title": {"text": "images"}},
+        "showlegend": len(counts) > 1,
+    }
     return figure(traces, layout, 280)
 
 
 def against_truth(truth: np.ndarray, predicted: np.ndarray, unit: str) -> dict:
-    """Returns predictions [N] against true values [N], with the line on which they would all lie; hovering shows the image.
+    """Returns predictions [N] against true values [N], with the line on which they would all lie.
+
+    Hovering shows the image.
 
     The line spans what is finite; there is none where nothing is.
     """
@@ -179,8 +254,14 @@ def against_truth(truth: np.ndarray, predicted: np.ndarray, unit: str) -> dict:
         "hoverinfo": "none",
         "marker": {"size": POINT_SIZE, "opacity": 0.7, "color": COLOURS[0]},
     }
-    layout = {"xaxis": {"title": {"text": f"true {unit}"}}, "yaxis": {"title": {"text": f"predicted {unit}"}}, "hovermode": "closest"}
-    return figure([line | {"line": {"color": COLOURS[1], "dash": "dash"}}, points], layout, 420) | {"pictures": True}
+    layout = {
+        "xaxis": {"title": {"text": f"true {unit}"}},
+        "yaxis": {"title": {"text": f"predicted {unit}"}},
+        "hovermode": "closest",
+    }
+    return figure([line | {"line": {"color": COLOURS[1], "dash": "dash"}}, points], layout, 420) | {
+        "pictures": True
+    }
 
 
 def figure(traces: list[dict], layout: dict, height: int) -> dict:

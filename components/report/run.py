@@ -1,4 +1,5 @@
-"""What ML Metadata knows about one run, as the report tells it: its nodes, where their artifacts lie, its verdict, earlier runs.
+"""What ML Metadata knows about one run, as the report tells it: its nodes, where their artifacts
+lie, its verdict, earlier runs.
 
 Imports nothing heavier than ml_metadata.
 """
@@ -12,9 +13,23 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.store import PIPELINE_CONTEXT, RUN_CONTEXT, NodeRun, input_artifacts, node_runs, properties, run_ids
+from components.store import (
+    PIPELINE_CONTEXT,
+    RUN_CONTEXT,
+    NodeRun,
+    input_artifacts,
+    node_runs,
+    properties,
+    run_ids,
+)
 
-PRETRAINER, FINETUNER, EVALUATOR, MODEL_CHECK, PUSHER = "Pretrainer", "Finetuner", "Evaluator", "ModelCheck", "Pusher"
+PRETRAINER, FINETUNER, EVALUATOR, MODEL_CHECK, PUSHER = (
+    "Pretrainer",
+    "Finetuner",
+    "Evaluator",
+    "ModelCheck",
+    "Pusher",
+)
 ENCODER = "Encoder"  # imported, where an earlier run pretrained it
 EXAMPLE_GEN, TRANSFORM = "FileListExampleGen", "Transform"
 EVALUATION_FILE = "linear_evaluation.json"  # see trainer_module/finetune_run_fn.py
@@ -38,14 +53,19 @@ class Run:
     @cached_property
     def parameters(self) -> dict[str, dict]:
         """What each node was told, by its id."""
-        executions = self.store.get_executions_by_id([node.execution_id for node in self.nodes.values()])
+        executions = self.store.get_executions_by_id(
+            [node.execution_id for node in self.nodes.values()]
+        )
         by_id = {execution.id: properties(execution) for execution in executions}
         return {name: by_id[node.execution_id] for name, node in self.nodes.items()}
 
     @cached_property
     def inputs(self) -> dict[str, dict[str, list[mlmd.Artifact]]]:
         """The artifacts that each node read, by its id and their key."""
-        return {name: input_artifacts(self.store, node.execution_id) for name, node in self.nodes.items()}
+        return {
+            name: input_artifacts(self.store, node.execution_id)
+            for name, node in self.nodes.items()
+        }
 
     @property
     def facts(self) -> dict:
@@ -75,8 +95,14 @@ class Run:
 
     @property
     def encoder_uri(self) -> str:
-        """Where the model lies whose features are shown: the pretrained one, or without pretraining the final one; '' for none."""
-        return self.uri(PRETRAINER, "model") or self.uri(ENCODER, "result") or self.uri(FINETUNER, "model")
+        """Where the model lies whose features are shown: the pretrained one, or without pretraining
+        the final one; '' for none.
+        """
+        return (
+            self.uri(PRETRAINER, "model")
+            or self.uri(ENCODER, "result")
+            or self.uri(FINETUNER, "model")
+        )
 
     @property
     def training_settings(self) -> dict:
@@ -84,7 +110,9 @@ class Run:
         return self.settings(PRETRAINER) or self.settings(FINETUNER)
 
     def flag(self, node: str, key: str, name: str) -> int | None:
-        """Returns a number among an artifact's properties, or None where there is no such artifact or number."""
+        """Returns a number among an artifact's properties, or None where there is no such artifact
+        or number.
+        """
         artifact = self.artifact(node, key)
         return properties(artifact).get(name) if artifact else None
 
@@ -99,7 +127,9 @@ class Run:
     def started(self) -> datetime | None:
         """When the first node began, in local time."""
         ids = [node.execution_id for node in self.nodes.values()]
-        times = [execution.create_time_since_epoch for execution in self.store.get_executions_by_id(ids)]
+        times = [
+            execution.create_time_since_epoch for execution in self.store.get_executions_by_id(ids)
+        ]
         return datetime.fromtimestamp(min(times) / 1e3) if times else None
 
     @property
@@ -123,7 +153,9 @@ class Run:
 
     @property
     def rows_by_epoch(self) -> list[dict]:
-        """Accuracy of the encoders that were kept along the way, one row an epoch, [] where none were kept."""
+        """Accuracy of the encoders that were kept along the way, one row an epoch, [] where none
+        were kept.
+        """
         path = Path(self.uri("EpochEvaluation", "evaluation") or "/nonexistent", EPOCHS_FILE)
         return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
 
@@ -135,11 +167,14 @@ def latest_run(store: MetadataStore) -> Run | None:
 
 
 def runs_with_other_models(run: Run) -> list[Run]:
-    """Returns the runs of the same pipeline before this one that made a model of their own, the latest first."""
+    """Returns the runs of the same pipeline before this one that made a model of their own, the
+    latest first.
+    """
     ids = run_ids(run.store)
     before = ids[: ids.index(run.run_id)] if run.run_id in ids else ids
     seen, others = {run.model_id}, []
-    for run_id in before:  # oldest first: a model belongs to the run that made it, not to those that found it in the cache
+    # oldest first: a model belongs to the run that made it, not to those that found it in the cache
+    for run_id in before:
         other = Run(run.store, run_id)
         if other.model_id not in {None, *seen} and other.name == run.name:
             seen.add(other.model_id)

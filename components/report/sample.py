@@ -1,7 +1,7 @@
 """Some images of a split, always the same ones, and what the models make of them.
 
-A split is read in two passes, one for the ids and one that copies the chosen records, so that memory holds the sample alone.
-N images of H x W pixels, D feature dims, P embedding dims.
+A split is read in two passes, one for the ids and one that copies the chosen records, so that
+memory holds the sample alone. N images of H x W pixels, D feature dims, P embedding dims.
 """
 
 import json
@@ -39,7 +39,8 @@ class Sample:
       features: float32 [N, D] of the pretrained encoder.
       embeddings: float32 [N, P] of its projection head; None where pretraining did not keep one.
       records: N serialized tf.Examples as they came in.
-      answers: what the served model says of the first images, one dict an image; [] without a fine-tuned model.
+      answers: what the served model says of the first images, one dict an image; [] without a
+        fine-tuned model.
     """
 
     split: str
@@ -77,10 +78,16 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
     transformed = record_files(run, TRANSFORM, "transformed_examples", split)
     chosen, total = chosen_ids(transformed, most)
     examples = read_chosen(run, transformed, chosen)
-    pairs = sorted(_with_ids(record_files(run, EXAMPLE_GEN, "examples", split), chosen), key=lambda pair: pair[0])
+    pairs = sorted(
+        _with_ids(record_files(run, EXAMPLE_GEN, "examples", split), chosen),
+        key=lambda pair: pair[0],
+    )
     records, names = [record for _, record in pairs], names_by_id(run)
     pretrained = f"{run.encoder_uri}/{SAVED_MODEL}"
-    features, head = examples.features(load_encoder(pretrained, examples.images.shape[1:3])), load_projection_head(pretrained)
+    features, head = (
+        examples.features(load_encoder(pretrained, examples.images.shape[1:3])),
+        load_projection_head(pretrained),
+    )
     return Sample(
         split=split,
         total=total,
@@ -89,7 +96,9 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
         features=features,
         embeddings=None if head is None else np.asarray(head.predict(features, verbose=0)),
         records=records,
-        answers=ask(f"{run.uri(FINETUNER, 'model')}/{SAVED_MODEL}", records[:most_asked]) if run.uri(FINETUNER, "model") else [],
+        answers=ask(f"{run.uri(FINETUNER, 'model')}/{SAVED_MODEL}", records[:most_asked])
+        if run.uri(FINETUNER, "model")
+        else [],
     )
 
 
@@ -116,13 +125,17 @@ def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
 
 
 def some_examples(run: Run, split: str, most: int) -> Examples:
-    """Returns at most `most` transformed examples of a split, ordered by id, which is as good as shuffled."""
+    """Returns at most `most` transformed examples of a split, ordered by id, which is as good as
+    shuffled.
+    """
     files = record_files(run, TRANSFORM, "transformed_examples", split)
     return read_chosen(run, files, chosen_ids(files, most)[0])
 
 
 def chosen_ids(files: list[str], most: int) -> tuple[np.ndarray, int]:
-    """Returns at most `most` ids of the examples in these files, always the same ones, and how many examples there are."""
+    """Returns at most `most` ids of the examples in these files, always the same ones, and how many
+    examples there are.
+    """
     ids = np.sort(np.concatenate([ids for ids, _ in _batches(files)]))
     return ids[thinned(len(ids), most)], len(ids)
 
@@ -139,7 +152,10 @@ def ask(model_dir: str, records: list[bytes]) -> list[dict]:
 
 
 def names_by_id(run: Run) -> dict[int, str]:
-    """Returns image id -> file name as the list files have it; a list that cannot be read any more is left out."""
+    """Returns image id -> file name as the list files have it.
+
+    A list that cannot be read any more is left out.
+    """
     told = run.parameters[EXAMPLE_GEN]
     found = {}
     for split in json.loads(told["input_config"])["splits"]:
@@ -154,7 +170,12 @@ def names_by_id(run: Run) -> dict[int, str]:
 def _batches(files: list[str]) -> Iterator[tuple[np.ndarray, tf.Tensor]]:
     """Yields ids [B] and serialized records [B]."""
     for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(READ_BATCH):
-        yield tf.io.parse_example(records, {IMAGE_ID: tf.io.FixedLenFeature([], tf.int64)})[IMAGE_ID].numpy(), records
+        yield (
+            tf.io.parse_example(records, {IMAGE_ID: tf.io.FixedLenFeature([], tf.int64)})[
+                IMAGE_ID
+            ].numpy(),
+            records,
+        )
 
 
 def _with_ids(files: list[str], chosen: np.ndarray) -> Iterator[tuple[int, bytes]]:

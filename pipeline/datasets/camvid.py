@@ -1,6 +1,8 @@
-"""CamVid (Brostow et al. 2009): 701 street scenes with label maps of 11 classes, 255 where a pixel counts for nothing.
+"""CamVid (Brostow et al. 2009): 701 street scenes with label maps of 11 classes, 255 where a pixel
+counts for nothing.
 
-A source is a tar archive or folder with train.txt, val.txt and test.txt, one `image,labelmap` a line, paths relative to the list.
+A source is a tar archive or folder with train.txt, val.txt and test.txt, one `image,labelmap` a
+line, paths relative to the list.
 """
 
 import csv
@@ -10,35 +12,50 @@ from pipeline.datasets import files
 from trainer_module.errors import InputError
 
 LABEL_MAP_CLASSES = 11
-LISTS = {"train_segmentation": "train.txt", "eval_segmentation": "val.txt", "test_segmentation": "test.txt"}
+LISTS = {
+    "train_segmentation": "train.txt",
+    "eval_segmentation": "val.txt",
+    "test_segmentation": "test.txt",
+}
 
 
 def write(output_dir: str | Path, source: str | Path) -> dict[str, Path]:
-    """Writes images, label maps and the lists of the three published splits (367, 101 and 233 scenes in the usual division).
+    """Writes images, label maps and the lists of the three published splits (367, 101 and 233
+    scenes in the usual division).
 
     Args:
         output_dir: where images, label maps and lists go.
         source: archive or folder; see the top of this file.
 
     Returns:
-        Paths of the lists `train_segmentation`, `eval_segmentation` and `test_segmentation` (path,labelmap).
+        Paths of the lists `train_segmentation`, `eval_segmentation` and `test_segmentation`
+        (path,labelmap).
 
     Raises:
         InputError: where a list, or a file that a list names, is missing.
     """
     with files.open_source(Path(source)) as opened:
-        return {name: _write_split(Path(output_dir), opened, name, listed) for name, listed in LISTS.items()}
+        return {
+            name: _write_split(Path(output_dir), opened, name, listed)
+            for name, listed in LISTS.items()
+        }
 
 
 def _write_split(folder: Path, source: files.Source, name: str, listed: str) -> Path:
-    found = [PurePosixPath(member) for member in source.names if PurePosixPath(member).name == listed]
+    found = [
+        PurePosixPath(member) for member in source.names if PurePosixPath(member).name == listed
+    ]
     if len(found) != 1:
-        raise InputError(f"The source is no CamVid: it must hold one list {listed}, but has {len(found)}")
+        raise InputError(
+            f"The source is no CamVid: it must hold one list {listed}, but has {len(found)}"
+        )
     rows = list(csv.reader(source.read(str(found[0])).decode("utf-8").splitlines()))
     members = set(source.names)
     for path in (path for row in rows for path in row):
         member = str(found[0].parent / path)
         if member not in members:
-            raise InputError(f"{listed} names '{path}', which the source does not hold: fetch the archive again")
+            raise InputError(
+                f"{listed} names '{path}', which the source does not hold: fetch the archive again"
+            )
         files.write_file(folder / path, source.read(member))
     return files.write_list(folder / f"{name}.csv", rows)

@@ -1,9 +1,11 @@
-"""2,624 solar cells photographed by their own light (300x300, grey), functional or defective, from the package elpv-dataset.
+"""2,624 solar cells photographed by their own light (300x300, grey), functional or defective, from
+the package elpv-dataset.
 
-Two experts' verdicts make a defect probability of 0, 1/3, 2/3 or 1: functional or defective, sure or unsure (Deitsch et al. 2019,
-https://doi.org/10.1016/j.solener.2019.02.067). A cell counts as defective above 1/2: 1,803 are functional, 821 defective. As there, a
-quarter of the cells is for testing, drawn alike from both verdicts and both kinds of module; which cells those are is our own choice.
-Licence of the images: CC BY-NC-SA 4.0, non-commercial.
+Two experts' verdicts make a defect probability of 0, 1/3, 2/3 or 1: functional or defective, sure
+or unsure (Deitsch et al. 2019, https://doi.org/10.1016/j.solener.2019.02.067). A cell counts as
+defective above 1/2: 1,803 are functional, 821 defective. As there, a quarter of the cells is for
+testing, drawn alike from both verdicts and both kinds of module; which cells those are is our own
+choice. Licence of the images: CC BY-NC-SA 4.0, non-commercial.
 """
 
 import importlib.util
@@ -44,10 +46,16 @@ def _package_data() -> Path:
     """The package's folder of data, found without importing (and so running) the package."""
     package = importlib.util.find_spec("elpv_dataset")
     if package is None or package.origin is None:
-        raise InputError("`elpv` needs the package elpv-dataset (90 MB, for non-commercial use): run `python -m pip install elpv-dataset`")
+        raise InputError(
+            "`elpv` needs the package elpv-dataset (90 MB, for non-commercial use): run `python -m "
+            "pip install elpv-dataset`"
+        )
     data = Path(package.origin).parent / "data"
     if not (data / "labels.csv").is_file():
-        raise InputError(f"'{data}' has no labels.csv: run `python -m pip install --force-reinstall elpv-dataset`")
+        raise InputError(
+            f"'{data}' has no labels.csv: run `python -m pip install --force-reinstall "
+            f"elpv-dataset`"
+        )
     return data
 
 

@@ -1,7 +1,9 @@
-"""What every data set shares: files that are written only when they change, list files, and sources that are read without extracting them.
+"""What every data set shares: files that are written only when they change, list files, and sources
+that are read without extracting them.
 
-A source is a folder or a tar archive; its members are named by their path inside it, with forward slashes. Standard library alone, but for
-`encode_png`: a mistyped command line must not wait for Pillow.
+A source is a folder or a tar archive; its members are named by their path inside it, with forward
+slashes. Standard library alone, but for `encode_png`: a mistyped command line must not wait for
+Pillow.
 """
 
 import csv
@@ -28,7 +30,9 @@ def require(condition: bool, rule: str, **received: Any) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes `content` whole or not at all, and leaves a file that already holds it untouched: caches look at its mtime."""
+    """Writes `content` whole or not at all, and leaves a file that already holds it untouched:
+    caches look at its mtime.
+    """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,10 @@ def encode_png(image: Any) -> bytes:
 
 
 def write_list(path: Path, rows: Iterable[Sequence[str]]) -> Path:
-    """Writes a list file, one row an image: `path`, `path,label` or `path,labelmap`; no header, quoted where CSV needs it."""
+    """Writes a list file, one row an image: `path`, `path,label` or `path,labelmap`.
+
+    No header, quoted where CSV needs it.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_file(path, text.getvalue().encode("utf-8"))
@@ -70,7 +77,8 @@ def stable_fraction(text: str) -> float:
 
 
 def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, str]:
-    """Returns `count` of the labelled names in their order, equally many a class (the first ones have one more where it does not divide).
+    """Returns `count` of the labelled names in their order, equally many a class (the first ones
+    have one more where it does not divide).
 
     The larger subset of a seed contains the smaller one.
     """
@@ -80,7 +88,10 @@ def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, 
         wanted = count // len(classes) + (index < count % len(classes))
         names = [name for name in labels if labels[name] == label]
         if wanted > len(names):
-            raise InputError(f"{count:,} images need {wanted:,} of class '{label}', but the source has {len(names):,}: ask for fewer")
+            raise InputError(
+                f"{count:,} images need {wanted:,} of class '{label}', but the source has "
+                f"{len(names):,}: ask for fewer"
+            )
         chosen.update(sorted(names, key=lambda name: stable_fraction(f"{seed}/{name}"))[:wanted])
     return {name: label for name, label in labels.items() if name in chosen}
 
@@ -90,7 +101,9 @@ class FolderSource:
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self.names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        self.names = sorted(
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        )
 
     def read(self, name: str) -> bytes:
         """Returns the content of one file."""
@@ -98,7 +111,10 @@ class FolderSource:
 
 
 class TarSource:
-    """The files in a tar archive, compressed or not; nothing is ever extracted, and a name that points outside is refused."""
+    """The files in a tar archive, compressed or not.
+
+    Nothing is ever extracted, and a name that points outside is refused.
+    """
 
     def __init__(self, archive: tarfile.TarFile):
         self._archive = archive
@@ -113,9 +129,15 @@ class TarSource:
 def _safe_name(member: tarfile.TarInfo) -> str:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-        raise InputError(f"Refused: the archive member '{member.name}' points outside the archive. Use an archive you trust")
+        raise InputError(
+            f"Refused: the archive member '{member.name}' points outside the archive. Use an "
+            f"archive you trust"
+        )
     if not member.isfile():
-        raise InputError(f"Refused: the archive member '{member.name}' is a link or a device, not a file. Use an archive of plain files")
+        raise InputError(
+            f"Refused: the archive member '{member.name}' is a link or a device, not a file. Use "
+            f"an archive of plain files"
+        )
     return str(path)
 
 
@@ -142,7 +164,9 @@ def open_source(path: Path) -> Iterator[Source]:
 def is_image(name: str) -> bool:
     """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not any(
+        part.startswith(".") for part in path.parts
+    )
 
 
 def require_listable(name: str) -> None:
@@ -152,10 +176,14 @@ def require_listable(name: str) -> None:
     except UnicodeEncodeError as error:
         raise InputError(f"The name of the image {name!r} is not valid UTF-8: rename it") from error
     if "\n" in name or "\r" in name:
-        raise InputError(f"The name of the image {name!r} has a line break, which no list can hold: rename it")
+        raise InputError(
+            f"The name of the image {name!r} has a line break, which no list can hold: rename it"
+        )
 
 
 def listed_path(image: Path, folder: Path) -> str:
-    """Returns an image's path as a list in `folder` names it: relative where it lies below that folder, absolute elsewhere."""
+    """Returns an image's path as a list in `folder` names it: relative where it lies below that
+    folder, absolute elsewhere.
+    """
     image, folder = Path(os.path.abspath(image)), Path(os.path.abspath(folder))
     return (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()

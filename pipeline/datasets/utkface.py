@@ -1,7 +1,9 @@
-"""UTKFace (Zhang et al. 2017), some 24,000 faces whose file names say age, gender and race: lists alone, no image is copied.
+"""UTKFace (Zhang et al. 2017), some 24,000 faces whose file names say age, gender and race: lists
+alone, no image is copied.
 
-A name is AGE_GENDER_RACE_DATE.jpg, or with `.jpg.chip.jpg` at its end in the aligned and cropped version. Some names of the real data
-set lack a field; they are bad rows. https://susanqq.github.io/UTKFace, for non-commercial research.
+A name is AGE_GENDER_RACE_DATE.jpg, or with `.jpg.chip.jpg` at its end in the aligned and cropped
+version. Some names of the real data set lack a field; they are bad rows.
+https://susanqq.github.io/UTKFace, for non-commercial research.
 """
 
 from pathlib import Path, PurePosixPath
@@ -13,7 +15,13 @@ from trainer_module.errors import InputError
 GENDERS = ("male", "female")  # in the order of the ids in file names, as RACES
 RACES = ("white", "black", "asian", "indian", "others")
 OLDEST = 116  # years
-AGE_GROUPS = ((12, "0-12"), (19, "13-19"), (39, "20-39"), (59, "40-59"), (OLDEST, "60+"))  # oldest age of each, in years
+AGE_GROUPS = (
+    (12, "0-12"),
+    (19, "13-19"),
+    (39, "20-39"),
+    (59, "40-59"),
+    (OLDEST, "60+"),
+)  # oldest age of each, in years
 TARGETS = ("gender", "race", "age_group", "age")
 NUMBERS = ("age",)  # the targets that are no classes
 ON_BAD_ROW = ("fail", "skip")
@@ -37,34 +45,46 @@ class Face(NamedTuple):
         return {"gender": GENDERS[self.gender], "race": RACES[self.race]}[name]
 
 
-def write(output_dir: str | Path, source: str | Path, target: str = "gender", on_bad_row: str = "fail") -> dict[str, Path]:
+def write(
+    output_dir: str | Path, source: str | Path, target: str = "gender", on_bad_row: str = "fail"
+) -> dict[str, Path]:
     """Writes the lists train.csv and eval.csv; copies and changes no image.
 
-    A face's split hangs on a hash of its file name alone: it is the same for every target, and faces added later move no other one.
+    A face's split hangs on a hash of its file name alone: it is the same for every target, and
+    faces added later move no other one.
 
     Args:
         output_dir: where the lists go.
         source: folder of the images; folders inside it are searched too.
         target: 'gender', 'race' or 'age_group' for classification, 'age' (years) for regression.
-        on_bad_row: 'fail' names the files whose name lacks a field and stops; 'skip' names and leaves them out.
+        on_bad_row: 'fail' names the files whose name lacks a field and stops; 'skip' names and
+          leaves them out.
 
     Returns:
         Paths of the lists `train` and `eval` (path,target).
 
     Raises:
-        InputError: where there are no faces, bad names that are not skipped, or a split would be empty.
+        InputError: where there are no faces, bad names that are not skipped, or a split would be
+          empty.
     """
     files.require(target in TARGETS, f"`target` must be one of {TARGETS}", target=target)
-    files.require(on_bad_row in ON_BAD_ROW, f"`on_bad_row` must be one of {ON_BAD_ROW}", on_bad_row=on_bad_row)
+    files.require(
+        on_bad_row in ON_BAD_ROW, f"`on_bad_row` must be one of {ON_BAD_ROW}", on_bad_row=on_bad_row
+    )
     faces, problems = _faces(Path(source))
     _tell_or_refuse(problems, len(faces), on_bad_row)
     folder, rows = Path(output_dir), {"train": [], "eval": []}
     for name, face in faces.items():
-        split = "eval" if files.stable_fraction(PurePosixPath(name).name) < EVAL_FRACTION else "train"
+        split = (
+            "eval" if files.stable_fraction(PurePosixPath(name).name) < EVAL_FRACTION else "train"
+        )
         rows[split].append((files.listed_path(Path(source) / name, folder), face.target(target)))
     for split in rows:
         if not rows[split]:
-            raise InputError(f"None of the {len(faces)} faces fell into the {split} split: `source` must hold more faces")
+            raise InputError(
+                f"None of the {len(faces)} faces fell into the {split} split: `source` must hold "
+                f"more faces"
+            )
     return {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
 
 
@@ -85,9 +105,14 @@ def parse_name(name: str) -> Face:
 
 
 def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
-    """Returns the face of every image, by its name relative to the source, and what is wrong with the other names."""
+    """Returns the face of every image, by its name relative to the source, and what is wrong with
+    the other names.
+    """
     if not source.is_dir():
-        raise InputError(f"`source` must be the folder of the faces, but '{source}' {'is a file' if source.exists() else 'does not exist'}")
+        raise InputError(
+            f"`source` must be the folder of the faces, but '{source}' "
+            f"{'is a file' if source.exists() else 'does not exist'}"
+        )
     faces, problems = {}, []
     names = [name for name in files.FolderSource(source).names if files.is_image(name)]
     for name in names:
@@ -98,7 +123,8 @@ def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
             problems.append(f"{source / name}: {error}")
     if not faces:
         raise InputError(
-            f"`source` must hold images named AGE_GENDER_RACE_DATE.jpg. Received: '{source}' with {len(names):,} images, none named so"
+            f"`source` must hold images named AGE_GENDER_RACE_DATE.jpg. Received: '{source}' with "
+            f"{len(names):,} images, none named so"
         )
     return faces, problems
 
@@ -106,9 +132,24 @@ def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
 def _tell_or_refuse(problems: list[str], good: int, on_bad_row: str) -> None:
     if not problems:
         return
-    count = f"{len(problems):,} bad file name{'s' if len(problems) > 1 else ''} beside {good:,} good ones"
-    more = [f"... and {len(problems) - SHOWN_PROBLEMS:,} more"] if len(problems) > SHOWN_PROBLEMS else []
+    count = (
+        f"{len(problems):,} bad file name{'s' if len(problems) > 1 else ''} beside {good:,} "
+        f"good ones"
+    )
+    more = (
+        [f"... and {len(problems) - SHOWN_PROBLEMS:,} more"]
+        if len(problems) > SHOWN_PROBLEMS
+        else []
+    )
     lines = [*problems[:SHOWN_PROBLEMS], *more]
     if on_bad_row == "fail":
-        raise InputError("\n".join([f"{count}:", *lines, "Rename or remove them, or leave them out with --on_bad_row=skip"]))
+        raise InputError(
+            "\n".join(
+                [
+                    f"{count}:",
+                    *lines,
+                    "Rename or remove them, or leave them out with --on_bad_row=skip",
+                ]
+            )
+        )
     print("\n".join([f"{count}, left out:", *lines]))

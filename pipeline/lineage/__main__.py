@@ -1,12 +1,14 @@
-"""Where did this model come from, and what came of these images: `python -m pipeline.lineage [--pipeline_root DIR] ...`.
+"""Where did this model come from, and what came of these images: `python -m pipeline.lineage
+[--pipeline_root DIR] ...`.
 
     (nothing)                 the runs, and what each node did in them
-    MODEL                     how a model was judged, the tree from it back to the list files, and what came of it
-    --diff MODEL MODEL        what changed: inputs, parameters, code, metrics
+    MODEL                     how a model was judged, the tree from it back to the list files, and
+    what came of it --diff MODEL MODEL        what changed: inputs, parameters, code, metrics
     --downstream LIST_OR_IMAGE    which models saw it
 
-A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone (and for images the index
-beside the examples), so it answers at once and is safe while a run goes on.
+A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone
+(and for images the index beside the examples), so it answers at once and is safe while a run goes
+on.
 """
 
 import argparse
@@ -36,13 +38,32 @@ ATTEMPTS, PAUSE = 5, 0.1  # a run writes for milliseconds; seconds, doubled each
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m pipeline.lineage", description=__doc__, allow_abbrev=False, formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.lineage",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=raw,
+    )
     question = parser.add_mutually_exclusive_group()
-    question.add_argument("model", nargs="?", metavar="MODEL", help="pushed folder, version, artifact id or `latest`")
+    question.add_argument(
+        "model", nargs="?", metavar="MODEL", help="pushed folder, version, artifact id or `latest`"
+    )
     question.add_argument("--diff", nargs=2, metavar="MODEL", help="two models to compare")
-    question.add_argument("--downstream", metavar="LIST_OR_IMAGE", help="path of a list or an image, or an image's id")
-    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"), help="folder of a pipeline; default: runs/demo")
-    parser.add_argument("--metadata", default="", metavar=FORM, help="the metadata store, where it is not in the pipeline root")
+    question.add_argument(
+        "--downstream", metavar="LIST_OR_IMAGE", help="path of a list or an image, or an image's id"
+    )
+    parser.add_argument(
+        "--pipeline_root",
+        type=Path,
+        default=Path("runs/demo"),
+        help="folder of a pipeline; default: runs/demo",
+    )
+    parser.add_argument(
+        "--metadata",
+        default="",
+        metavar=FORM,
+        help="the metadata store, where it is not in the pipeline root",
+    )
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
     try:
@@ -50,7 +71,9 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` may close the pipe; MySQL's client has set this otherwise
+    signal.signal(
+        signal.SIGPIPE, signal.SIG_DFL
+    )  # `| head` may close the pipe; MySQL's client has set this otherwise
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
     return 0
 
@@ -64,7 +87,9 @@ def snapshot_of(flags: argparse.Namespace) -> Snapshot:
     metadata = flags.metadata or metadata_of(flags.pipeline_root)
     for attempt in range(ATTEMPTS):
         try:
-            with libraries_to_log(os.devnull):  # ML Metadata's C++ part prints what its exceptions say
+            with libraries_to_log(
+                os.devnull
+            ):  # ML Metadata's C++ part prints what its exceptions say
                 return read(open_store(metadata))
         except StatusError as error:
             failure = error
@@ -73,19 +98,26 @@ def snapshot_of(flags: argparse.Namespace) -> Snapshot:
 
 
 def metadata_of(root: Path) -> str:
-    """Returns where the metadata of a pipeline root lies: on the server that its latest run used, or in the root.
+    """Returns where the metadata of a pipeline root lies: on the server that its latest run used,
+    or in the root.
 
     Raises:
       InputError: if there is none.
     """
     record = root / "run.json"
-    server = json.loads(record.read_text(encoding="utf-8")).get("metadata", "") if record.is_file() else ""
+    server = (
+        json.loads(record.read_text(encoding="utf-8")).get("metadata", "")
+        if record.is_file()
+        else ""
+    )
     file = root / "metadata.sqlite"
     if server or file.is_file():
         return server or str(file)
     others = [str(found.parent) for found in sorted(root.parent.glob("*/metadata.sqlite"))]
     hint = f"There are {', '.join(others)}" if others else "Name the folder of a run"
-    raise InputError(f"{root}: no pipeline root, it has no metadata.sqlite. {hint}: --pipeline_root")
+    raise InputError(
+        f"{root}: no pipeline root, it has no metadata.sqlite. {hint}: --pipeline_root"
+    )
 
 
 def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, list[str]]:

@@ -11,14 +11,19 @@ ABSENT = "-"
 
 
 def compare(snapshot: Snapshot, first: Model, second: Model) -> dict:
-    """Returns what differs as `{'inputs': {name: [of first, of second]}, 'parameters', 'code', 'metrics', 'images'}`.
+    """Returns what differs as `{'inputs': {name: [of first, of second]}, 'parameters', 'code',
+    'metrics', 'images'}`.
 
-    `images` tells, split by split, how many images were added, removed, edited (other bytes) and relabelled, where both
-    sets of examples have an index.
+    `images` tells, split by split, how many images were added, removed, edited (other bytes) and
+    relabelled, where both sets of examples have an index.
     """
     told = [_facts(snapshot, model) for model in (first, second)]
     changes = {section: _differences(*(facts[section] for facts in told)) for section in SECTIONS}
-    return {"models": [_name(model) for model in (first, second)], **changes, "images": _images(snapshot, first, second)}
+    return {
+        "models": [_name(model) for model in (first, second)],
+        **changes,
+        "images": _images(snapshot, first, second),
+    }
 
 
 def _facts(snapshot: Snapshot, model: Model) -> dict[str, dict]:
@@ -28,20 +33,37 @@ def _facts(snapshot: Snapshot, model: Model) -> dict[str, dict]:
     inputs, parameters, code = {}, {}, {}
     for execution in road.values():
         inputs |= {f"{split} list": path for split, path in lists_of(execution).items()}
-        inputs |= {f"{split} fingerprint": digest for split, digest in fingerprints_of(execution).items()}
-        parameters |= {f"{execution.node} {name}": value for name, value in new_parameters(snapshot, execution).items()}
+        inputs |= {
+            f"{split} fingerprint": digest for split, digest in fingerprints_of(execution).items()
+        }
+        parameters |= {
+            f"{execution.node} {name}": value
+            for name, value in new_parameters(snapshot, execution).items()
+        }
         if "fingerprint" in execution.parameters:
             code[f"{execution.node} code"] = execution.parameters["fingerprint"]
     code |= {"git commit": run["git_commit"]} if "git_commit" in run else {}
-    code |= {name.removeprefix("version."): value for name, value in run.items() if name.startswith("version.")}
-    metrics = {f"{node} {name}": value for node, values in judged.metrics.items() for name, value in values.items()}
+    code |= {
+        name.removeprefix("version."): value
+        for name, value in run.items()
+        if name.startswith("version.")
+    }
+    metrics = {
+        f"{node} {name}": value
+        for node, values in judged.metrics.items()
+        for name, value in values.items()
+    }
     metrics |= {f"blessed by {node}": blessed for node, blessed in judged.blessed.items()}
     return {"inputs": inputs, "parameters": parameters, "code": code, "metrics": metrics}
 
 
 def _differences(first: dict, second: dict) -> dict[str, list]:
     names = sorted({*first, *second})
-    return {name: [first.get(name), second.get(name)] for name in names if first.get(name) != second.get(name)}
+    return {
+        name: [first.get(name), second.get(name)]
+        for name in names
+        if first.get(name) != second.get(name)
+    }
 
 
 def _images(snapshot: Snapshot, first: Model, second: Model) -> dict[str, dict[str, int]]:
@@ -81,13 +103,17 @@ def diff_lines(told: dict) -> list[str]:
         rows = [(name, *_cells(*values)) for name, values in told[section].items()]
         lines += ["", section, *aligned(rows, indent="   ")] if rows else []
         if section == "inputs":
-            lines += [f"   {split} images: {_counted(counts)}" for split, counts in told["images"].items()]
+            lines += [
+                f"   {split} images: {_counted(counts)}" for split, counts in told["images"].items()
+            ]
     same = [section for section in SECTIONS if not told[section]]
     return [*lines, "", f"The same: {', '.join(same)}"] if same else lines
 
 
 def _cells(first, second) -> tuple[str, str, str]:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, second))
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in (first, second)
+    )
     change = f"{second - first:+.4g}" if numbers else ""
     return _shown(first), _shown(second), change
 

@@ -1,4 +1,6 @@
-"""One model of a store: which artifact is meant, how it was judged, what it was made from and what it led to."""
+"""One model of a store: which artifact is meant, how it was judged, what it was made from and what
+it led to.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +15,9 @@ SHOWN = 10  # models named in an error
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model: its artifact, the Trainer's execution that made it, and as what it was pushed, oldest first."""
+    """A trained model: its artifact, the Trainer's execution that made it, and as what it was
+    pushed, oldest first.
+    """
 
     artifact: Artifact
     maker: Execution
@@ -21,7 +25,10 @@ class Model:
 
     @property
     def versions(self) -> list[str]:
-        """The folders' names below serving/, oldest first; empty where the model was refused or only handed on."""
+        """The folders' names below serving/, oldest first.
+
+        Empty where the model was refused or only handed on.
+        """
         return [str(item.properties["pushed_version"]) for item in self.pushed]
 
     @property
@@ -34,7 +41,11 @@ def all_models(snapshot: Snapshot) -> list[Model]:
     """Returns every trained model, oldest first."""
     pushed: dict[int, list[Artifact]] = {}
     for item in snapshot.artifacts.values():
-        if item.type == PUSHED_MODEL and item.properties.get("pushed") and item.maker in snapshot.executions:
+        if (
+            item.type == PUSHED_MODEL
+            and item.properties.get("pushed")
+            and item.maker in snapshot.executions
+        ):
             for model_id in snapshot.executions[item.maker].inputs.get("model", []):
                 pushed.setdefault(model_id, []).append(item)
     return [
@@ -45,13 +56,18 @@ def all_models(snapshot: Snapshot) -> list[Model]:
 
 
 def find_model(snapshot: Snapshot, wanted: str) -> Model:
-    """Returns the model that a folder, a pushed version, an artifact id or `latest` (the last pushed) means.
+    """Returns the model that a folder, a pushed version, an artifact id or `latest` (the last
+    pushed) means.
 
     Raises:
       ValueError: if there is no such model; the message names those there are.
     """
     models = all_models(snapshot)
-    pushed = sorted((item.id, model) for model in models for item in model.pushed) if wanted == "latest" else []
+    pushed = (
+        sorted((item.id, model) for model in models for item in model.pushed)
+        if wanted == "latest"
+        else []
+    )
     if pushed:
         return pushed[-1][1]
     path = str(Path(wanted).resolve())
@@ -89,27 +105,49 @@ class Judgement:
 
 
 def judgement(snapshot: Snapshot, model: Model) -> Judgement:
-    """Returns what was measured while the model was made, and by those who looked at it without training on."""
+    """Returns what was measured while the model was made, and by those who looked at it without
+    training on.
+    """
     judges = [user for user in snapshot.users(model.maker) if not _trains(snapshot, user)]
     measured = [*snapshot.ancestors(model.maker).values(), *judges]
     blessed = {}
     for judge in judges:
-        artifacts = [snapshot.artifacts[number] for numbers in judge.outputs.values() for number in numbers]
-        verdicts = [bool(item.properties["blessed"]) for item in artifacts if item.type in BLESSINGS and "blessed" in item.properties]
+        artifacts = [
+            snapshot.artifacts[number] for numbers in judge.outputs.values() for number in numbers
+        ]
+        verdicts = [
+            bool(item.properties["blessed"])
+            for item in artifacts
+            if item.type in BLESSINGS and "blessed" in item.properties
+        ]
         if verdicts:
             blessed[judge.node] = verdicts[-1]
-    return Judgement({execution.node: execution.metrics for execution in measured if execution.metrics}, blessed)
+    return Judgement(
+        {execution.node: execution.metrics for execution in measured if execution.metrics}, blessed
+    )
 
 
 def _trains(snapshot: Snapshot, execution: Execution) -> bool:
-    return any(snapshot.artifacts[number].type == MODEL for numbers in execution.outputs.values() for number in numbers)
+    return any(
+        snapshot.artifacts[number].type == MODEL
+        for numbers in execution.outputs.values()
+        for number in numbers
+    )
 
 
 def lists_of(execution: Execution) -> dict[str, str]:
     """Returns split -> list file of an execution of FileListExampleGen, {} for any other node."""
-    names = {name: value for name, value in execution.parameters.items() if name.startswith("input_config.splits.")}
+    names = {
+        name: value
+        for name, value in execution.parameters.items()
+        if name.startswith("input_config.splits.")
+    }
     base = str(execution.parameters.get("input_base", "")).rstrip("/")
-    return {name.split(".")[2]: f"{base}/{value}" for name, value in names.items() if name.endswith(".pattern")}
+    return {
+        name.split(".")[2]: f"{base}/{value}"
+        for name, value in names.items()
+        if name.endswith(".pattern")
+    }
 
 
 def fingerprints_of(execution: Execution) -> dict[str, str]:
@@ -126,17 +164,31 @@ def describe(snapshot: Snapshot, model: Model) -> dict:
         "model": model.artifact.id,
         "uri": model.artifact.uri,
         "pushed": [
-            {"version": version, "folder": item.properties.get("pushed_destination", item.uri), "artifact": item.id}
+            {
+                "version": version,
+                "folder": item.properties.get("pushed_destination", item.uri),
+                "artifact": item.id,
+            }
             for version, item in zip(model.versions, model.pushed, strict=True)
         ],
         "made": moment(model.maker.started),
         "run": {"id": run.id, "pipeline": run.pipeline, **run.facts},
         "metrics": judged.metrics,
         "blessed": judged.blessed,
-        "lists": {split: path for execution in seen.values() for split, path in lists_of(execution).items()},
-        "input_fingerprints": {split: digest for execution in seen.values() for split, digest in fingerprints_of(execution).items()},
+        "lists": {
+            split: path
+            for execution in seen.values()
+            for split, path in lists_of(execution).items()
+        },
+        "input_fingerprints": {
+            split: digest
+            for execution in seen.values()
+            for split, digest in fingerprints_of(execution).items()
+        },
         "code_fingerprints": {
-            execution.node: execution.parameters["fingerprint"] for execution in seen.values() if "fingerprint" in execution.parameters
+            execution.node: execution.parameters["fingerprint"]
+            for execution in seen.values()
+            if "fingerprint" in execution.parameters
         },
         "graph": model_graph(snapshot, model.artifact.id),
     }

@@ -1,4 +1,4 @@
-"""The runs of a store as a table: when, how long, how it ended, what did work and what was cached."""
+"""The runs of a store as a table: when, how long, how it ended, what worked and what was cached."""
 
 import os
 import socket
@@ -13,7 +13,10 @@ INTERRUPTED = "interrupted"
 
 
 def describe_run(snapshot: Snapshot, run: Run) -> dict:
-    """Returns a run as plain data; its `seconds` are those from its first node's start to its last node's end."""
+    """Returns a run as plain data.
+
+    Its `seconds` are those from its first node's start to its last node's end.
+    """
     executions = [snapshot.executions[number] for number in run.executions]
     started = min((execution.started for execution in executions), default=0.0)
     ended = max((execution.started + execution.seconds for execution in executions), default=0.0)
@@ -23,16 +26,27 @@ def describe_run(snapshot: Snapshot, run: Run) -> dict:
         "started": moment(started) if executions else "",
         "state": _state(run, executions),
         "seconds": round(ended - started, 3),
-        "ran": [execution.node for execution in executions if execution.state == "done" and execution.node not in RESOLVERS],
+        "ran": [
+            execution.node
+            for execution in executions
+            if execution.state == "done" and execution.node not in RESOLVERS
+        ],
         "cached": [execution.node for execution in executions if execution.state == "cached"],
-        "other": {execution.node: execution.state for execution in executions if execution.state not in GOOD},
+        "other": {
+            execution.node: execution.state
+            for execution in executions
+            if execution.state not in GOOD
+        },
         "metrics": run.metrics,
         "facts": run.facts,
     }
 
 
 def _state(run: Run, executions: list[Execution]) -> str:
-    """Returns how a run ended, or whether it goes on; where the runner left no word of it, what its nodes say."""
+    """Returns how a run ended, or whether it goes on.
+
+    Where the runner left no word of it, what its nodes say.
+    """
     if run.facts.get("state") == "running":
         return "running" if _is_alive(str(run.facts.get("process", ""))) else INTERRUPTED
     bad = [execution.state for execution in executions if execution.state not in GOOD]
@@ -40,7 +54,10 @@ def _state(run: Run, executions: list[Execution]) -> str:
 
 
 def _is_alive(process: str) -> bool:
-    """Tells whether `host pid` still runs; what goes on at another host cannot be seen from here and is believed."""
+    """Tells whether `host pid` still runs.
+
+    What goes on at another host cannot be seen from here and is believed.
+    """
     host, _, number = process.rpartition(" ")
     if host != socket.gethostname():
         return True
@@ -59,6 +76,18 @@ def run_lines(runs: list[dict]) -> list[str]:
         return ["No run yet"]
     rows = [("run", "started", "state", "seconds", "cached", "ran")]
     for run in runs:
-        work = ", ".join([*run["ran"], *(f"{node} ({state})" for node, state in run["other"].items())]) or "nothing"
-        rows.append((run["run"], run["started"], run["state"], f"{run['seconds']:.1f}", str(len(run["cached"])), work))
+        work = (
+            ", ".join([*run["ran"], *(f"{node} ({state})" for node, state in run["other"].items())])
+            or "nothing"
+        )
+        rows.append(
+            (
+                run["run"],
+                run["started"],
+                run["state"],
+                f"{run['seconds']:.1f}",
+                str(len(run["cached"])),
+                work,
+            )
+        )
     return aligned(rows)

@@ -1,4 +1,6 @@
-"""A model's story as lines for a person: what it is, the tree back to the lists, and what came of it."""
+"""A model's story as lines for a person: what it is, the tree back to the lists, and what came of
+it.
+"""
 
 import textwrap
 
@@ -9,8 +11,22 @@ WIDTH = 120  # columns
 INDENT = "   "
 TIED = "\N{NO-BREAK SPACE}"  # a name and its value stay on one line
 # Parameters that TFX sets for itself, or that are told in another line.
-NOISE = ("span", "output_data_format", "output_file_format", "force_tf_compat_v1", "disable_statistics", "infer_feature_shape")
-TOLD_APART = ("fingerprint", "input_base", "input_config", "input_fingerprint", "output_config", "push_destination")
+NOISE = (
+    "span",
+    "output_data_format",
+    "output_file_format",
+    "force_tf_compat_v1",
+    "disable_statistics",
+    "infer_feature_shape",
+)
+TOLD_APART = (
+    "fingerprint",
+    "input_base",
+    "input_config",
+    "input_fingerprint",
+    "output_config",
+    "push_destination",
+)
 
 
 def model_lines(snapshot: Snapshot, model: Model) -> list[str]:
@@ -18,26 +34,51 @@ def model_lines(snapshot: Snapshot, model: Model) -> list[str]:
     lines = [*_head(snapshot, model), "", "Made from"]
     lines += _branch(snapshot, model.maker, INDENT, set())
     lines += ["", "Led to"]
-    later = [execution for number, execution in snapshot.descendants(model.maker).items() if number != model.maker.id]
-    lines += [INDENT + _outcome(snapshot, execution) for execution in later] or [INDENT + "nothing yet"]
+    later = [
+        execution
+        for number, execution in snapshot.descendants(model.maker).items()
+        if number != model.maker.id
+    ]
+    lines += [INDENT + _outcome(snapshot, execution) for execution in later] or [
+        INDENT + "nothing yet"
+    ]
     return lines
 
 
 def _head(snapshot: Snapshot, model: Model) -> list[str]:
     told = describe(snapshot, model)
     run = told["run"]
-    rows = [("pushed", f"version {push['version']} in {push['folder']}") for push in told["pushed"]] or [("pushed", "no")]
+    rows = [
+        ("pushed", f"version {push['version']} in {push['folder']}") for push in told["pushed"]
+    ] or [("pushed", "no")]
     rows.append(("artifact", f"Model {model.artifact.id} in {model.artifact.uri}"))
     rows.append(
-        ("made", f"{told['made']} by {model.maker.node} in run {run['id']}" + (f" of {run['pipeline']}" if run["pipeline"] else ""))
+        (
+            "made",
+            f"{told['made']} by {model.maker.node} in run {run['id']}"
+            + (f" of {run['pipeline']}" if run["pipeline"] else ""),
+        )
     )
     rows += [
-        (name, str(run[key])) for name, key in (("git commit", "git_commit"), ("recipe", "recipe"), ("hardware", "hardware")) if key in run
+        (name, str(run[key]))
+        for name, key in (
+            ("git commit", "git_commit"),
+            ("recipe", "recipe"),
+            ("hardware", "hardware"),
+        )
+        if key in run
     ]
-    versions = [f"{name.removeprefix('version.')} {value}" for name, value in run.items() if name.startswith("version.")]
+    versions = [
+        f"{name.removeprefix('version.')} {value}"
+        for name, value in run.items()
+        if name.startswith("version.")
+    ]
     rows += [("versions", ", ".join(versions))] if versions else []
     rows += [(f"{node} found", _pairs(metrics)) for node, metrics in told["metrics"].items()]
-    rows += [(f"{node} said", "blessed" if blessed else "REFUSED") for node, blessed in told["blessed"].items()]
+    rows += [
+        (f"{node} said", "blessed" if blessed else "REFUSED")
+        for node, blessed in told["blessed"].items()
+    ]
     width = max(len(name) for name, _ in rows)
     lines = [f"{model.name[0].upper()}{model.name[1:]}"]
     for name, value in rows:
@@ -46,7 +87,10 @@ def _head(snapshot: Snapshot, model: Model) -> list[str]:
 
 
 def _branch(snapshot: Snapshot, execution: Execution, indent: str, told: set[int]) -> list[str]:
-    """Returns an execution and, deeper, those it was made from; one that was told before is only named."""
+    """Returns an execution and, deeper, those it was made from.
+
+    One that was told before is only named.
+    """
     title = f"{indent}{execution.node}, execution {execution.id}"
     if execution.id in told:
         return [f"{title}: see above"]
@@ -56,7 +100,9 @@ def _branch(snapshot: Snapshot, execution: Execution, indent: str, told: set[int
         facts.append(f"code {execution.parameters['fingerprint']}")
     lines = [f"{title}: {', '.join(facts)}", *_details(snapshot, execution, f"{indent}|  ")]
     # The longest branch first: what it tells the shorter ones need not repeat.
-    for maker in sorted(snapshot.makers(execution), key=lambda maker: -len(snapshot.ancestors(maker))):
+    for maker in sorted(
+        snapshot.makers(execution), key=lambda maker: -len(snapshot.ancestors(maker))
+    ):
         lines += _branch(snapshot, maker, indent + INDENT, told)
     return lines
 
@@ -64,12 +110,18 @@ def _branch(snapshot: Snapshot, execution: Execution, indent: str, told: set[int
 def _details(snapshot: Snapshot, execution: Execution, indent: str) -> list[str]:
     rows = []
     fingerprints = fingerprints_of(execution)
-    rows += [f"{split} list: {path} ({fingerprints.get(split, 'no fingerprint')})" for split, path in lists_of(execution).items()]
+    rows += [
+        f"{split} list: {path} ({fingerprints.get(split, 'no fingerprint')})"
+        for split, path in lists_of(execution).items()
+    ]
     sections: dict[str, dict] = {}
     for name, value in new_parameters(snapshot, execution).items():
         section, _, rest = name.rpartition(".")
         sections.setdefault(section, {})[rest] = value
-    rows += [f"{section}: {_pairs(values)}" if section else _pairs(values) for section, values in sorted(sections.items())]
+    rows += [
+        f"{section}: {_pairs(values)}" if section else _pairs(values)
+        for section, values in sorted(sections.items())
+    ]
     return [line for row in rows for line in _wrapped(row, indent, indent + INDENT)]
 
 
@@ -78,11 +130,17 @@ def new_parameters(snapshot: Snapshot, execution: Execution) -> dict:
 
     So a parameter is told where it first counts: the Finetuner is given those of pretraining again.
     """
-    earlier = [before.parameters for number, before in snapshot.ancestors(execution).items() if number != execution.id]
+    earlier = [
+        before.parameters
+        for number, before in snapshot.ancestors(execution).items()
+        if number != execution.id
+    ]
     return {
         name: value
         for name, value in execution.parameters.items()
-        if name not in NOISE and name.split(".")[0] not in TOLD_APART and not any(known.get(name) == value for known in earlier)
+        if name not in NOISE
+        and name.split(".")[0] not in TOLD_APART
+        and not any(known.get(name) == value for known in earlier)
     }
 
 
@@ -94,11 +152,18 @@ def _outcome(snapshot: Snapshot, execution: Execution) -> str:
             if "blessed" in item.properties:
                 results.append("blessed" if item.properties["blessed"] else "REFUSED")
             elif "pushed_version" in item.properties:
-                results.append(f"version {item.properties['pushed_version']}" if item.properties.get("pushed") else "not pushed")
+                results.append(
+                    f"version {item.properties['pushed_version']}"
+                    if item.properties.get("pushed")
+                    else "not pushed"
+                )
             elif item.type == "Model":
                 results.append(f"model {item.id}")
     against = [f"against model {number}" for number in execution.inputs.get(BASELINE, [])]
-    told = f"{execution.node}, execution {execution.id}: {', '.join([execution.state, *results, *against])}"
+    told = (
+        f"{execution.node}, execution {execution.id}: "
+        f"{', '.join([execution.state, *results, *against])}"
+    )
     return told.replace(TIED, " ")
 
 
@@ -107,7 +172,14 @@ def _pairs(values: dict) -> str:
 
 
 def _wrapped(text: str, first: str, later: str) -> list[str]:
-    lines = textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=later,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return [line.replace(TIED, " ") for line in lines]
 
 

@@ -1,4 +1,6 @@
-"""Classification: one label an image, a head of C logits, accuracy with per-class slices. See task.py for what each part is for.
+"""Classification: one label an image, a head of C logits, accuracy with per-class slices.
+
+See task.py for what each part is for.
 
 B images, D feature dims, C classes.
 """
@@ -13,16 +15,19 @@ from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
 MOST_CLASSES = 100_000
-LEAST_ID_SHARE = 0.9  # of the labels must be integers for them to be class ids; the others are then typing errors
+# of the labels must be integers for them to be class ids; the others are then typing errors
+LEAST_ID_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """The task, fixed by the training list: class ids when every label is an integer, else class names.
+    """The task, fixed by the training list: class ids when every label is an integer, else class
+    names.
 
     Attributes:
       num_classes: C, the number of logits.
-      class_names: sorted names of the training list, or empty when labels are class ids in [0, C). A name's id is its place.
+      class_names: sorted names of the training list, or empty when labels are class ids in [0, C).
+        A name's id is its place.
     """
 
     num_classes: int
@@ -36,26 +41,35 @@ class Classification(Task):
 
     @classmethod
     def from_targets(cls, targets: Sequence[str], settings: Target) -> "Classification":
-        """Learns from the training rows whether labels are ids or names, and how many classes there are if `num_classes` is 0.
+        """Learns from the training rows whether labels are ids or names, and how many classes there
+        are if `num_classes` is 0.
 
         Raises:
           InputError: if the list names more classes than `num_classes`, or only one.
         """
-        given = [label for label in targets if label]  # rows without a label are told with all other bad rows
+        given = [
+            label for label in targets if label
+        ]  # rows without a label are told with all other bad rows
         ids = [label for label in given if _is_integer(label)]
         named = len(ids) < LEAST_ID_SHARE * len(given)
         labels = set(given if named else ids)
         counted = len(labels) if named else max((int(label) for label in labels), default=0) + 1
         classes = settings.num_classes or counted
         if not given:
-            raise InputError("The training list has no labels: a row of this task is `path,label`. Without labels: --task=pretrain")
+            raise InputError(
+                "The training list has no labels: a row of this task is `path,label`. Without "
+                "labels: --task=pretrain"
+            )
         if not 2 <= classes <= MOST_CLASSES:
-            raise InputError(f"`num_classes` must be from 2 to {MOST_CLASSES}. Received: num_classes={classes}")
+            raise InputError(
+                f"`num_classes` must be from 2 to {MOST_CLASSES}. Received: num_classes={classes}"
+            )
         names = tuple(sorted(labels)) if named else ()
         if len(names) > classes:
             shown = ", ".join(names[:SHOWN_NAMES])
             raise InputError(
-                f"The training list names {len(names)} classes ({shown}, ...), more than `num_classes`. Received: num_classes={classes}"
+                f"The training list names {len(names)} classes ({shown}, ...), more than "
+                f"`num_classes`. Received: num_classes={classes}"
             )
         return cls(classes, names)
 
@@ -64,10 +78,18 @@ class Classification(Task):
         if not target:
             return "no label: a row of this task is `path,label`"
         if self.class_names:
-            return "" if target in self.class_names else f"label {target!r} does not occur in the training list"
+            return (
+                ""
+                if target in self.class_names
+                else f"label {target!r} does not occur in the training list"
+            )
         if not _is_integer(target):
             return f"label {target!r} is not an integer, as the labels of the training list are"
-        return "" if 0 <= int(target) < self.num_classes else f"label {target} lies outside [0, {self.num_classes})"
+        return (
+            ""
+            if 0 <= int(target) < self.num_classes
+            else f"label {target} lies outside [0, {self.num_classes})"
+        )
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the share of the most frequent label, at least chance, 1 / C."""
@@ -99,7 +121,9 @@ class Classification(Task):
 
         def table() -> tf.lookup.StaticHashTable:
             ids = tf.range(len(self.class_names), dtype=tf.int64)
-            return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(self.class_names), ids), -1)
+            return tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(tf.constant(self.class_names), ids), -1
+            )
 
         return tft.make_and_track_object(table, name="class_names")
 
@@ -143,16 +167,24 @@ class Classification(Task):
 
     def names_by_id(self) -> list[str]:
         """Returns C names in the order of class ids: the training list's, or the ids themselves."""
-        names = list(self.class_names) if self.class_names else [str(index) for index in range(self.num_classes)]
+        names = (
+            list(self.class_names)
+            if self.class_names
+            else [str(index) for index in range(self.num_classes)]
+        )
         return names + [f"unused {index}" for index in range(len(names), self.num_classes)]
 
     def judged(self, raw: dict, transformed: dict) -> dict:
-        """Returns the class ids; named apart from the raw label, by which the Evaluator makes its slices, so that these have names."""
+        """Returns the class ids; named apart from the raw label, by which the Evaluator makes its
+        slices, so that these have names.
+        """
         del raw
         return {"class_id": transformed["label"]}
 
     def evaluation(self, limit: float, max_drop: float) -> dict:
-        """Returns TFMA's EvalConfig as a dict: accuracy with thresholds, one slice a class, the confusion matrix."""
+        """Returns TFMA's EvalConfig as a dict: accuracy with thresholds, one slice a class, the
+        confusion matrix.
+        """
         threshold = {
             "value_threshold": {"lower_bound": limit},
             "change_threshold": {"direction": "HIGHER_IS_BETTER", "absolute": -max_drop},
@@ -172,9 +204,16 @@ class Classification(Task):
                 {
                     "metrics": [
                         {"class_name": "ExampleCount"},
-                        {"class_name": "SparseCategoricalAccuracy", "config": '"name": "accuracy"', "per_slice_thresholds": overall},
+                        {
+                            "class_name": "SparseCategoricalAccuracy",
+                            "config": '"name": "accuracy"',
+                            "per_slice_thresholds": overall,
+                        },
                         {"class_name": "SparseCategoricalCrossentropy"},
-                        {"class_name": "MultiClassConfusionMatrixPlot", "config": '"num_thresholds": 2'},
+                        {
+                            "class_name": "MultiClassConfusionMatrixPlot",
+                            "config": '"num_thresholds": 2',
+                        },
                     ]
                 }
             ],

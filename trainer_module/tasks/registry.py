@@ -36,5 +36,7 @@ def task_from_json(text: str) -> Task:
     name = values.pop("task")
     if name not in TASKS:
         raise InputError(f"`task` must be one of {sorted(TASKS)}. Received: task={name!r}")
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    fields = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
     return TASKS[name](**fields)

@@ -1,6 +1,7 @@
 """Regression: one number an image, such as an age. See task.py for what each part is for.
 
-Transform learns the numbers' mean and deviation; a head learns standardised numbers, people and the Evaluator see the units of the list.
+Transform learns the numbers' mean and deviation; a head learns standardised numbers, people and the
+Evaluator see the units of the list.
 
 B images, D feature dims.
 """
@@ -43,9 +44,15 @@ class Regression(Task):
         del settings
         given = {float(target) for target in targets if target and not _problem(target)}
         if not any(targets):
-            raise InputError("The training list has no numbers: a row of this task is `path,number`. Without numbers: --task=pretrain")
+            raise InputError(
+                "The training list has no numbers: a row of this task is `path,number`. Without "
+                "numbers: --task=pretrain"
+            )
         if len(given) == 1 and not any(_problem(target) for target in targets):
-            raise InputError(f"All rows of the training list have the same number, so there is nothing to learn. Received: {given.pop():g}")
+            raise InputError(
+                f"All rows of the training list have the same number, so there is nothing to "
+                f"learn. Received: {given.pop():g}"
+            )
         return cls()
 
     def problem(self, target: str) -> str:
@@ -53,7 +60,9 @@ class Regression(Task):
         return _problem(target)
 
     def constant_score(self, targets: Sequence[str]) -> float:
-        """Returns the mean absolute error of always answering the median, the best constant there is."""
+        """Returns the mean absolute error of always answering the median, the best constant there
+        is.
+        """
         numbers = [float(target) for target in targets]
         median = stdlib_statistics.median(numbers)
         return stdlib_statistics.fmean(abs(number - median) for number in numbers)
@@ -69,7 +78,9 @@ class Regression(Task):
         return {"number": 0.0}
 
     def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
-        """Standardises the number, float32 [B] or [B, 1], and learns its mean and deviation over the training split."""
+        """Standardises the number, float32 [B] or [B, 1], and learns its mean and deviation over
+        the training split.
+        """
         del image_size
         if "number" not in inputs:
             return {}
@@ -101,7 +112,9 @@ class Regression(Task):
         return list(fit_ridge(features, targets))
 
     def loss(self, statistics: dict, settings: Finetuning):
-        """Returns Huber's loss of standardised numbers: squared up to one deviation, absolute beyond, so that outliers do not rule."""
+        """Returns Huber's loss of standardised numbers: squared up to one deviation, absolute
+        beyond, so that outliers do not rule.
+        """
         del statistics, settings
         import keras
 
@@ -130,7 +143,9 @@ class Regression(Task):
         return {"number": raw["number"]}
 
     def evaluation(self, limit: float, max_drop: float) -> dict:
-        """Returns TFMA's EvalConfig as a dict: mean absolute error with thresholds, below which it must stay, and the squared one."""
+        """Returns TFMA's EvalConfig as a dict: mean absolute error with thresholds, below which it
+        must stay, and the squared one.
+        """
         threshold = {
             "value_threshold": {"upper_bound": limit},
             "change_threshold": {"direction": "LOWER_IS_BETTER", "relative": max_drop},
@@ -150,8 +165,15 @@ class Regression(Task):
                 {
                     "metrics": [
                         {"class_name": "ExampleCount"},
-                        {"class_name": "MeanAbsoluteError", "config": '"name": "mean_absolute_error"', "per_slice_thresholds": overall},
-                        {"class_name": "MeanSquaredError", "config": '"name": "mean_squared_error"'},
+                        {
+                            "class_name": "MeanAbsoluteError",
+                            "config": '"name": "mean_absolute_error"',
+                            "per_slice_thresholds": overall,
+                        },
+                        {
+                            "class_name": "MeanSquaredError",
+                            "config": '"name": "mean_squared_error"',
+                        },
                     ]
                 }
             ],
@@ -175,4 +197,6 @@ def _problem(target: str) -> str:
         return f"{target!r} is not a number"
     if "_" in target:  # which Python reads over
         return f"{target!r} is not a number"
-    return "" if math.isfinite(number) and abs(number) <= LARGEST else f"number {target} is not finite"
+    return (
+        "" if math.isfinite(number) and abs(number) <= LARGEST else f"number {target} is not finite"
+    )

@@ -1,7 +1,9 @@
-"""Segmentation: a class for every pixel, from a decoder on the encoder's stages, judged by mean IoU. See task.py for what each part is for.
+"""Segmentation: a class for every pixel, from a decoder on the encoder's stages, judged by mean
+IoU. See task.py for what each part is for.
 
-A row is `image,labelmap`; a label map is an 8-bit PNG, grey or with a palette, whose values are class ids and whose size is the image's.
-Training sees both at the size of Transform; the served model answers at the size each image has on disk, where the Evaluator judges it.
+A row is `image,labelmap`; a label map is an 8-bit PNG, grey or with a palette, whose values are
+class ids and whose size is the image's. Training sees both at the size of Transform; the served
+model answers at the size each image has on disk, where the Evaluator judges it.
 
 B images of H x W pixels as Transform stores them, C classes.
 """
@@ -15,15 +17,25 @@ from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
 MOST_CLASSES = 255  # ids are bytes
-NO_CLASS = 255  # in the served `class_ids`, beyond an image that is smaller than the largest of its batch
+NO_CLASS = (
+    255  # in the served `class_ids`, beyond an image that is smaller than the largest of its batch
+)
 SHOWN_CLASSES = 3
 # What the decoder learns from: a scene and its mirror image look alike, its top and bottom do not.
-VIEWS = Augmentation(crop_area=(0.5, 1.0), brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, colour_drop_probability=0.0)
+VIEWS = Augmentation(
+    crop_area=(0.5, 1.0),
+    brightness=0.2,
+    contrast=0.2,
+    saturation=0.2,
+    hue=0.02,
+    colour_drop_probability=0.0,
+)
 
 
 @dataclass(frozen=True)
 class Segmentation(Task):
-    """The task, fixed by what the user says: a list of label maps does not tell how many classes there are.
+    """The task, fixed by what the user says: a list of label maps does not tell how many classes
+    there are.
 
     Attributes:
       num_classes: C; class ids lie in [0, C).
@@ -49,10 +61,16 @@ class Segmentation(Task):
           InputError: if it is missing or too large, or the list has no label maps.
         """
         if not any(targets):
-            raise InputError("The training list has no label maps: a row of this task is `path,labelmap`. Without them: --task=pretrain")
+            raise InputError(
+                "The training list has no label maps: a row of this task is `path,labelmap`. "
+                "Without them: --task=pretrain"
+            )
         if not 2 <= settings.num_classes <= MOST_CLASSES:
             received = settings.num_classes or "none"
-            raise InputError(f"`--num_classes` must be given for segmentation, from 2 to {MOST_CLASSES}. Received: {received}")
+            raise InputError(
+                f"`--num_classes` must be given for segmentation, from 2 to {MOST_CLASSES}. "
+                f"Received: {received}"
+            )
         return cls(settings.num_classes, settings.ignored_class)
 
     def problem(self, target: str) -> str:
@@ -68,7 +86,8 @@ class Segmentation(Task):
         """Returns the label map as an 8-bit grey PNG.
 
         Raises:
-          ValueError: if it is no label map, has another size than its image, or holds an id that is no class.
+          ValueError: if it is no label map, has another size than its image, or holds an id that is
+            no class.
         """
         from trainer_module.label_map import encode_label_map, problem, read_label_map
 
@@ -84,13 +103,16 @@ class Segmentation(Task):
 
         from trainer_module.label_map import encode_label_map
 
-        return {"label_map": encode_label_map(np.full((1, 1), max(self.ignored_class, 0), np.uint8))}
+        return {
+            "label_map": encode_label_map(np.full((1, 1), max(self.ignored_class, 0), np.uint8))
+        }
 
     def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
         """Resizes label maps to the nearest pixel and counts the pixels of each class.
 
         Returns:
-          `label_map`: serialized uint8 [H, W] as string [B]; `class_pixels`: float32 [B, C], the same in every row.
+          `label_map`: serialized uint8 [H, W] as string [B]; `class_pixels`: float32 [B, C], the
+            same in every row.
         """
         if "label_map" not in inputs:
             return {}
@@ -99,20 +121,31 @@ class Segmentation(Task):
 
         def resized(encoded: tf.Tensor) -> tf.Tensor:
             pixels = tf.io.decode_png(encoded, channels=1)
-            return tf.ensure_shape(tf.image.resize(pixels, image_size, method="nearest")[..., 0], image_size)
+            return tf.ensure_shape(
+                tf.image.resize(pixels, image_size, method="nearest")[..., 0], image_size
+            )
 
         encoded = tf.reshape(inputs["label_map"], [-1])
         with tf.device("/CPU:0"):
-            label_maps = tf.map_fn(resized, encoded, fn_output_signature=tf.TensorSpec(image_size, tf.uint8))  # [B, H, W]
+            label_maps = tf.map_fn(
+                resized, encoded, fn_output_signature=tf.TensorSpec(image_size, tf.uint8)
+            )  # [B, H, W]
         ids = tf.range(self.num_classes)
         pixels = tf.map_fn(
-            lambda class_id: tf.reduce_sum(tf.cast(tf.equal(tf.cast(label_maps, tf.int32), class_id), tf.int64), axis=[1, 2]),
+            lambda class_id: tf.reduce_sum(
+                tf.cast(tf.equal(tf.cast(label_maps, tf.int32), class_id), tf.int64), axis=[1, 2]
+            ),
             ids,
             fn_output_signature=tf.int64,
         )  # [C, B]
-        total = tf.cast(tft.sum(tf.transpose(pixels), reduce_instance_dims=False), tf.float32)  # [C]
+        total = tf.cast(
+            tft.sum(tf.transpose(pixels), reduce_instance_dims=False), tf.float32
+        )  # [C]
         packed = tf.map_fn(tf.io.serialize_tensor, label_maps, fn_output_signature=tf.string)
-        return {"label_map": packed, "class_pixels": tf.tile(total[tf.newaxis], [tf.shape(encoded)[0], 1])}
+        return {
+            "label_map": packed,
+            "class_pixels": tf.tile(total[tf.newaxis], [tf.shape(encoded)[0], 1]),
+        }
 
     def targets(self, rows: dict, image_size: tuple[int, int]):
         """Returns class ids, uint8 [B, H, W]."""
@@ -121,17 +154,27 @@ class Segmentation(Task):
         def unpack(packed: tf.Tensor) -> tf.Tensor:
             return tf.ensure_shape(tf.io.parse_tensor(packed, tf.uint8), image_size)
 
-        return tf.map_fn(unpack, tf.reshape(rows["label_map"], [-1]), fn_output_signature=tf.TensorSpec(image_size, tf.uint8))
+        return tf.map_fn(
+            unpack,
+            tf.reshape(rows["label_map"], [-1]),
+            fn_output_signature=tf.TensorSpec(image_size, tf.uint8),
+        )
 
     def head(self, encoder, kind: str):
-        """Returns a model from normalized images to logits [B, H, W, C]; there is one kind of decoder."""
+        """Returns a model from normalized images to logits [B, H, W, C].
+
+        There is one kind of decoder.
+        """
         del kind
         from trainer_module.decoder import build_decoder
 
         return build_decoder(encoder, self.num_classes)
 
     def views(self, images, targets, chance, settings: Augmentation):
-        """Returns a crop and flip of every image with the same crop and flip of its label map; light and colours vary a little."""
+        """Returns a crop and flip of every image with the same crop and flip of its label map.
+
+        Light and colours vary a little.
+        """
         from trainer_module.paired import augment_pair
 
         return augment_pair(images, targets, settings, images.shape[1:3], chance)
@@ -140,7 +183,11 @@ class Segmentation(Task):
         """Returns the loss of logits [B, H, W, C] against class ids [B, H, W]."""
         from trainer_module.pixel_loss import PixelLoss, class_weights
 
-        return PixelLoss(class_weights(statistics["class_pixels"], settings.class_balance), self.ignored_class, settings.dice)
+        return PixelLoss(
+            class_weights(statistics["class_pixels"], settings.class_balance),
+            self.ignored_class,
+            settings.dice,
+        )
 
     def metrics(self, statistics: dict) -> list:
         """Returns the mean IoU over the classes that occur."""
@@ -148,13 +195,18 @@ class Segmentation(Task):
         import keras
 
         ignored = self.ignored_class if self.ignored_class >= 0 else None
-        return [keras.metrics.MeanIoU(self.num_classes, name=self.metric, ignore_class=ignored, sparse_y_pred=False)]
+        return [
+            keras.metrics.MeanIoU(
+                self.num_classes, name=self.metric, ignore_class=ignored, sparse_y_pred=False
+            )
+        ]
 
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns the likeliest class of every pixel at the size each image was sent in.
 
         Returns:
-          `label_map_png`: 8-bit grey PNG of class ids, string [B]; `class_ids`: uint8 [B, H', W'] with the largest height and width of the
+          `label_map_png`: 8-bit grey PNG of class ids, string [B]; `class_ids`: uint8 [B, H', W']
+            with the largest height and width of the
           batch, 255 beyond an image's own.
         """
         del statistics
@@ -167,10 +219,14 @@ class Segmentation(Task):
             logits, own = inputs
             ids = tf.cast(tf.argmax(tf.image.resize(logits, own), axis=-1), tf.uint8)  # [h, w]
             beyond = largest - own
-            return tf.io.encode_png(ids[..., tf.newaxis]), tf.pad(ids, [[0, beyond[0]], [0, beyond[1]]], constant_values=NO_CLASS)
+            return tf.io.encode_png(ids[..., tf.newaxis]), tf.pad(
+                ids, [[0, beyond[0]], [0, beyond[1]]], constant_values=NO_CLASS
+            )
 
         with tf.device("/CPU:0"):
-            sizes = tf.map_fn(size, encoded, fn_output_signature=tf.TensorSpec([2], tf.int32))  # [B, 2]
+            sizes = tf.map_fn(
+                size, encoded, fn_output_signature=tf.TensorSpec([2], tf.int32)
+            )  # [B, 2]
             largest = tf.reduce_max(sizes, axis=0)
             signature = (tf.TensorSpec([], tf.string), tf.TensorSpec([None, None], tf.uint8))
             pictures, class_ids = tf.map_fn(answer, (outputs, sizes), fn_output_signature=signature)
@@ -184,8 +240,14 @@ class Segmentation(Task):
         return {"label_map": tf.reshape(raw["label_map"], [-1])}
 
     def evaluation(self, limit: float, max_drop: float) -> dict:
-        """Returns TFMA's EvalConfig as a dict: mean IoU with thresholds, the IoU of each class beside it."""
-        settings = {"num_classes": self.num_classes, "ground_truth_key": "label_map", "prediction_key": "label_map_png"}
+        """Returns TFMA's EvalConfig as a dict: mean IoU with thresholds, the IoU of each class
+        beside it.
+        """
+        settings = {
+            "num_classes": self.num_classes,
+            "ground_truth_key": "label_map",
+            "prediction_key": "label_map_png",
+        }
         settings |= {"decode_prediction": True, "ignored": self.ignored_class, "name": self.metric}
         threshold = {
             "value_threshold": {"lower_bound": limit},
@@ -198,7 +260,12 @@ class Segmentation(Task):
             "per_slice_thresholds": [{"slicing_specs": [{}], "threshold": threshold}],
         }
         return {
-            "model_specs": [{"signature_name": "serving_default", "preprocessing_function_names": ["transform_labels"]}],
+            "model_specs": [
+                {
+                    "signature_name": "serving_default",
+                    "preprocessing_function_names": ["transform_labels"],
+                }
+            ],
             "slicing_specs": [{}],
             "metrics_specs": [{"metrics": [metric]}],
         }
@@ -214,7 +281,9 @@ class Segmentation(Task):
         return ", ".join(f"class {class_id} {share:.0%}" for share, class_id in largest)
 
     def drawn(self, answer: dict, encoded: bytes) -> dict[str, bytes]:
-        """Returns the class ids as a grey PNG of the image's size, and the image with the classes laid over it in colours."""
+        """Returns the class ids as a grey PNG of the image's size, and the image with the classes
+        laid over it in colours.
+        """
         import io
 
         import tensorflow as tf
@@ -223,6 +292,9 @@ class Segmentation(Task):
         from trainer_module.label_map import overlay, palette, read_label_map
 
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
-        coloured, buffer = overlay(image, read_label_map(answer["label_map_png"]), palette(self.num_classes)), io.BytesIO()
+        coloured, buffer = (
+            overlay(image, read_label_map(answer["label_map_png"]), palette(self.num_classes)),
+            io.BytesIO(),
+        )
         Image.fromarray(coloured).save(buffer, format="PNG")
         return {"labelmap.png": answer["label_map_png"], "overlay.png": buffer.getvalue()}

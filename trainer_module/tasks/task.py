@@ -1,19 +1,21 @@
-"""What a task is: everything that differs between classifying, segmenting and measuring, and nothing else.
+"""What a task is: everything that differs between classifying, segmenting and measuring, and
+nothing else.
 
-A task is one file in this folder with one frozen dataclass that implements `Task`, and one line in registry.py. Every other file of the
-project is given a task object and asks it. In the order of an image's road, a task says
+A task is one file in this folder with one frozen dataclass that implements `Task`, and one line in
+registry.py. Every other file of the project is given a task object and asks it. In the order of an
+image's road, a task says
 
-    rows       what the second column of a list means, what is wrong with it, what a constant answer would score
-    ingest     what a row's target becomes in its tf.Example
-    Transform  what the Trainers read of it, and what is learned about it from the training split (`statistics`)
-    training   head, augmentation, loss and metrics
-    serving    what the served model answers
-    Evaluator  TFMA's configuration: the metric, its slices and its thresholds
-    a person   one line and perhaps pictures for a prediction
+    rows       what the second column of a list means, what is wrong with it, what a constant answer
+    would score ingest     what a row's target becomes in its tf.Example Transform  what the
+    Trainers read of it, and what is learned about it from the training split (`statistics`)
+    training   head, augmentation, loss and metrics serving    what the served model answers
+    Evaluator  TFMA's configuration: the metric, its slices and its thresholds a person   one line
+    and perhaps pictures for a prediction
 
-Lists are checked before anything heavy is imported: the module of a task imports the standard library alone at its top, and Keras or
-TensorFlow inside the methods that need them. The dataclass's fields are what the training list fixes, such as the number of classes; they
-travel as JSON. A node of the pipeline runs again if a method that it calls is edited (pipeline/fingerprint.py).
+Lists are checked before anything heavy is imported: the module of a task imports the standard
+library alone at its top, and Keras or TensorFlow inside the methods that need them. The dataclass's
+fields are what the training list fixes, such as the number of classes; they travel as JSON. A node
+of the pipeline runs again if a method that it calls is edited (pipeline/fingerprint.py).
 
 B images, H x W pixels as Transform stores them, D feature dims.
 """
@@ -31,18 +33,24 @@ class Task(Protocol):
 
     Attributes:
       name: what `--task` takes.
-      metric: what it is judged by: TFMA's name of the number that gates, and the name of the first of `metrics`.
+      metric: what it is judged by: TFMA's name of the number that gates, and the name of the first
+        of `metrics`.
       higher_is_better: which way the metric points.
-      target: name of the feature that holds the target, before and after Transform; '' if rows have none.
-      target_is_file: whether the second column names a file. Its path is resolved as an image's is, its content is read by ingest, and its
-        size and time of change belong to the list's fingerprint.
-      one_class_an_image: whether targets are one class id an image, so that neighbours and a linear probe can watch pretraining. If
-        `evaluation` asks for a MultiClassConfusionMatrixPlot the report shows which classes are taken for which, with images if
-        `served` has a `class_id`.
-      on_features: whether the head reads the encoder's features alone. With a frozen encoder these are then computed once, and linear heads
-        before and after pretraining are compared; else the whole head is trained a second time, on an untrained encoder.
-      fits_linear: whether a linear head on the features of a frozen encoder is fitted at once (`fitted_linear`), not by gradient steps.
-      statistics: names of what `transform` learns beside the target, the same in every row, such as the target's mean.
+      target: name of the feature that holds the target, before and after Transform; '' if rows have
+        none.
+      target_is_file: whether the second column names a file. Its path is resolved as an image's is,
+        its content is read by ingest, and its size and time of change belong to the list's
+        fingerprint.
+      one_class_an_image: whether targets are one class id an image, so that neighbours and a linear
+        probe can watch pretraining. If `evaluation` asks for a MultiClassConfusionMatrixPlot the
+        report shows which classes are taken for which, with images if `served` has a `class_id`.
+      on_features: whether the head reads the encoder's features alone. With a frozen encoder these
+        are then computed once, and linear heads before and after pretraining are compared; else the
+        whole head is trained a second time, on an untrained encoder.
+      fits_linear: whether a linear head on the features of a frozen encoder is fitted at once
+        (`fitted_linear`), not by gradient steps.
+      statistics: names of what `transform` learns beside the target, the same in every row, such as
+        the target's mean.
       mild: the views that a target survives.
     """
 
@@ -77,10 +85,16 @@ class Task(Protocol):
         """
 
     def problem(self, target: str) -> str:
-        """Returns what is wrong with the second column of a row, or ''; the file it may name is looked at by `features`."""
+        """Returns what is wrong with the second column of a row, or ''.
+
+        The file it may name is looked at by `features`.
+        """
 
     def constant_score(self, targets: Sequence[str]) -> float:
-        """Returns what the best constant answer to these targets scores, which a model must beat; 0 if a list does not tell."""
+        """Returns what the best constant answer to these targets scores, which a model must beat.
+
+        0 if a list does not tell.
+        """
         del targets
         return 0.0
 
@@ -99,7 +113,10 @@ class Task(Protocol):
 
     @property
     def placeholder(self) -> dict[str, Value]:
-        """The features of images that have no target, so that all splits have the same ones; nobody reads it."""
+        """The features of images that have no target, so that all splits have the same ones.
+
+        Nobody reads it.
+        """
 
     # Transform.
 
@@ -107,30 +124,39 @@ class Task(Protocol):
         """Transforms the target inside TFT's preprocessing_fn.
 
         Args:
-          inputs: batched raw features. When a model is served there is `image` alone: leave out what cannot be made of that.
+          inputs: batched raw features. When a model is served there is `image` alone: leave out
+            what cannot be made of that.
           image_size: (H, W).
 
         Returns:
-          {self.target: int64, float32 or string [B] or [B, ...]} and every one of `statistics`, [B, ...] with equal rows.
+          {self.target: int64, float32 or string [B] or [B, ...]} and every one of `statistics`, [B,
+          ...] with equal rows.
         """
 
     def targets(self, rows: dict, image_size: tuple[int, int]):
-        """Returns the targets of transformed examples as training needs them, [B, ...], from a batch of what `transform` made."""
+        """Returns the targets of transformed examples as training needs them, [B, ...], from a
+        batch of what `transform` made.
+        """
         del image_size
         return rows[self.target]
 
     # Training; `statistics` holds name -> numpy array [...] of what Transform learned.
 
     def head(self, encoder, kind: str):
-        """Returns a Keras model from normalized images [B, H, W, 3] to the outputs, sharing the encoder's weights.
+        """Returns a Keras model from normalized images [B, H, W, 3] to the outputs, sharing the
+        encoder's weights.
 
         Args:
-          encoder: normalized images -> features [B, D]; `trainer_module.resnet.stage_outputs` gives its stages.
-          kind: 'linear' or 'mlp'. A linear head on features ends in a Dense layer named `logits` (trainer_module/heads.py).
+          encoder: normalized images -> features [B, D]; `trainer_module.resnet.stage_outputs` gives
+            its stages.
+          kind: 'linear' or 'mlp'. A linear head on features ends in a Dense layer named `logits`
+            (trainer_module/heads.py).
         """
 
     def fitted_linear(self, features, targets) -> list:
-        """Returns kernel [D, outputs] and bias [outputs] of a linear fit; asked only if `fits_linear`.
+        """Returns kernel [D, outputs] and bias [outputs] of a linear fit.
+
+        Asked only if `fits_linear`.
 
         Args:
           features: [N, D], or [R * N, D] of R copies of the images, one after another.
@@ -174,12 +200,16 @@ class Task(Protocol):
         """
 
     def judged(self, raw: dict, transformed: dict) -> dict:
-        """Returns what the Evaluator holds the answers against, {name: [B, ...]}, from the raw and the transformed target."""
+        """Returns what the Evaluator holds the answers against, {name: [B, ...]}, from the raw and
+        the transformed target.
+        """
         del raw
         return {self.target: transformed[self.target]}
 
     def evaluation(self, limit: float, max_drop: float) -> dict:
-        """Returns TFMA's EvalConfig as a dict; TFMA calls the signatures `serving_default` and `transform_labels`, which returns `judged`.
+        """Returns TFMA's EvalConfig as a dict.
+
+        TFMA calls the signatures `serving_default` and `transform_labels`, which returns `judged`.
 
         Args:
           limit: what the metric must reach: at least, or at most where less is better.
@@ -189,7 +219,10 @@ class Task(Protocol):
     # A person.
 
     def names_by_id(self) -> list[str]:
-        """Returns the names of all classes in the order of their ids, or [] where they have none; of `one_class_an_image` alone."""
+        """Returns the names of all classes in the order of their ids, or [] where they have none.
+
+        Of `one_class_an_image` alone.
+        """
         return []
 
     def shown(self, value: float) -> str:
@@ -197,10 +230,14 @@ class Task(Protocol):
         return f"{100 * value:.2f} %"
 
     def line(self, answer: dict[str, Any]) -> str:
-        """Returns one line about the answer to one image, of what `served` returns as numpy values without the first axis."""
+        """Returns one line about the answer to one image, of what `served` returns as numpy values
+        without the first axis.
+        """
         return ", ".join(f"{name} {value}" for name, value in answer.items())
 
     def drawn(self, answer: dict[str, Any], encoded: bytes) -> dict[str, bytes]:
-        """Returns pictures of the answer to one image, ending of the file name -> content, as in {'overlay.png': ...}."""
+        """Returns pictures of the answer to one image, ending of the file name -> content, as in
+        {'overlay.png': ...}.
+        """
         del answer, encoded
         return {}

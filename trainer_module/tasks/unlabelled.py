@@ -10,7 +10,9 @@ from trainer_module.tasks.task import Task, Value
 
 @dataclass(frozen=True)
 class Unlabelled(Task):
-    """Rows are `path`; a second column is allowed and ignored, so that a labelled list can be pretrained on."""
+    """Rows are `path`; a second column is allowed and ignored, so that a labelled list can be
+    pretrained on.
+    """
 
     name = "pretrain"
     metric = "knn_accuracy"
