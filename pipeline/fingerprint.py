@@ -8,18 +8,15 @@ is of these definitions and of the versions of the libraries they mention. What 
 besides does not count.
 
 - In doubt it counts: a module that is mentioned as such counts whole; a string that is the dotted
-name of
-  our code is a mention; a statement that defines nothing counts for whoever imports its module, and
-  a decorated definition, which may be registered somewhere, for whoever uses anything of its
-  module. But a constant is taken for its value: what is called for its effect stands alone, or is
-  assigned to `_`.
+  name of our code is a mention; a statement that defines nothing counts for whoever imports its
+  module, and a decorated definition, which may be registered somewhere, for whoever uses anything
+  of its module. But a constant is taken for its value: what is called for its effect stands alone,
+  or is assigned to `_`.
 - A task is chosen by its name when a node runs, so it is given; of it count the members that are
-asked for,
-  as in `task.loss` or `self._task.views`. Variables that hold a task are called so; a test looks
-  after it.
+  asked for, as in `task.loss` or `self._task.views`. Variables that hold a task are called so; a
+  test looks after it.
 - What only refuses does not count, because a node that fails leaves nothing to cache: REFUSALS, and
-the
-  checks of a frozen dataclass. The types in a signature count as text, but are not followed.
+  the checks of a frozen dataclass. The types in a signature count as text, but are not followed.
 
 Comments, docstrings and layout do not count either. docs/caching.md says what runs again after
 which edit.
