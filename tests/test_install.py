@@ -21,6 +21,7 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "google": "protobuf",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
 }
 OPTIONAL = {"jax"}  # imported only where it is the backend
 
