@@ -38,7 +38,7 @@ FILES = {  # file -> its tests, and the names of the definitions that judge wher
     "components/model_check/probe.py": (["test_model_check.py"], ()),
     "components/verdict.py": (["test_verdict.py"], ()),
     "components/file_list_example_gen/driver.py": (["test_driver.py"], ()),
-    "pipeline/config.py": (["test_evaluation.py"], ("Gate",)),
+    "pipeline/choices.py": (["test_evaluation.py"], ("Gate",)),
     **{
         f"trainer_module/tasks/{name}.py": (["test_evaluation.py"], JUDGED)
         for name in ("classification", "regression", "segmentation")

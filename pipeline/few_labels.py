@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from pipeline.arguments import folder
-from pipeline.config import numbers
+from pipeline.layers import numbers
 from trainer_module.errors import InputError
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"

@@ -1,5 +1,5 @@
-"""Runs a configuration on this machine: LocalDagRunner with a lock, resume, a log file, progress
-lines and a verdict.
+"""Runs a plan on this machine: LocalDagRunner with a lock, resume, a log file, progress lines and a
+verdict.
 
 A run's id is fixed before it starts and kept in run.json: the same id again continues a killed run
 where it was, in the same output directories. Everything a run leaves lies in its pipeline root.
@@ -29,8 +29,8 @@ from components.store import (
     sweep_interrupted,
     this_process,
 )
-from pipeline import summary
-from pipeline.config import Configuration
+from pipeline import config_file, summary
+from pipeline.plan import Plan
 from pipeline.save_paths import bring_in, leave
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
@@ -113,22 +113,20 @@ def lock(root: Root) -> Iterator[None]:
 
 
 def run(
-    configuration: Configuration,
-    task,
+    plan: Plan,
     root: Root,
     flags: list[str],
     resume: bool = False,
     create: Callable | None = None,
 ) -> int:
-    """Runs the pipeline of a configuration and prints the verdict.
+    """Runs the pipeline of a plan and prints the verdict.
 
     Args:
-      configuration: of the run.
-      task: the task object, fixed by the training list.
+      plan: of the run.
       root: the pipeline root.
       flags: the command line, kept for `--resume`.
       resume: continue the interrupted run of this root.
-      create: builds the pipeline of a configuration, a task and places, instead of the functions of
+      create: builds the pipeline of a plan and folders, instead of the functions of
         pipeline/pipeline.py.
 
     Returns:
@@ -139,40 +137,40 @@ def run(
         run_id = root.record()["run_id"] if resume else started.isoformat(timespec="milliseconds")
         log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
         log_path.parent.mkdir(exist_ok=True)
-        print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
+        print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         with libraries_to_log(str(log_path)), _stoppable():
-            compiled = partial(_compiled, configuration, task, root, create)
-            prepare = partial(_prepare, compiled, root, run_id, flags, resume)
+            compiled = partial(_compiled, plan, root, create)
+            prepare = partial(_prepare, compiled, plan, root, run_id, flags, resume)
             code, message, prepared = _guarded(prepare)
             if code == DONE:
-                code, message = _run_and_end(configuration, task, root, prepared, started)
+                code, message = _run_and_end(plan, root, prepared, started)
             elif not resume:  # a run that was not continued keeps its state
-                _note_failure(configuration, root, run_id)
+                _note_failure(plan, root, run_id)
             print(message)
         return code
 
 
-def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -> tuple[int, str]:
+def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, str]:
     """Runs every node and what follows the last; returns an exit code and what to tell."""
     graph, record = prepared
-    code, message, _ = _guarded(partial(_run_nodes, configuration, graph, root, record))
+    code, message, _ = _guarded(partial(_run_nodes, plan, graph, root, record))
     if code == DONE:
-        code, message, ended = _guarded(partial(_end, configuration, task, root, record, started))
+        code, message, ended = _guarded(partial(_end, plan, root, record, started))
         if code == DONE:
             return ended
         message += f"\nEvery component is done. {AGAIN}"
-    _note_failure(configuration, root, record["run_id"])
+    _note_failure(plan, root, record["run_id"])
     return code, message
 
 
-def _end(configuration, task, root: Root, record: dict, started: datetime) -> tuple[int, str]:
+def _end(plan, root: Root, record: dict, started: datetime) -> tuple[int, str]:
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
     run_id, store = record["run_id"], open_store(root.metadata, read_only=False)
     seconds = (datetime.now() - started).total_seconds()
-    result = summary.collect(store, configuration, task, run_id, seconds)
-    models = _models_to_leave(configuration, store, run_id, result["blessed"])
+    result = summary.collect(store, plan, run_id, seconds)
+    models = _models_to_leave(plan, store, run_id, result["blessed"])
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
-    told = summary.table(result, task) + summary.look_next(result, root.path)
+    told = summary.table(result, plan.task) + summary.look_next(result, root.path)
     note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
     summary.write(root.path, result)
     # The encoder last: once it is there, the same flags take it instead of pretraining, and that
@@ -184,12 +182,12 @@ def _end(configuration, task, root: Root, record: dict, started: datetime) -> tu
     return (REFUSED if result["blessed"] is False else DONE), told
 
 
-def _note_failure(configuration, root: Root, run_id: str) -> None:
+def _note_failure(plan, root: Root, run_id: str) -> None:
     """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
 
     def note():
         store = open_store(root.metadata, read_only=False) if root.has_metadata else None
-        result = summary.unfinished(store, configuration, run_id, "failed")
+        result = summary.unfinished(store, plan, run_id, "failed")
         if store:
             note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
         summary.write(root.path, result)
@@ -224,8 +222,12 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple:
-    """Returns a compiled pipeline and the run's record; writes it unless a resume is refused."""
+def _prepare(
+    compiled, plan: Plan, root: Root, run_id: str, flags: list[str], resume: bool
+) -> tuple:
+    """Returns a compiled pipeline and the run's record; writes it, and the file of the run's
+    settings, unless a resume is refused.
+    """
     graph = compiled()
     record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd()}
     record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
@@ -237,12 +239,13 @@ def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) 
         )
     if previous and not resume and root.has_metadata:
         sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
+    config_file.leave(plan.choices, root.path)
     root.write_record(**record, finished=False)
     return graph, record
 
 
-def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
-    facts = summary.facts(configuration, record["flags"]) | {
+def _run_nodes(plan, graph, root: Root, record: dict) -> None:
+    facts = summary.facts(plan, record["flags"]) | {
         "state": "running",
         "process": this_process(),
     }
@@ -250,7 +253,7 @@ def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
     _require_all(graph, root, record["run_id"])
 
 
-def _compiled(configuration, task, root: Root, create: Callable | None):
+def _compiled(plan, root: Root, create: Callable | None):
     """Returns the pipeline as TFX's intermediate representation, without a run id and without its
     metadata store.
     """
@@ -261,14 +264,12 @@ def _compiled(configuration, task, root: Root, create: Callable | None):
     with _imports_without_collection():
         from tfx.dsl.compiler import compiler
 
-        from pipeline.pipeline import Places, graph_of
+        from pipeline.pipeline import Folders, graph_of
 
     _use_gpu_sparingly()
-    imported = bring_in(configuration.saved_encoder, root.path)
-    places = Places(str(root.path / "artifacts"), str(root.serving), imported)
-    return compiler.Compiler().compile(
-        (create or graph_of(configuration, task))(configuration, task, places)
-    )
+    imported = bring_in(plan.saved_encoder, root.path)
+    folders = Folders(str(root.path / "artifacts"), str(root.serving), imported)
+    return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
 
 
 def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
@@ -319,9 +320,7 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Pack(deployment)
 
 
-def _models_to_leave(
-    configuration, store, run_id: str, blessed: bool | None
-) -> dict[str, tuple[str, str]]:
+def _models_to_leave(plan, store, run_id: str, blessed: bool | None) -> dict[str, tuple[str, str]]:
     """Returns Trainer -> URI of its model, '' where none is to be left, and the user's folder."""
     outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
     made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
@@ -331,7 +330,7 @@ def _models_to_leave(
     paths = dict(
         zip(
             TRAINERS,
-            (configuration.save_paths.pretrain, configuration.save_paths.finetune),
+            (plan.choices.save_paths.pretrain, plan.choices.save_paths.finetune),
             strict=True,
         )
     )

@@ -25,7 +25,7 @@ from components.verdict import (
     metrics_by_class,
     model_check_refusal,
 )
-from pipeline.config import Configuration, to_dict
+from pipeline.plan import Plan, to_dict
 from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
@@ -40,24 +40,21 @@ LEFT = {
 EVALUATION_FILE = "linear_evaluation.json"
 
 
-def collect(
-    store: MetadataStore, configuration: Configuration, task: Task, run_id: str, seconds: float
-) -> dict:
+def collect(store: MetadataStore, plan: Plan, run_id: str, seconds: float) -> dict:
     """Returns the summary of a finished run.
 
     Args:
       store: its metadata.
-      configuration: of the run.
-      task: whose metric counts.
+      plan: of the run.
       run_id: of the run.
       seconds: wall time.
     """
     nodes = {node.node: node for node in node_runs(store, run_id)}
     blessed = _blessed(nodes)
     return {
-        **unfinished(store, configuration, run_id, "refused" if blessed is False else "done"),
+        **unfinished(store, plan, run_id, "refused" if blessed is False else "done"),
         "seconds": round(seconds, 1),
-        "metric": task.metric,  # the one that gates
+        "metric": plan.task.metric,  # the one that gates
         "metrics": {
             name: value
             for metrics in _metrics_by_node(nodes).values()
@@ -68,17 +65,17 @@ def collect(
         "pushed_model": _pushed(nodes),
         "accuracy_by_epoch": _accuracy_by_epoch(nodes),
         "refused_because": _refusals(nodes),
-        "held_out_copies": held_out_copies(nodes, configuration),
+        "held_out_copies": held_out_copies(nodes, plan),
     }
 
 
-def facts(configuration: Configuration, flags: list[str]) -> dict[str, str]:
+def facts(plan: Plan, flags: list[str]) -> dict[str, str]:
     """Returns what ML Metadata keeps of a run from its start: what it ran, on what."""
     libraries = {f"version.{name}": version for name, version in versions().items()}
     command = shlex.join(["python", "local_runner.py", *flags])
     return {
         "git_commit": git_commit(),
-        "recipe": configuration.recipe,
+        "recipe": plan.choices.recipe,
         "hardware": hardware(),
         "command": command,
         **libraries,
@@ -99,9 +96,7 @@ def outcome(store: MetadataStore, run_id: str, state: str) -> dict[str, str | fl
     return {"state": state, **metrics}
 
 
-def unfinished(
-    store: MetadataStore | None, configuration: Configuration, run_id: str, state: str
-) -> dict:
+def unfinished(store: MetadataStore | None, plan: Plan, run_id: str, state: str) -> dict:
     """Returns the part of a summary that every run has, even one that failed."""
     nodes = node_runs(store, run_id) if store else []
     return {
@@ -116,7 +111,7 @@ def unfinished(
             }
             for node in nodes
         ],
-        "configuration": to_dict(configuration),
+        "configuration": to_dict(plan),
         "versions": versions(),
         "code_fingerprints": _fingerprints(store, nodes),
         "git_commit": git_commit(),
@@ -168,11 +163,11 @@ def table(summary: dict, task: Task) -> str:
 
 def held_out_copies(
     nodes: dict[str, NodeRun],
-    configuration: Configuration,
+    plan: Plan,
 ) -> list[dict[str, str]]:
     """Returns the rows of held out images that are trained on by another name, and of those."""
     uri = _uri(nodes, "FileListExampleGen", "examples")
-    found = copies(uri, configuration.lists.given()) if uri else []
+    found = copies(uri, plan.lists.given()) if uri else []
     return [{"held_out": held_out, "trained_on": trained_on} for held_out, trained_on in found]
 
 

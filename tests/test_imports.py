@@ -11,9 +11,12 @@ TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",
-    "pipeline.config",
+    "pipeline.choices",
     "pipeline.datasets.files",
     "pipeline.datasets.of_recipe",
+    "pipeline.flags",
+    "pipeline.layers",
+    "pipeline.plan",
     "pipeline.recipes",
     "pipeline.left_folder",
     "pipeline.save_paths",

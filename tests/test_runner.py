@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from components.store import open_store
-from pipeline.config import Configuration
+from pipeline.choices import Choices
+from pipeline.config_file import FILE, read_settings
+from pipeline.plan import as_chosen
 from pipeline.runner import BAD_INPUT, FAILED, REFUSED, Root, run
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -28,15 +30,16 @@ def start(tmp_path, monkeypatch):
     schema = tmp_path / "schema.pbtxt"
     schema.write_text('feature { name: "image" type: BYTES }')
 
-    def one_node(configuration, task, places):
+    def one_node(plan, folders):
         from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
         from tfx.orchestration.pipeline import Pipeline
 
         node = ImportSchemaGen(schema_file=str(schema))
-        return Pipeline(configuration.name, places.root, components=[node], enable_cache=True)
+        return Pipeline(plan.name, folders.root, components=[node], enable_cache=True)
 
     def start(name="tiny", resume=False):
-        return run(Configuration(name), Unlabelled(), Root(tmp_path / "root"), [], resume, one_node)
+        plan = as_chosen(Choices(name), Unlabelled())
+        return run(plan, Root(tmp_path / "root"), [], resume, one_node)
 
     return start
 
@@ -48,6 +51,7 @@ def state(root):
     return (
         (root / "summary.json").read_text(),
         (root / "run.json").read_text(),
+        (root / FILE).read_text(),
         context.custom_properties["state"].string_value,
     )
 
@@ -59,12 +63,17 @@ def block(root):
 
 def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
     assert start() == ENDED
-    summary, record, noted = state(tmp_path / "root")
+    summary, record, _, noted = state(tmp_path / "root")
     assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == (
         "refused",
         True,
         "refused",
     )
+
+
+def test_a_run_leaves_the_settings_that_it_was_made_from(start, tmp_path):
+    start("tiny")
+    assert read_settings(str(tmp_path / "root" / FILE))["name"] == "tiny"
 
 
 def test_a_failure_behind_the_last_node_ends_in_a_line_and_exit_code_1(start, tmp_path, capfd):

@@ -13,7 +13,6 @@ from trainer_module.features import encode
 from trainer_module.image_store import available_disk, room_for
 from trainer_module.memory import available_memory
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID, unpack_images
-from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
 READ_BATCH = 512  # examples parsed at once
@@ -88,14 +87,9 @@ def read_examples(
     )
 
 
-def read_split(files: list[str], transform, settings: dict) -> Examples:
-    """Reads one split as a Trainer receives it: file patterns, TFT's transform output, and the
-    node's custom_config.
-    """
-    task = task_from_json(settings["task"])
-    return read_examples(
-        files, transform.transformed_feature_spec(), tuple(settings["image_size"]), task
-    )
+def read_split(files: list[str], transform, task: Task, image_size: tuple[int, int]) -> Examples:
+    """Reads one split as a Trainer receives it: file patterns, and TFT's transform output."""
+    return read_examples(files, transform.transformed_feature_spec(), image_size, task)
 
 
 def _files(patterns: list[str]) -> list[str]:

@@ -23,6 +23,8 @@ from trainer_module.examples import read_split
 from trainer_module.milestones import milestone_file
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.saved_encoder import EXTRAS, read_record
+from trainer_module.settings import EvaluationScience, from_json
+from trainer_module.tasks.registry import task_from_json
 
 FILE = "accuracy_by_epoch.json"
 
@@ -43,22 +45,22 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
       transform_graph: what Transform learned.
       model: the pretrained model; its encoders of earlier epochs lie in `assets.extra`.
       evaluation: table and chart, see the top of this file.
-      settings: JSON with `task`, `image_size` [H, W] in pixels, `eval_epochs` and `seed`, of the
-        encoder before pretraining.
+      settings: JSON of an `EvaluationScience`.
       fingerprint: digest of the code.
     """
     del fingerprint
     keras.utils.clear_session()
-    options, serving = json.loads(settings), path_utils.serving_model_path(model.uri)
+    options = from_json(EvaluationScience, json.loads(settings))
+    serving = path_utils.serving_model_path(model.uri)
     transform = tft.TFTransformOutput(transform_graph.uri)
+    task = task_from_json(options.task)
     train, held_out = (
-        read_split(_files(examples, name), transform, options) for name in ("train", "eval")
+        read_split(_files(examples, name), transform, task, options.image_size)
+        for name in ("train", "eval")
     )
-    encoder = untrained_encoder(
-        read_record(serving).encoder, tuple(options["image_size"]), options["seed"]
-    )
+    encoder = untrained_encoder(read_record(serving).encoder, options.image_size, options.seed)
     milestones = {
-        epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options["eval_epochs"]
+        epoch: milestone_file(Path(serving, EXTRAS), epoch) for epoch in options.eval_epochs
     }
     rows = evaluate_epochs(encoder, milestones, train, held_out)
     write(Path(evaluation.uri), rows, len(train.images), len(held_out.images))

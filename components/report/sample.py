@@ -21,6 +21,7 @@ from trainer_module.examples import Examples, read_split
 from trainer_module.export import load_encoder, load_projection_head
 from trainer_module.monitor import thinned
 from trainer_module.preprocessing import IMAGE, IMAGE_ID
+from trainer_module.tasks.registry import task_from_json
 
 READ_BATCH = 1024  # records looked at together
 ASKED_AT_ONCE = 64  # images in one request to the served model
@@ -121,7 +122,9 @@ def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for _, record in _with_ids(files, chosen):
                 writer.write(record)
-        return read_split([path], transform, run.training_settings)
+        settings = run.training_settings
+        task = task_from_json(settings["task"])
+        return read_split([path], transform, task, tuple(settings["image_size"]))
 
 
 def some_examples(run: Run, split: str, most: int) -> Examples:
