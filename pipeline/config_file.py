@@ -107,12 +107,12 @@ def text_of(choices: Choices) -> str:
     for name in (*LISTS, *FOLDERS, "dataset.source"):
         settings[name] = settings[name] and absolute(settings[name])
     settings["metadata"] = without_password(settings["metadata"])
+    fields = [field for field in dataclasses.fields(Choices) if field.compare]
     parts = [HEAD]
-    for field in dataclasses.fields(Choices):
-        if field.compare:
-            value = _nested(settings, field.name)
-            parts.append(_comment(field.type) if isinstance(value, dict) else "")
-            parts.append(yaml.dump({field.name: value}, Dumper=_Dumper, sort_keys=False))
+    for field in sorted(fields, key=lambda field: field.name in SECTIONS):  # sections last
+        parts.append(_comment(field.type) if field.name in SECTIONS else "")
+        value = {field.name: _nested(settings, field.name)}
+        parts.append(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
     return "".join(parts)
 
 
