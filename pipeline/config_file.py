@@ -27,7 +27,8 @@ FILE = "config.yaml"  # in the pipeline root
 HEAD = f"""\
 # All settings of a run: python local_runner.py --config {FILE}
 # Flags win over what stands here, and this over the recipe, whose value is taken for what is left
-# out. Paths are absolute, or begin where the command is given.
+# out. Paths are absolute, or begin where the command is given. Units and meaning of each setting
+# stand beside it in trainer_module/settings.py and pipeline/choices.py.
 """
 
 
