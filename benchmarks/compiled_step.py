@@ -28,10 +28,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer_module.batch_norm import BatchNormalization
 from trainer_module.batches import EpochBatches
-from trainer_module.convolution import Conv2D
 from trainer_module.examples import Examples
+from trainer_module.fast_layers import BatchNormalization, Conv2D
 from trainer_module.finetune import finetune
 from trainer_module.pretrain import Images, build_learner
 from trainer_module.settings import MILD, Augmentation, Encoder, Finetuning, Pretraining

@@ -47,7 +47,7 @@ NODES = {
     "ModelCheck": "components.model_check.component.ModelCheck",
     "RunReport": "components.report.executor.Executor",
 }
-REFUSALS = ("trainer_module.errors.InputError", "trainer_module.settings.require")
+REFUSALS = ("trainer_module.errors.InputError", "trainer_module.errors.require")
 CHOSEN = ("trainer_module.tasks.registry.TASKS",)  # of these tasks one is given instead
 LIBRARIES = {
     "apache_beam",

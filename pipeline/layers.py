@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.choices import Choices, absolute
-from trainer_module.settings import require
+from trainer_module.errors import require
 
 Layer = Mapping[str, Any]
 

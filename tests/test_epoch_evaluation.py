@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from components.epoch_evaluation.show import chart, table
+from trainer_module.checkpoint import load_weights, milestone_file
 from trainer_module.epoch_evaluation import COLUMNS, evaluate_epochs
 from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear_in_epochs, linear_accuracy
-from trainer_module.milestones import load_weights, milestone_file
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
@@ -79,7 +79,7 @@ def test_a_run_that_is_continued_keeps_the_same_encoders(images, tmp_path, train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "trainer_module.milestones.Milestones.on_epoch_begin",
+            "trainer_module.checkpoint.Milestones.on_epoch_begin",
             lambda self, epoch, logs=None: epoch and killed(),
         )
         with pytest.raises(KilledError):

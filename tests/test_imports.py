@@ -25,6 +25,9 @@ STANDARD_LIBRARY_ONLY = (
     "components.file_list_example_gen.same_images",
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
+    "trainer_module.errors",
+    "trainer_module.finished",
+    "trainer_module.memory",
     "trainer_module.settings",
     *(
         f"trainer_module.tasks.{path.stem}"
@@ -33,8 +36,9 @@ STANDARD_LIBRARY_ONLY = (
 )
 LEAVES = (
     "augment",
-    "decoder",
-    "paired",
+    "segmentation/decoder",
+    "segmentation/paired_views",
+    "segmentation/pixel_loss",
     "resnet",
     "heads",
     "loss",
@@ -43,7 +47,6 @@ LEAVES = (
     "normalize",
     "features",
     "linear_eval",
-    "vicreg",
 )
 SOURCES = [
     path

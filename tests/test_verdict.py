@@ -22,7 +22,7 @@ from components.report.sample import Sample
 from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
 from pipeline.evaluate import scores, table
 from trainer_module.examples import Examples
-from trainer_module.label_map import encode_label_map
+from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation

@@ -16,12 +16,12 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_served_model
-from trainer_module.few_labels import labelled_subset
 from trainer_module.finetune import (
     features_to_learn,
     finetune,
     fit_on_features,
     head_alone,
+    labelled_subset,
     outputs_of,
     score,
 )

@@ -12,10 +12,10 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from trainer_module.checkpoint import milestone_file
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_projection_head, save_served_model
 from trainer_module.finished import CHECKPOINTS, mark_finished
-from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.resnet import stem_for

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_module import dotted
+from trainer_module.errors import require
 
 LOSSES = ("nt_xent", "dcl", "vicreg")
 OPTIMIZERS = ("sgd", "lars", "adamw")
@@ -21,13 +22,6 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
 SEEDS = 2**31  # what every generator of random numbers on the way takes
-
-
-def require(condition: bool, rule: str, **received: Any) -> None:
-    """Raises a ValueError that states `rule` and the values received, unless `condition` holds."""
-    if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise ValueError(f"{rule}. Received: {values}")
 
 
 def require_finite(settings: Any) -> None:

@@ -18,9 +18,9 @@ from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation, Trans
 from tfx.utils import path_utils
 
 from components.epoch_evaluation.show import chart, table
+from trainer_module.checkpoint import milestone_file
 from trainer_module.epoch_evaluation import evaluate_epochs
 from trainer_module.examples import read_split
-from trainer_module.milestones import milestone_file
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.saved_encoder import EXTRAS, read_record
 from trainer_module.settings import EvaluationScience, from_json

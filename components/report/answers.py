@@ -11,7 +11,7 @@ from components.report import pictures, plots
 from components.report.run import EVALUATOR, Run
 from components.report.sample import Sample
 from components.verdict import all_classes
-from trainer_module.label_map import palette
+from trainer_module.segmentation.painting import palette
 from trainer_module.tasks.task import Task
 
 CONFUSION = "MultiClassConfusionMatrixPlot"  # TFMA's name

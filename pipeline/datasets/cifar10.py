@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.datasets import files
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 
 CLASSES = (
     "airplane",
@@ -83,7 +83,7 @@ def write(
     """
     counts = {"train": train_images, "eval": eval_images}
     for name, count in counts.items():
-        files.require(
+        require(
             count is None or count >= 1,
             f"`{name}_images` must be at least 1",
             **{f"{name}_images": count},

@@ -1,4 +1,4 @@
-"""Label maps: PNG files whose pixel values are class ids, read, checked, written and shown.
+"""Label maps: PNG files whose pixel values are class ids, read, checked and written.
 
 Grey PNGs and palette PNGs are read; of a palette PNG the index counts, its colours are for people.
 TensorFlow's decoder turns palettes into colours, so ingest re-encodes every label map once as an
@@ -7,13 +7,10 @@ TensorFlow's decoder turns palettes into colours, so ingest re-encodes every lab
 H x W pixels, C classes; class ids are uint8, so C is at most 255 beside an ignored id.
 """
 
-import colorsys
 import io
 
 import numpy as np
 
-BLEND = 0.6  # share of the label map in an overlay
-GOLDEN_RATIO = 0.61803398875
 SHOWN_IDS = 5
 WHAT_IS_READ = "expected an 8-bit grey or palette PNG whose pixel values are class ids"
 
@@ -95,41 +92,3 @@ def encode_label_map(label_map: np.ndarray, colours: np.ndarray | None = None) -
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", bits=8)
     return buffer.getvalue()
-
-
-def palette(num_classes: int) -> np.ndarray:
-    """Returns a colour for each class, uint8 [C, 3]: hues by the golden ratio, in turns bright,
-    dark and pale.
-    """
-    colours = []
-    for class_id in range(num_classes):
-        saturation, value = ((0.85, 1.0), (0.9, 0.65), (0.45, 0.95))[class_id % 3]
-        colours.append(colorsys.hsv_to_rgb(class_id * GOLDEN_RATIO % 1, saturation, value))
-    return (np.array(colours).reshape(-1, 3) * 255).round().astype(np.uint8)
-
-
-def paint(label_map: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns a label map in colours, uint8 [H, W, 3].
-
-    Black where the class id has none, as the ignored one.
-    """
-    table = np.zeros((256, 3), np.uint8)
-    table[: len(colours)] = colours
-    return table[label_map]
-
-
-def overlay(image: np.ndarray, label_map: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """Returns an image with its label map laid over it in colours.
-
-    Pixels whose class id has no colour stay as they are.
-
-    Args:
-        image: uint8 [H, W, 3].
-        label_map: class ids, uint8 [H, W].
-        colours: uint8 [C, 3], as from `palette`.
-
-    Returns:
-        uint8 [H, W, 3].
-    """
-    blended = (1 - BLEND) * image + BLEND * paint(label_map, colours)
-    return np.where((label_map < len(colours))[..., None], blended.round().astype(np.uint8), image)

@@ -1,5 +1,6 @@
-"""Two replicas compute what one device computes: each sees half the images, all embeddings are
-negatives, the statistics are shared.
+"""The number format follows from the hardware, and two replicas compute what one device computes.
+
+Each sees half the images, all embeddings are negatives, the statistics are shared.
 """
 
 import json
@@ -9,6 +10,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from trainer_module.devices import best_precision, dtype_policy
+
+
+@pytest.mark.parametrize(
+    ("capability", "cpu_flags", "precision"),
+    [
+        (None, "fma avx2", "float32"),
+        (None, "fma avx2 avx512f", "float32"),
+        (None, "avx512f avx512_bf16", "bfloat16"),
+        (None, "amx_tile amx_bf16", "bfloat16"),
+        ((7, 5), "avx2", "float16"),
+        ((8, 0), "avx2", "bfloat16"),
+        ((9, 0), "avx512_bf16", "bfloat16"),
+    ],
+)
+def test_hardware_decides_the_precision(capability, cpu_flags, precision):
+    assert best_precision(capability, cpu_flags) == precision
+
+
+def test_a_chosen_precision_is_kept():
+    assert [dtype_policy(name) for name in ("float32", "bfloat16", "float16")] == [
+        "float32",
+        "mixed_bfloat16",
+        "mixed_float16",
+    ]
+
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-5
@@ -20,7 +48,7 @@ sys.path[:0] = [".", "tests"]
 import tensorflow as tf
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-import test_replicas as t
+import test_devices as t
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     said = {"step": t.one_step(), "drawn": t.drawn_by_replicas()}
     said["report"] = t.pretrained(sys.argv[1])
@@ -63,7 +91,7 @@ def drawn_by_replicas():
     import keras
     import tensorflow as tf
 
-    from trainer_module.replicas import ReplicaSeedGenerator
+    from trainer_module.devices import ReplicaSeedGenerator
 
     chance = ReplicaSeedGenerator(0)
     strategy = tf.distribute.get_strategy()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainer_module.augment import random_box, resize_matrix
-from trainer_module.paired import augment_pair, nearest_matrix
+from trainer_module.segmentation.paired_views import augment_pair, nearest_matrix
 from trainer_module.settings import Augmentation
 
 IGNORED = 255
