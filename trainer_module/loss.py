@@ -19,6 +19,11 @@ EXCLUDED = -1e9  # as a logit: exp() of it is 0 in float32
 def nt_xent(first, second, temperature, decoupled=False):
     """Normalized temperature-scaled cross entropy, eq. 1 of Chen et al. 2020 (arXiv:2002.05709).
 
+    With s(i, k) the cosine of the embeddings of views i and k, p(i) the other view of i's image and
+    t the temperature, view i pays
+
+        -log(exp(s(i, p(i)) / t) / sum over k != i of exp(s(i, k) / t)).
+
     Row i of `first` and row i of `second` are the two views of image i; the other 2B - 2 views are
     its negatives.
 
@@ -35,17 +40,19 @@ def nt_xent(first, second, temperature, decoupled=False):
     """
     embedding = l2_normalize(ops.concatenate([first, second], axis=0))  # [2B, P]
     count = ops.shape(first)[0]
-    logits = ops.matmul(embedding, ops.transpose(embedding)) / temperature  # [2B, 2B]
-    rows = ops.arange(2 * count)
+    logits = ops.matmul(embedding, ops.transpose(embedding)) / temperature  # [2B, 2B], s(i, k) / t
+    # The other view of row i is row i + B, or i - B: the embedding turned by half its length.
     positives = (
         ops.sum(embedding * ops.roll(embedding, count, axis=0), axis=1) / temperature
     )  # [2B]
-    left_out = ops.equal(rows[:, None], rows[None, :])
+    rows = ops.arange(2 * count)
+    left_out = ops.equal(rows[:, None], rows[None, :])  # a view is no negative of its own
     if decoupled:
-        left_out = ops.logical_or(
-            left_out, ops.equal(ops.mod(rows[:, None] + count, 2 * count), rows[None, :])
-        )
-    return ops.mean(ops.logsumexp(ops.where(left_out, EXCLUDED, logits), axis=1) - positives)
+        partners = ops.mod(rows[:, None] + count, 2 * count)
+        left_out = ops.logical_or(left_out, ops.equal(partners, rows[None, :]))
+    # -log(e^a / sum e^b) = logsumexp(b) - a, which does not overflow at a low temperature.
+    totals = ops.logsumexp(ops.where(left_out, EXCLUDED, logits), axis=1)  # [2B]
+    return ops.mean(totals - positives)
 
 
 def alignment(first, second):

@@ -50,7 +50,12 @@ class SGD(keras.optimizers.SGD):
 class LARS(SGD):
     """Layer-wise adaptive rate scaling (You et al. 2017, arXiv:1708.03888, algorithm 1).
 
-    Keras has none.
+    Keras has none. A kernel w with gradient g (weight decay included) moves by
+
+        rate * TRUST_COEFFICIENT * |w| / |g|  *  g,
+
+    so by the same share of its own length whatever its layer: with large batches one rate for all
+    is too fast for some layers and too slow for others.
 
     Biases and norms neither decay nor adapt: they take plain momentum steps.
     """
@@ -116,7 +121,10 @@ def cosine_schedule(
     learning_rate: float, steps: int, warmup_steps: int = 0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warm-up from 0, then half a cosine down to 0 at the last step (Loshchilov & Hutter
-    2017, arXiv:1608.03983).
+    2017, arXiv:1608.03983, eq. 5 without restarts).
+
+    At step s of S, of which W warm up: rate * s / W for s < W, then
+    rate * (1 + cos(pi * (s - W) / (S - W))) / 2.
 
     Args:
         learning_rate: at the peak.
