@@ -68,7 +68,9 @@ def read_settings(path: str) -> dict[str, Any]:
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`--config` must be a file of settings. Received: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        rule = "`--config` must be a file of settings"
+        raise InputError(f"{rule}. Received: {path}, {reason}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not written as YAML is: {error}") from error
     try:

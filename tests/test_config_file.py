@@ -124,6 +124,7 @@ def test_a_shorter_run_than_the_files_warm_up_warms_up_in_proportion():
             "finetuning: {views: {hue: 1}}",
             "finetuning.views: `hue` must satisfy 0 <= hue <= 0.5. Received: hue=1",
         ),
+        ("recipe: cifar", "No recipe 'cifar'. Did you mean 'cifar10'?"),
         ("task: classify", "`task` must be one of pretrain, classification"),
         ("name: ../other", "`name` must be the name of a folder"),
         ("from_scratch: true\ntask: pretrain", "Received beside it: --task=pretrain"),
@@ -147,9 +148,10 @@ def test_a_broken_file_ends_with_exit_code_2_and_starts_nothing():
     assert [path.name for path in Path.cwd().iterdir()] == ["my.yaml"]
 
 
-@pytest.mark.parametrize("path", ["absent.yaml", "."])
+@pytest.mark.parametrize("path", ["absent.yaml", ".", "picture"])
 def test_a_file_that_cannot_be_read_is_named(path):
-    with pytest.raises(InputError, match=rf"`--config` must be a file.*'{path}'"):
+    Path("picture").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=rf"`--config` must be a file.*Received: {path}, "):
         choose(f"--config={path}")
 
 
