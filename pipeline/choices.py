@@ -128,10 +128,10 @@ class Choices:
     (layers.py).
     """
 
-    # of the folder below runs/ and of the line of models that a new one is compared with; 'own' is
-    # replaced by one that is made of the training list's path
+    # of the folder below runs/, of the models that a new one is compared with; 'own' stands for one
+    # that is made of the training list's path
     name: str = OWN
-    recipe: str = OWN  # which one it was made from
+    recipe: str = OWN  # whose values are taken for what a file leaves out
     task: str = "classification"
     lists: Lists = Lists()
     dataset: Dataset = Dataset()

@@ -7,10 +7,13 @@ each, OmegaConf in 180 and tyro in 180 (medians of five on 2 CPU cores), and bot
 replace the command line's own flags, too. Whoever needs no file imports none of it.
 """
 
+import ast
 import dataclasses
 import inspect
+import math
 import os
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +30,10 @@ FILE = "config.yaml"  # in the pipeline root
 HEAD = f"""\
 # All settings of a run: python local_runner.py --config {FILE}
 # Flags win over what stands here, and this over the recipe, whose value is taken for what is left
-# out. Paths are absolute, or begin where the command is given. Units and meaning of each setting
-# stand beside it in trainer_module/settings.py and pipeline/choices.py.
+# out. Paths are absolute, or begin where the command is given.
+
 """
+WIDTH = 100  # of a line
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,7 +72,9 @@ def read_settings(path: str) -> dict[str, Any]:
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"`--config` must be a file of settings. Received: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        rule = "`--config` must be a file of settings"
+        raise InputError(f"{rule}. Received: {path}, {reason}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not written as YAML is: {error}") from error
     try:
@@ -108,29 +114,60 @@ def text_of(choices: Choices) -> str:
     for name in (*LISTS, *FOLDERS, "dataset.source"):
         settings[name] = settings[name] and absolute(settings[name])
     settings["metadata"] = without_password(settings["metadata"])
-    fields = [field for field in dataclasses.fields(Choices) if field.compare]
-    parts = [HEAD]
-    for field in sorted(fields, key=lambda field: field.name in SECTIONS):  # sections last
-        parts.append(_comment(field.type) if field.name in SECTIONS else "")
-        value = {field.name: _nested(settings, field.name)}
-        parts.append(yaml.dump(value, Dumper=_Dumper, sort_keys=False))
-    return "".join(parts)
+    return HEAD + "".join(f"{line}\n" for line in _lines(Choices, settings))
 
 
-def _nested(settings: Mapping[str, Any], name: str) -> Any:
-    """Returns the value of a setting, or a section as nested dicts."""
-    if name not in SECTIONS:
-        return settings[name]
-    inner = [other[len(name) + 1 :] for other in settings if other.startswith(f"{name}.")]
-    fields = dict.fromkeys(other.partition(".")[0] for other in inner)
-    fields |= {"options": None} if name == OPTIONS.partition(".")[0] else {}
-    return {field: _nested(settings, f"{name}.{field}") for field in fields}
+def _lines(section: type, settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yields the lines of a section, or of all, with what the source says of each setting."""
+    notes, indent = _notes(section), "  " * prefix.count(".")
+    fields = [field for field in dataclasses.fields(section) if field.compare]
+    for field in sorted(fields, key=lambda field: dataclasses.is_dataclass(field.type)):
+        name, note = f"{prefix}{field.name}", notes[field.name]
+        if not dataclasses.is_dataclass(field.type):
+            value = _options(settings) if name == OPTIONS else settings[name]
+            yield from _setting({field.name: value}, note, indent)
+            continue
+        if not prefix:
+            yield ""
+            note = inspect.getdoc(field.type).partition("\n\n")[0]
+        yield from _wrapped(note, indent)
+        yield f"{indent}{field.name}:"
+        yield from _lines(field.type, settings, f"{name}.")
 
 
-def _comment(section: type) -> str:
-    """Returns what a section is for, its docstring's first paragraph."""
-    paragraph = inspect.getdoc(section).partition("\n\n")[0]
-    return "".join(f"\n# {line}" for line in paragraph.splitlines()) + "\n"
+def _setting(named: dict[str, Any], note: str, indent: str) -> Iterator[str]:
+    text = yaml.dump(named, Dumper=_Dumper, sort_keys=False, width=math.inf)
+    first, *others = [f"{indent}{line}" for line in text.splitlines()]
+    beside = f"{first}  # {note}" if note else first
+    if len(beside) > WIDTH:
+        yield from _wrapped(note, indent)
+        beside = first
+    yield from (beside, *others)
+
+
+def _wrapped(note: str, indent: str) -> list[str]:
+    start = f"{indent}# "
+    return textwrap.wrap(note, WIDTH, initial_indent=start, subsequent_indent=start)
+
+
+def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    start = f"{OPTIONS}."
+    chosen = [name for name in settings if name.startswith(start)]
+    return {name.removeprefix(start): settings[name] for name in chosen}
+
+
+def _notes(section: type) -> dict[str, str]:
+    """Returns field -> the comment above and beside it in the source, '' for none."""
+    source = inspect.getsource(section)
+    lines, notes = source.splitlines(), {}
+    for node in ast.parse(source).body[0].body:
+        if isinstance(node, ast.AnnAssign):
+            first = node.lineno - 1
+            while lines[first - 1].lstrip().startswith("#"):
+                first -= 1
+            comments = [line.partition("#")[2].strip() for line in lines[first : node.end_lineno]]
+            notes[node.target.id] = " ".join(filter(None, comments))
+    return notes
 
 
 def leave(choices: Choices, root: Path) -> None:

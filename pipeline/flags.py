@@ -12,7 +12,7 @@ from typing import Any
 from components.metadata_url import FORM
 from pipeline.arguments import folder, refuse_empty
 from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
-from pipeline.layers import KINDS, LISTS, from_text, kind_of, stacked
+from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS
@@ -213,20 +213,23 @@ def choices_of(flags: argparse.Namespace) -> Choices:
     Raises:
       ValueError: naming the field, the rule and the value received.
     """
-    file = _settings_of_file(flags.config)
-    settings = _settings_by_name(flags.set)
-    task = flags.task or settings.get("task") or file.get("task")
-    recipe = recipe_named(_recipe(flags, settings, file))
-    named = _named(flags, "pretraining" if (task or recipe.task) == "pretrain" else "finetuning")
+    file, settings = _settings_of_file(flags.config), _settings_by_name(flags.set)
+    try:
+        return _stacked(flags, file, settings)
+    except ValueError as error:
+        raise _of_file(flags.config, file, error) from error
+
+
+def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices:
+    recipe = recipe_named(_recipe(flags, file, settings))
+    task = flags.task or settings.get("task") or file.get("task") or recipe.task
+    named = _named(flags, "pretraining" if task == "pretrain" else "finetuning")
     _refuse_contradiction(named, settings)
     if flags.from_scratch:
         refuse_beside_from_scratch({"--pretrain_epochs": flags.pretrain_epochs})
-    line = {setting: value for setting, (_, value) in named.items()} | settings
-    line["recipe"] = recipe.recipe
-    try:
-        return stacked(recipe, file, line, _implied(flags))
-    except ValueError as error:
-        raise _of_file(flags.config, recipe, file, error) from error
+    line = {setting: value for setting, (_, value) in named.items()}
+    line |= {**settings, "recipe": recipe.recipe}
+    return stacked(recipe, file, line, _implied(flags))
 
 
 def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
@@ -244,7 +247,7 @@ def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
         )
 
 
-def _settings_of_file(path: str | None) -> Mapping[str, Any]:
+def _settings_of_file(path: str | None) -> Layer:
     if not path:
         return {}
     from pipeline.config_file import read_settings
@@ -252,10 +255,10 @@ def _settings_of_file(path: str | None) -> Mapping[str, Any]:
     return read_settings(path)
 
 
-def _of_file(path: str | None, recipe: Choices, file: Mapping[str, Any], error: ValueError):
+def _of_file(path: str | None, file: Layer, error: ValueError) -> ValueError:
     """Returns the error, said of the file where that breaks a rule without any flag."""
     try:
-        stacked(recipe, file, {})
+        stacked(recipe_named(_recipe_of(file)), file, {})
     except ValueError as of_file:
         return InputError(f"{path}: {of_file}")
     return error
@@ -271,7 +274,7 @@ def _settings_by_name(given: list[str]) -> dict[str, Any]:
     return settings
 
 
-def _recipe(flags: argparse.Namespace, settings: Mapping, file: Mapping) -> str:
+def _recipe(flags: argparse.Namespace, file: Layer, settings: Layer) -> str:
     """Returns the name of the recipe that the run is made from.
 
     Raises:
@@ -283,9 +286,13 @@ def _recipe(flags: argparse.Namespace, settings: Mapping, file: Mapping) -> str:
             f"`recipe` must be named once. Received: {asked} by a flag, {file['recipe']} in "
             f"{flags.config}. Fix: leave the flag out, or the line `recipe:` of the file"
         )
-    own_lists = any((flags.train_file_path, flags.val_file_path, flags.pretrain_file_path))
-    own_lists = own_lists or any({**file, **settings}.get(name) for name in LISTS)
-    return asked or file.get("recipe") or (OWN if own_lists else "demo")
+    if any((flags.train_file_path, flags.val_file_path, flags.pretrain_file_path)):
+        return asked or file.get("recipe", OWN)
+    return asked or _recipe_of({**file, **settings})
+
+
+def _recipe_of(layer: Layer) -> str:
+    return layer.get("recipe") or (OWN if any(map(layer.get, LISTS)) else "demo")
 
 
 def _named(flags: argparse.Namespace, training: str) -> dict[str, tuple[str, Any]]:
@@ -319,7 +326,7 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
     return implied
 
 
-def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Mapping) -> None:
+def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:
     """Raises a ValueError if `--set` says another thing than a flag of the same setting."""
     for setting, (flag, value) in named.items():
         if settings.get(setting, value) != value:

@@ -63,6 +63,12 @@ def test_what_is_printed_of_a_command_line_makes_the_same_run_from_any_folder(
     assert again.pipeline_name == name
 
 
+def test_a_printed_setting_has_the_comment_of_its_source_and_no_line_is_long():
+    lines = text_of(choose("--recipe=cifar10_small")).splitlines()
+    assert "  crop_area: [0.2, 1.0]  # share of the image's area" in lines
+    assert "  # fitted to as well" in lines and max(map(len, lines)) <= 100
+
+
 def test_flags_win_over_the_file_and_the_file_over_the_recipe():
     file = "recipe: cifar10_small\npretraining:\n  epochs: 7\n  temperature: 0.3\n"
     chosen = from_file(file, "--temperature=0.4").pretraining
@@ -124,6 +130,7 @@ def test_a_shorter_run_than_the_files_warm_up_warms_up_in_proportion():
             "finetuning: {views: {hue: 1}}",
             "finetuning.views: `hue` must satisfy 0 <= hue <= 0.5. Received: hue=1",
         ),
+        ("recipe: cifar", "No recipe 'cifar'. Did you mean 'cifar10'?"),
         ("task: classify", "`task` must be one of pretrain, classification"),
         ("name: ../other", "`name` must be the name of a folder"),
         ("from_scratch: true\ntask: pretrain", "Received beside it: --task=pretrain"),
@@ -147,9 +154,10 @@ def test_a_broken_file_ends_with_exit_code_2_and_starts_nothing():
     assert [path.name for path in Path.cwd().iterdir()] == ["my.yaml"]
 
 
-@pytest.mark.parametrize("path", ["absent.yaml", "."])
+@pytest.mark.parametrize("path", ["absent.yaml", ".", "picture"])
 def test_a_file_that_cannot_be_read_is_named(path):
-    with pytest.raises(InputError, match=rf"`--config` must be a file.*'{path}'"):
+    Path("picture").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(InputError, match=rf"`--config` must be a file.*Received: {path}, "):
         choose(f"--config={path}")
 
 
