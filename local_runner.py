@@ -14,7 +14,7 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, parse_rows, refuse
 from components.file_list_example_gen.same_images import refuse_doubles
-from components.metadata_url import FORM, parse_mysql
+from components.metadata.url import FORM, parse_mysql
 from pipeline.arguments import folder, refuse_empty
 from pipeline.config import (
     Configuration,

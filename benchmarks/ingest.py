@@ -28,7 +28,8 @@ def measure(train: str, evaluation: str) -> dict:
 
     import local_runner
     from components.file_list_example_gen.rows import read_rows
-    from components.store import node_runs, open_store, run_ids
+    from components.metadata.snapshot import read
+    from components.metadata.store import open_store
     from pipeline.pipeline import BEAM_ARGS, ingest
 
     flags = local_runner.build_parser().parse_args(
@@ -49,13 +50,13 @@ def measure(train: str, evaluation: str) -> dict:
         )
         LocalDagRunner().run_with_ir(compiler.Compiler().compile(graph))
         seconds = time.perf_counter() - started
-        runs = node_runs(open_store(store), run_ids(open_store(store))[-1])
+        executions = read(open_store(store)).executions.values()
     return {
         "images": images,
         "seconds": round(seconds, 1),
         "images_per_second": round(images / seconds),
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "nodes": {run.node: round(run.seconds, 1) for run in runs},
+        "nodes": {item.node: round(item.seconds, 1) for item in executions},
     }
 
 

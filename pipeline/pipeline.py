@@ -29,10 +29,11 @@ from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, t
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
+from components.accuracy_by_epoch.component import EpochEvaluation
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
-from components.epoch_evaluation.component import EpochEvaluation
 from components.file_list_example_gen.component import FileListExampleGen
+from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.config import Configuration
@@ -205,7 +206,7 @@ def ingest(
     validator = _stock(validator, task)
     # AnomalyGate stops the run if anything was found.
     gate = AnomalyGate(
-        anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", task)
+        anomalies=validator.outputs["anomalies"], fingerprint=_code(names.ANOMALY_GATE, task)
     )
     # Transform decodes, resizes, learns the normalization and transforms the targets, from the
     # training split alone.
@@ -221,7 +222,7 @@ def ingest(
                 list(configuration.saved_encoder.channel_mean),
                 list(configuration.saved_encoder.channel_std),
             ],
-            "fingerprint": _code("Transform", task),
+            "fingerprint": _code(names.TRANSFORM, task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
@@ -240,7 +241,7 @@ def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
     return FileListExampleGen(
         lists=configuration.lists.given(),
         task=task_to_json(task),
-        fingerprint=_code("FileListExampleGen", task),
+        fingerprint=_code(names.EXAMPLE_GEN, task),
         on_bad_row=configuration.on_bad_row,
         hold_out=task.has_target,
     )
@@ -250,13 +251,13 @@ def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
     loss = [configuration.pretraining.loss] if "." in configuration.pretraining.loss else []
-    code = _code("Pretrainer", task, configuration.encoder.builder, *loss)
+    code = _code(names.PRETRAINER, task, configuration.encoder.builder, *loss)
     settings = _science(configuration, task) | {
         "eval_epochs": list(configuration.eval_epochs),
         "fingerprint": code,
     }
     return _trainer(
-        "Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings
+        names.PRETRAINER, PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings
     )
 
 
@@ -267,12 +268,12 @@ def finetune(
 
     Without one, it begins untrained.
     """
-    code = _code("Finetuner", task, configuration.encoder.builder)
+    code = _code(names.FINETUNER, task, configuration.encoder.builder)
     settings = _science(configuration, task)
     settings |= {"finetuning": dataclasses.asdict(configuration.finetuning), "fingerprint": code}
     splits = ("train", _held_out(configuration, task))
     return _trainer(
-        "Finetuner",
+        names.FINETUNER,
         FINETUNE_FN,
         data,
         splits,
@@ -299,7 +300,7 @@ def import_encoder(configuration: Configuration, places: Places) -> Importer:
         source_uri=places.imported,
         artifact_type=Model,
         custom_properties={"fingerprint": saved.fingerprint, "source": saved.path},
-    ).with_id("Encoder")
+    ).with_id(names.ENCODER)
 
 
 def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> Part:
@@ -320,9 +321,9 @@ def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encode
         transform_graph=data.transform.outputs["transform_graph"],
         model=encoder,
         settings=json.dumps(settings, sort_keys=True),
-        fingerprint=_code("EpochEvaluation", task, configuration.encoder.builder),
+        fingerprint=_code(names.EPOCH_EVALUATION, task, configuration.encoder.builder),
     )
-    return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
+    return Part((node.with_id(names.EPOCH_EVALUATION),), {"by_epoch": node.outputs["evaluation"]})
 
 
 def judge_and_push(
@@ -338,7 +339,7 @@ def judge_and_push(
         model=Channel(type=Model, producer_component_id=finetuner.id),
         model_blessing=Channel(type=ModelBlessing),
         infra_blessing=Channel(type=InfraBlessing),
-    ).with_id("Baseline")
+    ).with_id(names.BASELINE)
     # Evaluator asks the served model for the answers to raw examples and holds the metric against
     # both thresholds.
     evaluation = task.evaluation(
@@ -382,14 +383,14 @@ def check_model(data: Data, task: Task, trainer: Trainer, split: str = "eval") -
         model=trainer.outputs["model"],
         examples=data.example_gen.outputs["examples"],
         split=split,
-        fingerprint=_code("ModelCheck", task),
-    ).with_id("ModelCheck")
+        fingerprint=_code(names.MODEL_CHECK, task),
+    ).with_id(names.MODEL_CHECK)
 
 
 def report_run(data: Data, task: Task, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
-        fingerprint=_code("RunReport", task),
+        fingerprint=_code(names.RUN_REPORT, task),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],

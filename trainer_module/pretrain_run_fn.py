@@ -15,6 +15,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_projection_head, save_served_model
 from trainer_module.finished import CHECKPOINTS, mark_finished
+from trainer_module.log_files import HISTORY_FILE
 from trainer_module.milestones import milestone_file
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
@@ -23,8 +24,6 @@ from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Augmentation, Encoder, Pretraining, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.unlabelled import Unlabelled
-
-HISTORY_FILE = "history.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:
