@@ -77,9 +77,7 @@ class Root:
         return open_store(self.metadata, read_only=False)
 
     def stored_run(self, run_id: str) -> StoredRun:
-        """Reads a run of the store as it is now, one without nodes where there is no store."""
-        if not self.has_metadata:
-            return StoredRun(Snapshot({}, {}, {}), run_id)
+        """Reads a run of the store as it is now."""
         return StoredRun(read(open_store(self.metadata), run_id), run_id)
 
     @property
@@ -167,10 +165,10 @@ def run(
 def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -> tuple[int, str]:
     """Runs every node and what follows the last; returns an exit code and what to tell."""
     graph, record = prepared
-    code, message, done = _guarded(partial(_run_nodes, configuration, graph, root, record))
+    code, message, found = _guarded(partial(_run_nodes, configuration, graph, root, record))
     if code == DONE:
         code, message, ended = _guarded(
-            partial(_end, configuration, task, root, record, started, done)
+            partial(_end, configuration, task, root, record, started, found)
         )
         if code == DONE:
             return ended
@@ -180,14 +178,20 @@ def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -
 
 
 def _end(
-    configuration, task, root: Root, record: dict, started: datetime, done: StoredRun
+    configuration,
+    task,
+    root: Root,
+    record: dict,
+    started: datetime,
+    found: tuple[MetadataStore, StoredRun],
 ) -> tuple[int, str]:
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
+    store, done = found
     result = summary.collect(done, configuration, task, (datetime.now() - started).total_seconds())
     models = _models_to_leave(configuration, done)
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
     told = summary.table(result, task) + summary.look_next(result, root.path)
-    note_run(root.open_store(), done.id, summary.outcome(done, result["state"]))
+    note_run(store, done.id, summary.outcome(done, result["state"]))
     summary.write(root.path, result)
     # The encoder last: once it is there, the same flags take it instead of pretraining, and that
     # is another run than the one to resume.
@@ -202,10 +206,11 @@ def _note_failure(configuration, root: Root, run_id: str) -> None:
     """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
 
     def note():
-        run = root.stored_run(run_id)
+        store = root.open_store() if root.has_metadata else None
+        run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
         result = summary.unfinished(run, configuration, "failed")
-        if root.has_metadata:
-            note_run(root.open_store(), run_id, summary.outcome(run, result["state"]))
+        if store:
+            note_run(store, run_id, summary.outcome(run, result["state"]))
         summary.write(root.path, result)
 
     _guarded(note)
@@ -255,8 +260,8 @@ def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) 
     return graph, record
 
 
-def _run_nodes(configuration, graph, root: Root, record: dict) -> StoredRun:
-    """Runs every node of a compiled pipeline, and reads the run as it is then, once for all.
+def _run_nodes(configuration, graph, root: Root, record: dict) -> tuple[MetadataStore, StoredRun]:
+    """Runs every node of a compiled pipeline; returns the store, and the run as it is then.
 
     Raises:
       RuntimeError: unless every node but the report succeeded: TFX's runner passes over a node
@@ -267,7 +272,8 @@ def _run_nodes(configuration, graph, root: Root, record: dict) -> StoredRun:
         "process": this_process(),
     }
     _launch(graph, root, record["run_id"], facts)
-    done = root.stored_run(record["run_id"])
+    store = root.open_store()
+    done = StoredRun(read(store, record["run_id"]), record["run_id"])
     missing = _unfinished(graph, done)
     if missing - {RUN_REPORT}:
         raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
@@ -276,7 +282,7 @@ def _run_nodes(configuration, graph, root: Root, record: dict) -> StoredRun:
             f"The report could not be made; the log says why. Everything else is done. Try again: "
             f"python -m {REPORT_COMMAND}"
         )
-    return done
+    return store, done
 
 
 def _compiled(configuration, task, root: Root, create: Callable | None):

@@ -187,7 +187,7 @@ def _run(store: MetadataStore, context: mlmd.Context, executions: tuple[int, ...
         if parent.type == PIPELINE_CONTEXT
     ]
     facts, metrics = {}, {}
-    for name, value in sorted(properties(context).items()):
+    for name, value in properties(context).items():
         kind, _, rest = name.partition(".")
         if kind == METRIC:
             node, _, metric = rest.partition(".")
@@ -251,14 +251,17 @@ def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[
 def _execution(
     execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict
 ) -> Execution:
-    started = execution.create_time_since_epoch / 1e3
+    created, updated = (
+        execution.create_time_since_epoch,
+        execution.last_update_time_since_epoch,
+    )  # milliseconds
     return Execution(
         id=execution.id,
         node=node or execution.type,
         run_id=run_id,
         state=STATES.get(execution.last_known_state, "unknown"),
-        started=started,
-        seconds=execution.last_update_time_since_epoch / 1e3 - started,
+        started=created / 1e3,
+        seconds=(updated - created) / 1e3,
         properties=properties(execution),
         inputs=inputs,
         outputs=outputs,
@@ -296,14 +299,17 @@ def event_key(event: mlmd.Event) -> str:
 
 
 def properties(item: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> dict[str, int | float | str]:
-    """Returns the properties of an artifact, execution or context, both kinds, as plain values."""
+    """Returns the properties of an artifact, execution or context, both kinds, as plain values.
+
+    By name: in the store they have no order, and a page or a text shall be the same every time.
+    """
     found = {}
     for values in (item.properties, item.custom_properties):
         for name, value in values.items():
             kind = value.WhichOneof("value")
             if kind in ("int_value", "double_value", "string_value", "bool_value"):
                 found[name] = getattr(value, kind)
-    return found
+    return dict(sorted(found.items()))
 
 
 def flatten(values: dict, prefix: str = "") -> dict:

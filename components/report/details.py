@@ -33,7 +33,7 @@ def details(run: StoredRun, name: str) -> dict:
         "state": node.state,
         "seconds": node.seconds,
         "execution": node.id,
-        "parameters": [(key, _pretty(value)) for key, value in sorted(parameters.items())],
+        "parameters": [(key, _pretty(value)) for key, value in parameters.items()],
         "inputs": _artifacts(run, node.inputs),
         "outputs": _artifacts(run, node.outputs),
     }
