@@ -26,14 +26,8 @@ from trainer_module.tasks.task import Task
 
 # Images on the maps; the page has to be made in less than a minute and to stay small.
 MOST_POINTS, LEAST_POINTS_OF_LARGE_IMAGES, MOST_PIXELS = 1_500, 300, 1_500 * 64 * 64
-SECTIONS = (
-    "image_size",
-    "view_size",
-    "encoder",
-    "augmentation",
-    "pretraining",
-    "finetuning",
-)  # of settings that a person chooses
+# Of the settings, those that a person chooses.
+SECTIONS = ("image_size", "view_size", "encoder", "augmentation", "pretraining", "finetuning")
 
 
 @dataclass(frozen=True)

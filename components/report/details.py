@@ -8,11 +8,9 @@ from typing import Any
 from components.environment import git_commit, hardware, versions
 from components.metadata.stored_run import StoredRun
 
-FACTS = (
-    "git_commit",
-    "hardware",
-    "command",
-)  # of what a run notes about itself (pipeline/summary.py)
+# Of what a run notes about itself (pipeline/summary.py).
+FACTS = ("git_commit", "hardware", "command")
+# What TFX notes for itself.
 HIDDEN = (
     "tfx_version",
     "name",

@@ -11,11 +11,9 @@ from components.report.scores import metric_title
 from trainer_module.log_files import HISTORY_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.tasks.task import Task
 
-WATCHED = {
-    "knn_accuracy": "kNN",
-    "probe_accuracy": "linear probe",
-}  # while pretraining, see trainer_module/monitor.py
-EMBEDDING = ("alignment", "uniformity")  # likewise
+# Names in the history, as trainer_module/monitor.py gives them.
+WATCHED = {"knn_accuracy": "kNN", "probe_accuracy": "linear probe"}
+EMBEDDING = ("alignment", "uniformity")
 
 
 def learning(run: StoredRun) -> list[dict]:

@@ -7,7 +7,7 @@ from components.metadata.stored_run import StoredRun
 from components.report import pictures
 from components.report.sample import some_examples, splits
 from trainer_module.augment import augment
-from trainer_module.settings import Augmentation
+from trainer_module.settings import Augmentation, from_json
 
 VIEWED_IMAGES = 8
 
@@ -19,12 +19,7 @@ def views(run: StoredRun) -> dict:
     settings = run.settings(PRETRAINER)
     split = "pretrain" if "pretrain" in splits(run) else "train"
     images = some_examples(run, split, VIEWED_IMAGES).images
-    augmentation = Augmentation(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in settings["augmentation"].items()
-        }
-    )
+    augmentation = from_json(Augmentation, settings["augmentation"])
     chance = keras.random.SeedGenerator(settings["pretraining"]["seed"])
     both = [
         np.asarray(augment(images, augmentation, tuple(settings["view_size"]), chance))
