@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from components.metadata_url import parse_mysql
+from components.metadata.url import parse_mysql
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from trainer_module.errors import InputError
 

@@ -27,7 +27,8 @@ def measure(train: str, evaluation: str) -> dict:
     from tfx.orchestration.pipeline import Pipeline
 
     from components.file_list_example_gen.rows import read_rows
-    from components.store import node_runs, open_store, run_ids
+    from components.metadata.snapshot import read
+    from components.metadata.store import open_store
     from pipeline.flags import build_parser, choices_of
     from pipeline.pipeline import BEAM_ARGS, ingest
     from pipeline.plan import make_plan
@@ -50,13 +51,13 @@ def measure(train: str, evaluation: str) -> dict:
         )
         LocalDagRunner().run_with_ir(compiler.Compiler().compile(graph))
         seconds = time.perf_counter() - started
-        runs = node_runs(open_store(store), run_ids(open_store(store))[-1])
+        executions = read(open_store(store)).executions.values()
     return {
         "images": images,
         "seconds": round(seconds, 1),
         "images_per_second": round(images / seconds),
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "nodes": {run.node: round(run.seconds, 1) for run in runs},
+        "nodes": {item.node: round(item.seconds, 1) for item in executions},
     }
 
 

@@ -36,7 +36,8 @@ FILES = {  # file -> its tests, and the names of the definitions that judge wher
         (),
     ),
     "components/model_check/probe.py": (["test_model_check.py"], ()),
-    "components/verdict.py": (["test_verdict.py"], ()),
+    "components/metadata/stored_run.py": (["test_stored_run.py"], ("blessed", "_says")),
+    "components/metadata/verdict.py": (["test_verdict.py"], ()),
     "components/file_list_example_gen/driver.py": (["test_driver.py"], ()),
     "pipeline/choices.py": (["test_evaluation.py"], ("Gate",)),
     **{

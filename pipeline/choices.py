@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.metadata_url import parse_mysql
+from components.metadata.url import parse_mysql
 from trainer_module.settings import (
     Augmentation,
     Encoder,

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from components.metadata_url import without_password
+from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
 from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, kind_of, settings_of
 from trainer_module.errors import InputError

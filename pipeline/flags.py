@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from components.metadata_url import FORM
+from components.metadata.url import FORM
 from pipeline.arguments import folder, refuse_empty
 from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
 from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked

@@ -29,10 +29,11 @@ from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, t
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
+from components.accuracy_by_epoch.component import EpochEvaluation
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
-from components.epoch_evaluation.component import EpochEvaluation
 from components.file_list_example_gen.component import FileListExampleGen
+from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.fingerprint import node_fingerprint
@@ -201,7 +202,7 @@ def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
     validator = _stock(validator, plan.task)
     # AnomalyGate stops the run if anything was found.
     gate = AnomalyGate(
-        anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", plan.task)
+        anomalies=validator.outputs["anomalies"], fingerprint=_code(names.ANOMALY_GATE, plan.task)
     )
     # Transform decodes, resizes, learns the normalization and transforms the targets, from the
     # training split alone.
@@ -219,7 +220,7 @@ def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
                 list(plan.saved_encoder.channel_mean),
                 list(plan.saved_encoder.channel_std),
             ],
-            "fingerprint": _code("Transform", plan.task),
+            "fingerprint": _code(names.TRANSFORM, plan.task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
@@ -238,7 +239,7 @@ def read_lists(plan: Plan) -> FileListExampleGen:
     return FileListExampleGen(
         lists=plan.lists.given(),
         task=task_to_json(plan.task),
-        fingerprint=_code("FileListExampleGen", plan.task),
+        fingerprint=_code(names.EXAMPLE_GEN, plan.task),
         on_bad_row=plan.choices.on_bad_row,
         hold_out=plan.task.has_target,
     )
@@ -248,9 +249,9 @@ def pretrain(plan: Plan, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
     split = "pretrain" if "pretrain" in plan.lists.given() else "train"
     loss = [plan.pretraining.loss] if "." in plan.pretraining.loss else []
-    code = _code("Pretrainer", plan.task, plan.encoder.builder, *loss)
+    code = _code(names.PRETRAINER, plan.task, plan.encoder.builder, *loss)
     science = PretrainingScience(**_science(plan), fingerprint=code, eval_epochs=plan.eval_epochs)
-    return _trainer("Pretrainer", PRETRAIN_FN, data, (split, _held_out(plan)), science)
+    return _trainer(names.PRETRAINER, PRETRAIN_FN, data, (split, _held_out(plan)), science)
 
 
 def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
@@ -258,7 +259,7 @@ def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
 
     Without one, it begins untrained.
     """
-    code = _code("Finetuner", plan.task, plan.encoder.builder)
+    code = _code(names.FINETUNER, plan.task, plan.encoder.builder)
     science = FinetuningScience(
         **_science(plan), fingerprint=code, finetuning=plan.choices.finetuning
     )
@@ -284,7 +285,7 @@ def import_encoder(plan: Plan, folders: Folders) -> Importer:
         source_uri=folders.imported,
         artifact_type=Model,
         custom_properties={"fingerprint": saved.fingerprint, "source": saved.path},
-    ).with_id("Encoder")
+    ).with_id(names.ENCODER)
 
 
 def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:
@@ -305,9 +306,9 @@ def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:
         transform_graph=data.transform.outputs["transform_graph"],
         model=encoder,
         settings=json.dumps(to_json(settings), sort_keys=True),
-        fingerprint=_code("EpochEvaluation", plan.task, plan.encoder.builder),
+        fingerprint=_code(names.EPOCH_EVALUATION, plan.task, plan.encoder.builder),
     )
-    return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
+    return Part((node.with_id(names.EPOCH_EVALUATION),), {"by_epoch": node.outputs["evaluation"]})
 
 
 def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders) -> Part:
@@ -321,7 +322,7 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
         model=Channel(type=Model, producer_component_id=finetuner.id),
         model_blessing=Channel(type=ModelBlessing),
         infra_blessing=Channel(type=InfraBlessing),
-    ).with_id("Baseline")
+    ).with_id(names.BASELINE)
     # Evaluator asks the served model for the answers to raw examples and holds the metric against
     # both thresholds.
     evaluation = plan.task.evaluation(
@@ -365,14 +366,14 @@ def check_model(plan: Plan, data: Data, trainer: Trainer, split: str = "eval") -
         model=trainer.outputs["model"],
         examples=data.example_gen.outputs["examples"],
         split=split,
-        fingerprint=_code("ModelCheck", plan.task),
-    ).with_id("ModelCheck")
+        fingerprint=_code(names.MODEL_CHECK, plan.task),
+    ).with_id(names.MODEL_CHECK)
 
 
 def report_run(plan: Plan, data: Data, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
-        fingerprint=_code("RunReport", plan.task),
+        fingerprint=_code(names.RUN_REPORT, plan.task),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],

@@ -19,16 +19,19 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from components.metadata_url import password_of, without_password
-from components.report.place import METADATA
-from components.store import (
+from ml_metadata.metadata_store import MetadataStore
+
+from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
+from components.metadata.snapshot import Snapshot, read
+from components.metadata.store import (
     connection,
-    node_runs,
     note_run,
     open_store,
     sweep_interrupted,
     this_process,
 )
+from components.metadata.stored_run import GOOD, StoredRun
+from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.plan import Plan
 from pipeline.save_paths import bring_in, leave
@@ -45,8 +48,7 @@ ENVIRONMENT = {
     "SIMCLR_BEAM_ARGS": "",
 }
 AGAIN = "Continue with: python local_runner.py --resume"
-REPORT_NODE, REPORT_COMMAND = "RunReport", "pipeline.report"
-TRAINERS = ("Pretrainer", "Finetuner")
+REPORT_COMMAND = "pipeline.report"
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,21 @@ class Root:
 
     @property
     def metadata(self) -> str:
-        """Where ML Metadata's store lies, as `components.store` takes it."""
+        """Where ML Metadata's store lies, as `open_store` takes it."""
         return self.server or str(self.path / "metadata.sqlite")
 
     @property
     def has_metadata(self) -> bool:
         """Tells whether there can be something in the store."""
         return bool(self.server) or Path(self.metadata).exists()
+
+    def open_store(self) -> MetadataStore:
+        """Opens the store to write into it."""
+        return open_store(self.metadata, read_only=False)
+
+    def stored_run(self, run_id: str) -> StoredRun:
+        """Reads a run of the store as it is now."""
+        return StoredRun(read(open_store(self.metadata), run_id), run_id)
 
     @property
     def serving(self) -> Path:
@@ -153,9 +163,9 @@ def run(
 def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, str]:
     """Runs every node and what follows the last; returns an exit code and what to tell."""
     graph, record = prepared
-    code, message, _ = _guarded(partial(_run_nodes, plan, graph, root, record))
+    code, message, found = _guarded(partial(_run_nodes, plan, graph, root, record))
     if code == DONE:
-        code, message, ended = _guarded(partial(_end, plan, root, record, started))
+        code, message, ended = _guarded(partial(_end, plan, root, record, started, found))
         if code == DONE:
             return ended
         message += f"\nEvery component is done. {AGAIN}"
@@ -163,33 +173,39 @@ def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, st
     return code, message
 
 
-def _end(plan, root: Root, record: dict, started: datetime) -> tuple[int, str]:
+def _end(
+    plan: Plan,
+    root: Root,
+    record: dict,
+    started: datetime,
+    found: tuple[MetadataStore, StoredRun],
+) -> tuple[int, str]:
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
-    run_id, store = record["run_id"], open_store(root.metadata, read_only=False)
-    seconds = (datetime.now() - started).total_seconds()
-    result = summary.collect(store, plan, run_id, seconds)
-    models = _models_to_leave(plan, store, run_id, result["blessed"])
+    store, done = found
+    result = summary.collect(done, plan, (datetime.now() - started).total_seconds())
+    models = _models_to_leave(plan, done)
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
     told = summary.table(result, plan.task) + summary.look_next(result, root.path)
-    note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+    note_run(store, done.id, summary.outcome(done, result["state"]))
     summary.write(root.path, result)
     # The encoder last: once it is there, the same flags take it instead of pretraining, and that
     # is another run than the one to resume.
     for uri, path in (models[node] for node in reversed(TRAINERS)):
         leave(uri, path)
-    remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
+    remove_finished(root.path / "artifacts" / PRETRAINER / CHECKPOINTS)
     root.write_record(**record, finished=True)
-    return (REFUSED if result["blessed"] is False else DONE), told
+    return (REFUSED if done.blessed is False else DONE), told
 
 
 def _note_failure(plan, root: Root, run_id: str) -> None:
     """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
 
     def note():
-        store = open_store(root.metadata, read_only=False) if root.has_metadata else None
-        result = summary.unfinished(store, plan, run_id, "failed")
+        store = root.open_store() if root.has_metadata else None
+        run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
+        result = summary.unfinished(run, plan, "failed")
         if store:
-            note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+            note_run(store, run_id, summary.outcome(run, result["state"]))
         summary.write(root.path, result)
 
     _guarded(note)
@@ -238,19 +254,35 @@ def _prepare(
             f"without --resume"
         )
     if previous and not resume and root.has_metadata:
-        sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
+        sweep_interrupted(root.open_store(), previous["run_id"])
     config_file.leave(plan.choices, root.path)
     root.write_record(**record, finished=False)
     return graph, record
 
 
-def _run_nodes(plan, graph, root: Root, record: dict) -> None:
+def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, StoredRun]:
+    """Runs every node of a compiled pipeline; returns the store, and the run as it is then.
+
+    Raises:
+      RuntimeError: unless every node but the report succeeded: TFX's runner passes over a node
+        whose inputs could not be resolved.
+    """
     facts = summary.facts(plan, record["flags"]) | {
         "state": "running",
         "process": this_process(),
     }
     _launch(graph, root, record["run_id"], facts)
-    _require_all(graph, root, record["run_id"])
+    store = root.open_store()
+    done = StoredRun(read(store, record["run_id"]), record["run_id"])
+    missing = _unfinished(graph, done)
+    if missing - {RUN_REPORT}:
+        raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
+    if missing:
+        print(
+            f"The report could not be made; the log says why. Everything else is done. Try again: "
+            f"python -m {REPORT_COMMAND}"
+        )
+    return store, done
 
 
 def _compiled(plan, root: Root, create: Callable | None):
@@ -284,16 +316,16 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
 
     substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
     use_metadata(graph, root.metadata)
-    os.environ[METADATA] = root.metadata
+    os.environ[METADATA_VARIABLE] = root.metadata
     with Metadata(connection(root.metadata)) as handle:
         prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
         note_run(handle.store, run_id, facts)
-    handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
+    handler = ProgressHandler(len(graph.nodes), partial(_state, root, run_id), TRAINERS)
     with progress(handler, hidden=password_of(root.metadata)):
         try:
             LocalDagRunner().run_with_ir(graph)
         except Exception:
-            if _unfinished(graph, root, run_id) != {REPORT_NODE}:
+            if _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
             import traceback
 
@@ -320,22 +352,20 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Pack(deployment)
 
 
-def _models_to_leave(plan, store, run_id: str, blessed: bool | None) -> dict[str, tuple[str, str]]:
+def _models_to_leave(plan, done: StoredRun) -> dict[str, tuple[str, str]]:
     """Returns Trainer -> URI of its model, '' where none is to be left, and the user's folder."""
-    outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
-    made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
-    good = {"Finetuner"} if blessed else set()
-    if blessed is not False or "Finetuner" in made:
-        good.add("Pretrainer")  # a refused classifier says nothing against its encoder
-    paths = dict(
-        zip(
-            TRAINERS,
-            (plan.choices.save_paths.pretrain, plan.choices.save_paths.finetune),
-            strict=True,
-        )
-    )
-    left = {node: made.get(node, "") for node, path in paths.items() if node in good and path}
-    return {node: (left.get(node, ""), path) for node, path in paths.items()}
+    models = {node: done.artifact(node, "model") for node in TRAINERS}
+    # a refused classifier says nothing against its encoder
+    good = {
+        PRETRAINER: done.blessed is not False or FINETUNER in done.nodes,
+        FINETUNER: done.blessed is True,
+    }
+    paths = plan.choices.save_paths
+    wanted = {PRETRAINER: paths.pretrain, FINETUNER: paths.finetune}
+    return {
+        node: (models[node].uri if models[node] and good[node] and path else "", path)
+        for node, path in wanted.items()
+    }
 
 
 def graph_digest(graph) -> str:
@@ -350,31 +380,13 @@ def graph_digest(graph) -> str:
 
 
 def _state(root: Root, run_id: str, node: str) -> str:
-    states = {item.node: item.state for item in node_runs(open_store(root.metadata), run_id)}
-    return states.get(node, "skipped")
+    nodes = root.stored_run(run_id).nodes
+    return nodes[node].state if node in nodes else "skipped"
 
 
-def _require_all(graph, root: Root, run_id: str) -> None:
-    """Raises unless every node but the report succeeded: the runner passes over a node whose inputs
-    could not be resolved.
-    """
-    missing = _unfinished(graph, root, run_id)
-    if missing - {REPORT_NODE}:
-        raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
-    if missing:
-        print(
-            f"The report could not be made; the log says why. Everything else is done. Try again: "
-            f"python -m {REPORT_COMMAND}"
-        )
-
-
-def _unfinished(graph, root: Root, run_id: str) -> set[str]:
-    """Returns the nodes of a compiled pipeline that have not succeeded."""
-    good = {
-        item.node
-        for item in node_runs(open_store(root.metadata), run_id)
-        if item.state in ("done", "cached")
-    }
+def _unfinished(graph, run: StoredRun) -> set[str]:
+    """Returns the nodes of a compiled pipeline that have not succeeded in a run."""
+    good = {name for name, node in run.nodes.items() if node.state in GOOD}
     return {node.pipeline_node.node_info.id for node in graph.nodes} - good
 
 

@@ -20,14 +20,17 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.recipes",
     "pipeline.left_folder",
     "pipeline.save_paths",
-    "components.epoch_evaluation.show",
+    "components.accuracy_by_epoch.table",
     "components.file_list_example_gen.rows",
     "components.file_list_example_gen.same_images",
+    "components.metadata.names",
+    "components.metadata.url",
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
     "trainer_module.errors",
     "trainer_module.finished",
     "trainer_module.memory",
+    "trainer_module.log_files",
     "trainer_module.settings",
     *(
         f"trainer_module.tasks.{path.stem}"

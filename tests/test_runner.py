@@ -8,17 +8,17 @@ import sys
 
 import pytest
 
-from components.store import open_store
+from components.metadata.store import open_store
 from pipeline.choices import Choices
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
-from pipeline.runner import BAD_INPUT, FAILED, REFUSED, Root, run
+from pipeline.runner import BAD_INPUT, DONE, FAILED, Root, run
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
 
-ENDED = REFUSED  # a run of one node that judges nothing
+ENDED = DONE  # a run of one node that judges nothing
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
     assert start() == ENDED
     summary, record, _, noted = state(tmp_path / "root")
     assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == (
-        "refused",
+        "done",
         True,
-        "refused",
+        "done",
     )
 
 

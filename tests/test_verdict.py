@@ -17,9 +17,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 from tensorflow_model_analysis.utils import config_util
 
+from components.metadata.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
 from components.report.answers import answers, captions, evaluated_classes
 from components.report.sample import Sample
-from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
 from pipeline.evaluate import scores, table
 from trainer_module.examples import Examples
 from trainer_module.segmentation.label_map import encode_label_map

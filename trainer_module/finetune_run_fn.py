@@ -26,19 +26,14 @@ from trainer_module.finetune import (
     score,
 )
 from trainer_module.linear_eval import weights_checksum
-from trainer_module.monitor import knn_accuracy
+from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
+from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.resnet import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
-
-EVALUATION_FILE = "linear_evaluation.json"
-LOGS, UNTRAINED_LOGS = (
-    "finetuning",
-    "finetuning_untrained",
-)  # folders of event files in the Trainer's log folder
 
 
 def run_fn(fn_args: FnArgs) -> None:

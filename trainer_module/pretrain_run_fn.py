@@ -16,6 +16,7 @@ from trainer_module.checkpoint import milestone_file
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_projection_head, save_served_model
 from trainer_module.finished import CHECKPOINTS, mark_finished
+from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.resnet import stem_for
@@ -24,8 +25,6 @@ from trainer_module.settings import Pretraining, PretrainingScience, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
-
-HISTORY_FILE = "history.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:

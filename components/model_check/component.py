@@ -20,6 +20,7 @@ from tfx.types.artifact_utils import get_split_uris
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
+from components.metadata.names import PROBE_FILE
 from components.model_check.probe import REPORT
 
 PROBE = "components.model_check.probe"
@@ -58,7 +59,7 @@ def ModelCheck(  # noqa: N802 (a TFX component)
     report = run_probe(path_utils.serving_model_path(model.uri), sample, 60 * PROBE_MINUTES)
     blessed = "error" not in report
     logging.info("ModelCheck: %s", report)
-    Path(blessing.uri, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    Path(blessing.uri, PROBE_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
     Path(blessing.uri, BLESSED if blessed else NOT_BLESSED).touch()
     blessing.set_int_custom_property("blessed", int(blessed))
     # As on the Evaluator's blessing: else nothing would tell which model was blessed.

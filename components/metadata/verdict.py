@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from components.metadata.names import PROBE_FILE
+
 OF_CLASS = "classId:"  # begins TFMA's name of a class
 DIFFERENCE = "_diff"  # ends TFMA's name of how far a metric is from the baseline's
 
@@ -110,10 +112,10 @@ def evaluator_refusals(evaluation_uri: str) -> list[str]:
 
 def model_check_refusal(blessing_uri: str) -> str:
     """Returns why a fresh process could not use the model."""
-    report = json.loads(Path(blessing_uri, "report.json").read_text(encoding="utf-8"))
+    seen = json.loads(Path(blessing_uri, PROBE_FILE).read_text(encoding="utf-8"))
     return (
         "the served model fails: "
-        + (report["error"].strip().splitlines() or ["the process died without a word"])[-1]
+        + (seen["error"].strip().splitlines() or ["the process died without a word"])[-1]
     )
 
 

@@ -1,6 +1,7 @@
 """The graph of a run or of a model as plain data, to draw it or to hand it on as JSON."""
 
-from components.snapshot import BASELINE, Execution, Snapshot
+from components.metadata.names import BASELINE_INPUT
+from components.metadata.snapshot import Execution, Snapshot
 
 
 def run_graph(snapshot: Snapshot, run_id: str) -> dict:
@@ -60,7 +61,7 @@ def graph(snapshot: Snapshot, executions: list[Execution]) -> dict:
                             "from": start,
                             "to": end,
                             "label": key,
-                            "baseline": inward and key == BASELINE,
+                            "baseline": inward and key == BASELINE_INPUT,
                         }
                     )
     nodes += [

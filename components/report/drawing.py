@@ -9,7 +9,8 @@ it (Sugiyama, Tagawa & Toda 1981, simplified).
 from dataclasses import dataclass
 from itertools import pairwise
 
-from components.report.run import Run
+from components.metadata.graph import run_graph
+from components.metadata.stored_run import StoredRun
 
 WIDTH, HEIGHT = 168, 46  # of a node
 PASSING_WIDTH = 14  # of a line that passes a layer
@@ -22,8 +23,8 @@ Place = (
 
 
 @dataclass(frozen=True)
-class Node:
-    """One node of the drawing; `x` and `y` are its upper left corner."""
+class Box:
+    """A node of the run as it is drawn; `x` and `y` are its upper left corner."""
 
     name: str
     state: str
@@ -45,21 +46,21 @@ class Line:
 class Drawing:
     """Everything to draw, and the size it takes."""
 
-    nodes: list[Node]
+    boxes: list[Box]
     lines: list[Line]
     width: float
     height: float
 
 
-def draw(run: Run) -> Drawing:
+def draw(run: StoredRun) -> Drawing:
     """Lays out the nodes of a run."""
-    edges = edges_of(run)
+    edges = edges_between(run_graph(run.snapshot, run.id))
     depth = depths(list(run.nodes), edges)
     layers = ordered_layers(depth, edges)
     left = _left_edges(layers)
     top = {level: level * (HEIGHT + GAP_Y) for level in range(len(layers))}
-    nodes = [
-        Node(name, node.state, node.seconds, left[name], top[depth[name]])
+    boxes = [
+        Box(name, node.state, node.seconds, left[name], top[depth[name]])
         for name, node in run.nodes.items()
     ]
     lines = []
@@ -70,23 +71,20 @@ def draw(run: Run) -> Drawing:
         ]
         lines.append(Line(source, target, _path(corners)))
     width = max((left[place] + _width(place) for layer in layers for place in layer), default=0)
-    return Drawing(nodes, lines, width, len(layers) * (HEIGHT + GAP_Y) - GAP_Y)
+    return Drawing(boxes, lines, width, len(layers) * (HEIGHT + GAP_Y) - GAP_Y)
 
 
-def edges_of(run: Run) -> set[tuple[str, str]]:
-    """Returns (maker, reader) for every artifact that one node of the run made and another read."""
-    makers = {
-        artifact.id: name
-        for name, node in run.nodes.items()
-        for items in node.outputs.values()
-        for artifact in items
-    }
-    order = {name: index for index, name in enumerate(run.nodes)}
+def edges_between(graph: dict) -> set[tuple[str, str]]:
+    """Returns (maker, reader) for every artifact of a run's graph that one node made and a later
+    one read.
+    """
+    names = {node["id"]: node["name"] for node in graph["nodes"] if node["kind"] == "execution"}
+    order = {name: index for index, name in enumerate(names.values())}
+    makers = {edge["to"]: names[edge["from"]] for edge in graph["edges"] if edge["from"] in names}
     read = [
-        (makers.get(artifact.id), name)
-        for name, keys in run.inputs.items()
-        for items in keys.values()
-        for artifact in items
+        (makers.get(edge["from"]), names[edge["to"]])
+        for edge in graph["edges"]
+        if edge["to"] in names
     ]
     return {(maker, reader) for maker, reader in read if maker and order[maker] < order[reader]}
 

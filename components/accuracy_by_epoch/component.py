@@ -1,9 +1,8 @@
-"""EpochEvaluation: accuracy of the frozen features against epochs of pretraining, as one table and
-one chart.
+"""EpochEvaluation: accuracy of the frozen features against epochs of pretraining.
 
 The artifact holds `accuracy_by_epoch.json` (`rows`, each with the columns of
 trainer_module/epoch_evaluation.py, accuracies in [0, 1]; the row of epoch 0 is the encoder before
-pretraining), the same as `.md` table and as `.svg` chart.
+pretraining), and the same as `.md` table. The report draws the curves.
 """
 
 import json
@@ -17,7 +16,8 @@ from tfx.types.artifact_utils import get_split_uris
 from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation, TransformGraph
 from tfx.utils import path_utils
 
-from components.epoch_evaluation.show import chart, table
+from components.accuracy_by_epoch.table import table
+from components.metadata.names import EPOCHS_FILE, EPOCHS_TABLE
 from trainer_module.checkpoint import milestone_file
 from trainer_module.epoch_evaluation import evaluate_epochs
 from trainer_module.examples import read_split
@@ -25,8 +25,6 @@ from trainer_module.pretrain import untrained_encoder
 from trainer_module.saved_encoder import EXTRAS, read_record
 from trainer_module.settings import EvaluationScience, from_json
 from trainer_module.tasks.registry import task_from_json
-
-FILE = "accuracy_by_epoch.json"
 
 
 @component
@@ -44,7 +42,7 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
       examples: transformed examples with the splits `train` and `eval`.
       transform_graph: what Transform learned.
       model: the pretrained model; its encoders of earlier epochs lie in `assets.extra`.
-      evaluation: table and chart, see the top of this file.
+      evaluation: the rows, see the top of this file.
       settings: JSON of an `EvaluationScience`.
       fingerprint: digest of the code.
     """
@@ -69,11 +67,7 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
 def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -> None:
     """Writes what the artifact holds."""
     result = {"train_images": train_images, "eval_images": eval_images, "rows": rows}
-    files = {
-        FILE: json.dumps(result, indent=1),
-        "accuracy_by_epoch.md": table(rows),
-        "accuracy_by_epoch.svg": chart(rows),
-    }
+    files = {EPOCHS_FILE: json.dumps(result, indent=1), EPOCHS_TABLE: table(rows)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -8,26 +8,28 @@ are, and one a run: 0.4 s for 200 runs.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.store import (
-    INPUTS,
-    NODE_CONTEXT,
-    OUTPUTS,
-    PIPELINE_CONTEXT,
-    RUN_CONTEXT,
-    STATES,
-    event_key,
-    properties,
-)
+from components.metadata.names import BASELINE_INPUT
+from components.metadata.store import RUN_CONTEXT
 
+PIPELINE_CONTEXT, NODE_CONTEXT = "pipeline", "node"
+INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
+OUTPUTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
+STATES = {
+    mlmd.Execution.NEW: "new",
+    mlmd.Execution.RUNNING: "running",
+    mlmd.Execution.COMPLETE: "done",
+    mlmd.Execution.CACHED: "cached",
+    mlmd.Execution.FAILED: "failed",
+    mlmd.Execution.CANCELED: "canceled",
+}
 METRIC = "metric"  # a run's facts that are results are named `metric.NODE.NAME`
 WRAPPERS = ("custom_config", "value")  # they hold parameters and say nothing themselves
 UNSAID = ("null", "{}", "[]", "")  # TFX's ways to say that a parameter is not given
-# the input of an older model that a new one is held against: no part of the new one
-BASELINE = "baseline_model"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Execution:
-    """One node in one run; inputs and outputs are artifact ids by key, parameters are flat:
-    `pretraining.temperature`.
+    """One node in one run: its state in words, what it was told (`properties`, as TFX keeps it),
+    and the ids of the artifacts that it read and made, by key.
     """
 
     id: int
@@ -56,23 +58,30 @@ class Execution:
     state: str
     started: float  # seconds since 1970
     seconds: float
-    parameters: dict = field(default_factory=dict)
+    properties: dict = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, list[int]] = field(default_factory=dict)
     outputs: dict[str, list[int]] = field(default_factory=dict)
+
+    @cached_property
+    def parameters(self) -> dict:
+        """What it was told, flat: `pretraining.temperature`."""
+        return dict(sorted(flatten(self.properties).items()))
 
 
 @dataclass(frozen=True)
 class Run:
     """One run: its pipeline, what was recorded of it (git commit, versions, ...), metrics by node,
     executions in order.
+
+    What these came to is told by stored_run.py.
     """
 
     id: str
-    pipeline: str
-    facts: dict
-    metrics: dict[str, dict[str, float]]
-    executions: tuple[int, ...]
+    pipeline: str = ""
+    facts: dict = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    executions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,10 @@ class Snapshot:
     executions: dict[int, Execution]
     artifacts: dict[int, Artifact]
 
+    def made_by(self, execution: Execution) -> list[Artifact]:
+        """Returns the artifacts that an execution put out."""
+        return [self.artifacts[item] for items in execution.outputs.values() for item in items]
+
     def makers(self, execution: Execution) -> list[Execution]:
         """Returns the executions that made what `execution` read, without those behind a mere
         baseline.
@@ -90,7 +103,7 @@ class Snapshot:
         found = {
             self.artifacts[item].maker
             for key, items in execution.inputs.items()
-            if key != BASELINE
+            if key != BASELINE_INPUT
             for item in items
         }
         return [self.executions[maker] for maker in sorted(found - {None})]
@@ -106,7 +119,10 @@ class Snapshot:
 
     def _reads(self, user: Execution, made: set[int]) -> bool:
         return any(
-            item in made for key, items in user.inputs.items() if key != BASELINE for item in items
+            item in made
+            for key, items in user.inputs.items()
+            if key != BASELINE_INPUT
+            for item in items
         )
 
     def ancestors(self, execution: Execution) -> dict[int, Execution]:
@@ -147,7 +163,7 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
             members |= found
             runs[context.name] = _run(store, context, tuple(sorted(found)))
     events = store.get_events_by_execution_ids(list(members)) if members else []
-    nodes = _node_names(store)
+    nodes = _names_of(store, members) if run_id else _node_names(store)
     inputs, outputs = _by_execution(events, INPUTS), _by_execution(events, OUTPUTS)
     executions = {
         number: _execution(
@@ -171,7 +187,7 @@ def _run(store: MetadataStore, context: mlmd.Context, executions: tuple[int, ...
         if parent.type == PIPELINE_CONTEXT
     ]
     facts, metrics = {}, {}
-    for name, value in sorted(properties(context).items()):
+    for name, value in properties(context).items():
         kind, _, rest = name.partition(".")
         if kind == METRIC:
             node, _, metric = rest.partition(".")
@@ -209,6 +225,19 @@ def _node_names(store: MetadataStore) -> dict[int, str]:
     return found
 
 
+def _names_of(store: MetadataStore, executions: Iterable[int]) -> dict[int, str]:
+    """Returns the same of some executions, by one call an execution.
+
+    That of a node would bring those of all other runs, too.
+    """
+    return {
+        number: context.name.rpartition(".")[2]
+        for number in executions
+        for context in store.get_contexts_by_execution(number)
+        if context.type == NODE_CONTEXT
+    }
+
+
 def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[str, list[int]]]:
     found: dict[int, dict[str, list[int]]] = {}
     for event in events:
@@ -222,15 +251,18 @@ def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[
 def _execution(
     execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict
 ) -> Execution:
-    started = execution.create_time_since_epoch / 1e3
+    created, updated = (
+        execution.create_time_since_epoch,
+        execution.last_update_time_since_epoch,
+    )  # milliseconds
     return Execution(
         id=execution.id,
         node=node or execution.type,
         run_id=run_id,
         state=STATES.get(execution.last_known_state, "unknown"),
-        started=started,
-        seconds=execution.last_update_time_since_epoch / 1e3 - started,
-        parameters=dict(sorted(flatten(properties(execution)).items())),
+        started=created / 1e3,
+        seconds=(updated - created) / 1e3,
+        properties=properties(execution),
         inputs=inputs,
         outputs=outputs,
     )
@@ -258,6 +290,26 @@ def _artifacts(store: MetadataStore, events: list[mlmd.Event]) -> dict[int, Arti
         )
         for item in sorted(stored, key=lambda item: item.id)
     }
+
+
+def event_key(event: mlmd.Event) -> str:
+    """Returns under which name a node read or wrote an artifact."""
+    keys = [step.key for step in event.path.steps if step.WhichOneof("value") == "key"]
+    return keys[0] if keys else ""
+
+
+def properties(item: mlmd.Artifact | mlmd.Execution | mlmd.Context) -> dict[str, int | float | str]:
+    """Returns the properties of an artifact, execution or context, both kinds, as plain values.
+
+    By name: in the store they have no order, and a page or a text shall be the same every time.
+    """
+    found = {}
+    for values in (item.properties, item.custom_properties):
+        for name, value in values.items():
+            kind = value.WhichOneof("value")
+            if kind in ("int_value", "double_value", "string_value", "bool_value"):
+                found[name] = getattr(value, kind)
+    return dict(sorted(found.items()))
 
 
 def flatten(values: dict, prefix: str = "") -> dict:
