@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata.url import parse_mysql
+from trainer_module.errors import InputError
 from trainer_module.settings import (
     Augmentation,
     Encoder,
@@ -240,11 +241,11 @@ def refuse_beside_from_scratch(idle: Mapping[str, Any]) -> None:
       idle: flag -> whether it was given, beside `--from_scratch`.
 
     Raises:
-      ValueError: if one was.
+      InputError: if one was.
     """
     clashing = ", ".join(name for name, given in idle.items() if given)
     if clashing:
-        raise ValueError(
+        raise InputError(
             f"`--from_scratch` learns the encoder from labels alone, without pretraining. Received "
             f"beside it: {clashing}"
         )

@@ -269,7 +269,7 @@ def _settings_by_name(given: list[str]) -> dict[str, Any]:
     for setting in given:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise ValueError(f"`--set` takes SECTION.FIELD=VALUE. Received: {setting!r}")
+            raise InputError(f"`--set` takes SECTION.FIELD=VALUE. Received: {setting!r}")
         settings[name] = from_text(kind_of(name), text, name)
     return settings
 
@@ -278,11 +278,11 @@ def _recipe(flags: argparse.Namespace, file: Layer, settings: Layer) -> str:
     """Returns the name of the recipe that the run is made from.
 
     Raises:
-      ValueError: if two are named: the file's settings would be no longer those of its recipe.
+      InputError: if two are named: the file's settings would be no longer those of its recipe.
     """
     asked = flags.recipe or settings.get("recipe") or ("cifar10_original" if flags.cifar10 else "")
     if asked and file.get("recipe", asked) != asked:
-        raise ValueError(
+        raise InputError(
             f"`recipe` must be named once. Received: {asked} by a flag, {file['recipe']} in "
             f"{flags.config}. Fix: leave the flag out, or the line `recipe:` of the file"
         )
@@ -303,7 +303,7 @@ def _named(flags: argparse.Namespace, training: str) -> dict[str, tuple[str, Any
       training: the section of the task's training.
     """
     if flags.num_classes is not None and flags.num_classes < 2:
-        raise ValueError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
+        raise InputError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
     named = {}
     for name, setting in DIRECT.items():
         value, setting = getattr(flags, name), setting.replace("TRAINING", training)
@@ -327,10 +327,10 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
 
 
 def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:
-    """Raises a ValueError if `--set` says another thing than a flag of the same setting."""
+    """Raises an InputError if `--set` says another thing than a flag of the same setting."""
     for setting, (flag, value) in named.items():
         if settings.get(setting, value) != value:
-            raise ValueError(
+            raise InputError(
                 f"`{flag}` and `--set {setting}` must not differ. Received: {value} and "
                 f"{settings[setting]}. Fix: leave one of them out"
             )

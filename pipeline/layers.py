@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.choices import Choices, absolute
-from trainer_module.errors import require
+from trainer_module.errors import InputError, require
 
 Layer = Mapping[str, Any]
 
@@ -38,15 +38,15 @@ def kind_of(name: str) -> Any:
     """Returns the type of a setting.
 
     Raises:
-      ValueError: if there is none of that name; the message tells the nearest.
+      InputError: if there is none of that name; the message tells the nearest.
     """
     if name.startswith(f"{OPTIONS}."):
         return Any
     if name in SECTIONS:
         field = next((known for known in KINDS if known.startswith(f"{name}.")), f"{name}.NAME")
-        raise ValueError(f"{name!r} is a section; name one of its fields, as in {field!r}")
+        raise InputError(f"{name!r} is a section; name one of its fields, as in {field!r}")
     if name not in KINDS:
-        raise ValueError(f"No setting {name!r}. {_nearest(name)}")
+        raise InputError(f"No setting {name!r}. {_nearest(name)}")
     return KINDS[name]
 
 
@@ -164,7 +164,7 @@ def from_text(kind: Any, text: str, name: str) -> Any:
     try:
         return kind(text)
     except ValueError as error:
-        raise ValueError(f"`{name}` must be of type {kind.__name__}. Received: {text!r}") from error
+        raise InputError(f"`{name}` must be of type {kind.__name__}. Received: {text!r}") from error
 
 
 def _number_or_text(text: str) -> int | float | str:

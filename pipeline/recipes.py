@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.choices import OWN, Choices, Dataset, Gate
+from trainer_module.errors import InputError
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
 
 # Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher
@@ -272,10 +273,10 @@ def recipe_named(name: str) -> Choices:
     """Returns the recipe of that name.
 
     Raises:
-      ValueError: if there is none; the message names the nearest.
+      InputError: if there is none; the message names the nearest.
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
+        raise InputError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
     return replace(RECIPES[name](), recipe=name)
