@@ -434,7 +434,7 @@ def test_the_checks_of_a_frozen_dataclass_do_not_count(project, settings, checks
     assert changes(project, "loss", *texts) == counts
 
 
-@pytest.mark.parametrize(("module", "name"), [("errors", "InputError"), ("settings", "require")])
+@pytest.mark.parametrize(("module", "name"), [("errors", "InputError"), ("errors", "require")])
 def test_what_only_refuses_does_not_count(project, module, name):
     text = "def {}(): return {}\n"
     project("loss", f"from trainer_module.{module} import {name}\n\n\ndef loss():\n    {name}()\n")

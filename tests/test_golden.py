@@ -9,9 +9,10 @@ from keras import ops
 
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
+from trainer_module.learning_rate import cosine_schedule
 from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
-from trainer_module.optimizer import build_optimizer, cosine_schedule
+from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder
 

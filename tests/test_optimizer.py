@@ -4,13 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer_module.optimizer import (
-    MOMENTUM,
-    TRUST_COEFFICIENT,
-    build_optimizer,
-    cosine_schedule,
-    scaled_learning_rate,
-)
+from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
+from trainer_module.optimizer import MOMENTUM, TRUST_COEFFICIENT, build_optimizer
 
 RATE, DECAY = 0.1, 0.01
 

@@ -17,8 +17,8 @@ from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedErro
 from trainer_module.devices import compiles_with_xla, dtype_policy
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
+from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
-from trainer_module.optimizer import cosine_schedule
 from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 

@@ -22,9 +22,10 @@ from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
+from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
-from trainer_module.optimizer import build_optimizer, cosine_schedule, scaled_learning_rate
+from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
