@@ -29,6 +29,7 @@ from pipeline.config import (
 from pipeline.datasets.of_recipe import with_dataset
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.save_paths import check_save_paths, with_saved_encoder
+from pipeline.stopping import STOPPED, stoppable
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS, Encoder
 from trainer_module.tasks.registry import TASKS
@@ -451,15 +452,21 @@ def with_batch_that_fits(configuration: Configuration, images: int, chosen: bool
     return with_setting(configuration, "pretraining.batch_size", str(images))
 
 
-def prepare(flags: argparse.Namespace):
+def prepare(flags: argparse.Namespace, may_take_encoder: bool = True):
     """Returns the configuration of a command line and its task, all input checked.
+
+    Args:
+      flags: the parsed command line.
+      may_take_encoder: False continues a run that found none at its `--pretrain_save_path`: the
+        one that is there by now is its own.
 
     Raises:
       ValueError: if a setting or the input breaks a rule.
     """
     configuration = configure(flags)
     check_save_paths(configuration)
-    configuration = with_saved_encoder(configuration, _asked_encoder(flags))
+    if may_take_encoder:
+        configuration = with_saved_encoder(configuration, _asked_encoder(flags))
     _tell_saved_encoder(configuration)
     chosen = flags.eval_epochs is not None or any(
         setting.startswith("eval_epochs=") for setting in flags.set
@@ -506,27 +513,36 @@ def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = build_parser()
     flags = parser.parse_args(arguments)
-    from pipeline.runner import BAD_INPUT, Root, run
-
+    interrupted = "Interrupted before the run began. The same command starts it."
     try:
-        root = None
-        if flags.resume:
-            root = interrupted_root(flags.pipeline_root)
-            _require_resume_alone(parser, flags)
-            record = root.record()
-            root = dataclasses.replace(root, server=flags.metadata or record.get("metadata", ""))
-            arguments = record["flags"]
-            os.chdir(record["folder"])  # its relative paths start there
-        if flags.metadata:
-            parse_mysql(flags.metadata)
-        configuration, task = prepare(parser.parse_args(arguments))
-        root = root or Root(
-            (flags.pipeline_root or RUNS / configuration.name).resolve(), flags.metadata or ""
-        )
-        return run(configuration, task, root, arguments, flags.resume)
+        with stoppable(lambda: interrupted):
+            return _start(parser, flags, arguments)
+    except KeyboardInterrupt:
+        print(interrupted)
+        return STOPPED
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return 2
+
+
+def _start(parser: Parser, flags: argparse.Namespace, arguments: list[str]) -> int:
+    from pipeline.runner import Root, run
+
+    root, record = None, {}
+    if flags.resume:
+        root = interrupted_root(flags.pipeline_root)
+        _require_resume_alone(parser, flags)
+        record = root.record()
+        root = dataclasses.replace(root, server=flags.metadata or record.get("metadata", ""))
+        arguments = record["flags"]
+        os.chdir(record["folder"])  # its relative paths start there
+    if flags.metadata:
+        parse_mysql(flags.metadata)
+    configuration, task = prepare(parser.parse_args(arguments), record.get("took_encoder", True))
+    root = root or Root(
+        (flags.pipeline_root or RUNS / configuration.name).resolve(), flags.metadata or ""
+    )
+    return run(configuration, task, root, arguments, flags.resume)
 
 
 def _require_resume_alone(parser: Parser, flags: argparse.Namespace) -> None:

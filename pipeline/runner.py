@@ -10,7 +10,7 @@ import gc
 import hashlib
 import json
 import os
-import signal
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +32,7 @@ from components.store import (
 from pipeline import summary
 from pipeline.config import Configuration
 from pipeline.save_paths import bring_in, leave
+from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS, remove_finished
@@ -44,7 +45,6 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
-AGAIN = "Continue with: python local_runner.py --resume"
 REPORT_NODE, REPORT_COMMAND = "RunReport", "pipeline.report"
 TRAINERS = ("Pretrainer", "Finetuner")
 
@@ -140,15 +140,23 @@ def run(
         log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
         log_path.parent.mkdir(exist_ok=True)
         print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
-        with libraries_to_log(str(log_path)), _stoppable():
+        interrupted = partial(_interrupted, root, run_id)
+        with libraries_to_log(str(log_path)), stoppable(interrupted):
             compiled = partial(_compiled, configuration, task, root, create)
-            prepare = partial(_prepare, compiled, root, run_id, flags, resume)
+            record = {
+                "run_id": run_id,
+                "flags": _without_password(flags, root),
+                "folder": os.getcwd(),
+                "took_encoder": bool(configuration.saved_encoder.path),
+                "metadata": without_password(root.server),
+            }
+            prepare = partial(_prepare, compiled, root, record, resume)
             code, message, prepared = _guarded(prepare)
             if code == DONE:
                 code, message = _run_and_end(configuration, task, root, prepared, started)
             elif not resume:  # a run that was not continued keeps its state
                 _note_failure(configuration, root, run_id)
-            print(message)
+            print(interrupted() if code == FAILED and asked_to_stop() else message)
         return code
 
 
@@ -160,7 +168,7 @@ def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -
         code, message, ended = _guarded(partial(_end, configuration, task, root, record, started))
         if code == DONE:
             return ended
-        message += f"\nEvery component is done. {AGAIN}"
+        message += f" Every component is done. {_again(root)}"
     _note_failure(configuration, root, record["run_id"])
     return code, message
 
@@ -175,9 +183,7 @@ def _end(configuration, task, root: Root, record: dict, started: datetime) -> tu
     told = summary.table(result, task) + summary.look_next(result, root.path)
     note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
     summary.write(root.path, result)
-    # The encoder last: once it is there, the same flags take it instead of pretraining, and that
-    # is another run than the one to resume.
-    for uri, path in (models[node] for node in reversed(TRAINERS)):
+    for uri, path in models.values():
         leave(uri, path)
     remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
     root.write_record(**record, finished=True)
@@ -204,7 +210,7 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
     except InputError as error:
         return BAD_INPUT, f"\n{error}", None
     except KeyboardInterrupt:
-        return FAILED, f"\nInterrupted. {AGAIN}", None
+        return FAILED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         import traceback
 
@@ -213,6 +219,17 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
             return BAD_INPUT, f"\n{cause}", None
         reason = str(error).splitlines()[0] if str(error) else ""
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
+
+
+def _interrupted(root: Root, run_id: str) -> str:
+    """Returns what to tell of a run that was asked to stop: how it goes on."""
+    begun = root.record().get("run_id") == run_id
+    return f"\nInterrupted. {_again(root) if begun else 'The same command starts it again.'}"
+
+
+def _again(root: Root) -> str:
+    place = shlex.quote(str(root.path))
+    return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
 
 
 def _input_error(error: BaseException | None) -> InputError | None:
@@ -224,16 +241,15 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple:
+def _prepare(compiled, root: Root, record: dict, resume: bool) -> tuple:
     """Returns a compiled pipeline and the run's record; writes it unless a resume is refused."""
     graph = compiled()
-    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd()}
-    record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
+    record = record | {"graph": graph_digest(graph)}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
         raise InputError(
-            f"The interrupted run {run_id} had other settings, lists or code; start a new run "
-            f"without --resume"
+            f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
+            f"new run without --resume"
         )
     if previous and not resume and root.has_metadata:
         sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
@@ -292,7 +308,7 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
         try:
             LocalDagRunner().run_with_ir(graph)
         except Exception:
-            if _unfinished(graph, root, run_id) != {REPORT_NODE}:
+            if asked_to_stop() or _unfinished(graph, root, run_id) != {REPORT_NODE}:
                 raise
             import traceback
 
@@ -400,20 +416,6 @@ def _imports_without_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns SIGTERM into the same clean stop as Ctrl-C."""
-
-    def stop(signum, frame):
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _shown(path: Path) -> str:

@@ -3,7 +3,9 @@
 """
 
 import json
+import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -35,8 +37,8 @@ def start(tmp_path, monkeypatch):
         node = ImportSchemaGen(schema_file=str(schema))
         return Pipeline(configuration.name, places.root, components=[node], enable_cache=True)
 
-    def start(name="tiny", resume=False):
-        return run(Configuration(name), Unlabelled(), Root(tmp_path / "root"), [], resume, one_node)
+    def start(name="tiny", resume=False, create=one_node):
+        return run(Configuration(name), Unlabelled(), Root(tmp_path / "root"), [], resume, create)
 
     return start
 
@@ -115,3 +117,37 @@ def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
     block(tmp_path / "root")
     assert start() == FAILED
     assert folder.exists()
+
+
+def stopped(*_):
+    """Is asked to stop while it builds a pipeline, and tells it as an error of its own, as Beam
+    does.
+    """
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt") from error
+
+
+def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(start, tmp_path, capfd):
+    start()
+    record = Root(tmp_path / "root").record()
+    Root(tmp_path / "root").write_record(**record | {"finished": False})
+    assert start(resume=True, create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert "RuntimeError" not in told
+    assert told.splitlines()[-1] == (
+        "Interrupted. Continue with: python local_runner.py --resume "
+        f"--pipeline_root={tmp_path / 'root'}"
+    )
+
+
+def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp_path, capfd):
+    assert start(create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
+
+
+def test_the_record_of_a_run_says_whether_it_took_an_encoder(start, tmp_path):
+    start()
+    assert Root(tmp_path / "root").record()["took_encoder"] is False
