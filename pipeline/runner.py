@@ -31,7 +31,8 @@ from components.store import (
 )
 from pipeline import summary
 from pipeline.config import Configuration
-from pipeline.save_paths import bring_in, leave
+from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
@@ -186,6 +187,7 @@ def _end(configuration, task, root: Root, record: dict, started: datetime) -> tu
     for uri, path in models.values():
         leave(uri, path)
     remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
+    remove_others(configuration.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
     return (REFUSED if result["blessed"] is False else DONE), told
 
@@ -262,6 +264,8 @@ def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
         "state": "running",
         "process": this_process(),
     }
+    store = open_store(root.metadata, read_only=False)
+    enter_again(configuration.saved_encoder, root.path, store)
     _launch(graph, root, record["run_id"], facts)
     _require_all(graph, root, record["run_id"])
 

@@ -119,6 +119,13 @@ def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
     assert folder.exists()
 
 
+def test_a_run_that_ends_keeps_no_encoder_that_it_did_not_take(start, tmp_path):
+    folder = tmp_path / "root" / "imported" / "0123"
+    folder.mkdir(parents=True)
+    assert start() == ENDED
+    assert not folder.exists()
+
+
 def stopped(*_):
     """Is asked to stop while it builds a pipeline, and tells it as an error of its own, as Beam
     does.
