@@ -1,8 +1,8 @@
 """The encoders that runs took from the user's folders: a copy of each in the pipeline root, named
 after the fingerprint of its content, so that what ML Metadata says of it stays true.
 
-Only that of the latest run is kept, about 90 MB for a ResNet-18. One that comes back is the same
-artifact again, so that what was made from it is still cached.
+A copy is about 90 MB for a ResNet-18. It is kept for the latest run, and while a model that was
+made from it is in serving/: the same encoder again finds what was made from it in the cache.
 """
 
 import shutil
@@ -11,7 +11,9 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.snapshot import read
 from pipeline.config import SavedEncoder
+from pipeline.lineage.models import all_models
 from pipeline.save_paths import SERVING
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, encoder_fingerprint
@@ -61,20 +63,33 @@ def enter_again(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
 
 
 def remove_others(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
-    """Removes every encoder but one from the pipeline root; their artifacts stay, marked as
-    deleted.
+    """Removes the encoders that serve no more from the pipeline root; their artifacts stay, marked
+    as deleted.
 
     Marked first: what a kill leaves behind is removed at the end of the next run.
 
     Args:
-      saved: the one to keep; none where its path is ''.
+      saved: the run's own, which is kept; none where its path is ''.
       root: the pipeline root.
       store: its metadata.
     """
-    for folder in (root / FOLDER).glob("*"):
-        if str(folder) != place_of(saved, root):
-            _mark(str(folder), mlmd.Artifact.DELETED, store)
-            shutil.rmtree(folder)
+    others = {str(folder) for folder in (root / FOLDER).glob("*")} - {place_of(saved, root)}
+    for uri in others - _origins_of_served(store) if others else ():
+        _mark(uri, mlmd.Artifact.DELETED, store)
+        shutil.rmtree(uri)
+
+
+def _origins_of_served(store: MetadataStore) -> set[str]:
+    """Returns the URIs of all that those models were made from whose pushed copy is on disk."""
+    snapshot = read(store)
+    makers = [
+        maker
+        for model in all_models(snapshot)
+        if any(Path(item.properties["pushed_destination"]).is_dir() for item in model.pushed)
+        for maker in snapshot.ancestors(model.maker).values()
+    ]
+    numbers = [number for maker in makers for items in maker.outputs.values() for number in items]
+    return {snapshot.artifacts[number].uri for number in numbers}
 
 
 def _mark(uri: str, state: mlmd.Artifact.State, store: MetadataStore) -> None:

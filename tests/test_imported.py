@@ -40,6 +40,50 @@ def enter(store, uri):
     return number
 
 
+def contexts(store, node):
+    """Returns the contexts of a node in the one run there is."""
+    found = []
+    for kind, name in (("pipeline_run", "run"), ("node", f"tiny.{node}")):
+        number = store.put_context_type(mlmd.ContextType(name=kind))
+        known = store.get_context_by_type_and_name(kind, name)
+        found.append(known or mlmd.Context(type_id=number, name=name))
+    return found
+
+
+def ran(store, node, inputs, kind, **values):
+    """Enters an execution that made one artifact from others; returns the artifact's id."""
+    number = store.put_artifact_type(
+        mlmd.ArtifactType(name=kind), can_add_fields=True, can_omit_fields=True
+    )
+    made = mlmd.Artifact(type_id=number, uri=values.get("uri", ""), state=mlmd.Artifact.LIVE)
+    for name, value in values.items():
+        made.custom_properties[name].string_value = value
+    events = [(item, mlmd.Event.INPUT, "model") for item in store.get_artifacts_by_id(inputs)]
+    events.append((made, mlmd.Event.OUTPUT, "made"))
+    execution = mlmd.Execution(
+        type_id=store.put_execution_type(mlmd.ExecutionType(name=node)),
+        last_known_state=mlmd.Execution.COMPLETE,
+    )
+    pairs = [(item, mlmd.Event(type=way, path=path(key))) for item, way, key in events]
+    return store.put_execution(execution, pairs, contexts(store, node))[1][-1]
+
+
+def path(key):
+    return mlmd.Event.Path(steps=[mlmd.Event.Path.Step(key=key)])
+
+
+def pushed(store, root, saved):
+    """Enters an encoder and a model that was made from it and pushed to a folder; returns the
+    encoder's id and that folder.
+    """
+    serving = root / "serving" / saved.fingerprint
+    serving.mkdir(parents=True)
+    encoder = ran(store, "Encoder", [], "Model", uri=bring_in(saved, root))
+    model = ran(store, "Finetuner", [encoder], "Model")
+    ran(store, "Pusher", [model], "PushedModel", pushed="1", pushed_destination=str(serving))
+    return encoder, serving
+
+
 def state(store, number):
     (artifact,) = store.get_artifacts_by_id([number])
     return mlmd.Artifact.State.Name(artifact.state)
@@ -79,6 +123,16 @@ def test_the_encoder_of_the_run_is_kept_and_the_others_are_marked_as_deleted(tmp
     remove_others(second, tmp_path, store)
     assert [path.name for path in (tmp_path / "imported").iterdir()] == [second.fingerprint]
     assert (state(store, old), state(store, new)) == ("DELETED", "LIVE")
+
+
+def test_what_a_pushed_model_was_made_from_is_kept_until_that_is_gone(tmp_path, store):
+    saved = saved_encoder(tmp_path / "saved", b"weights")
+    encoder, serving = pushed(store, tmp_path, saved)
+    remove_others(SavedEncoder(), tmp_path, store)
+    kept = state(store, encoder)
+    serving.rmdir()
+    remove_others(SavedEncoder(), tmp_path, store)
+    assert (kept, state(store, encoder)) == ("LIVE", "DELETED")
 
 
 def test_after_a_run_that_took_none_none_is_kept(tmp_path, store):
