@@ -5,9 +5,11 @@ A case is one run through the real command line: killed, continued, killed again
 `--in_a_row` times, then continued to its end and held against an unbroken run. The data are
 ingested once; each case begins with a copy of that pipeline root. SIGKILL goes to the whole process
 group, as if the machine lost its power, SIGINT too, as from a terminal, SIGTERM to the process
-alone. Most moments are drawn between the start of the Pretrainer and the end of the run, some
-before. Finished cases are kept in F/cases.json, so that a call that is broken off or that
-`--minutes` ends goes on with the next one. Prints one JSON line last.
+alone. Most moments are drawn from the time of an unbroken run between the start of its Pretrainer
+and its end, some from before; each is waited for from the line on the terminal that came before it
+there, since a machine is not always as fast. Finished cases are kept in F/cases.json, so that a
+call that is broken off or that `--minutes` ends goes on with the next one. Prints one JSON line
+last.
 
 Do not edit the code while it runs: `--resume` wants the very same, so give it a copy.
 """
@@ -16,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +54,7 @@ RUN = [
 ]  # fmt: skip
 RESUME = ["--resume", "--pipeline_root=root"]
 EPOCHS = 16
+PRETRAINER = 7  # its place among the nodes
 # One thread adds in one order, so that unbroken runs agree.
 ENVIRONMENT = {
     **{"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -204,7 +208,8 @@ def prepare(folder: Path) -> dict:
         run = start(folder, *flags())
         require(ended(run) in (BLESSED, REFUSED), run)
         pretrainer = next(at for at, line in run.lines if "Pretrainer" in line)
-        timing = {"to_pretrainer": pretrainer, "whole": run.lines[-1][0]}
+        timeline = [(at, place(line)) for at, line in run.lines if place(line)]
+        timing = {"to_pretrainer": pretrainer, "whole": run.lines[-1][0], "timeline": timeline}
         unbroken.append(outcome(folder) | timing | {"code": run.popen.returncode})
     told = {"reference": unbroken[0], "gap": gap(*unbroken), "whole": unbroken[1]["whole"]}
     told["at_the_last_step"] = last_step(folder, unbroken[0])
@@ -304,19 +309,30 @@ def case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> 
     return {"number": number, "kills": kills, "gap": gap(told, reference), "faults": found}
 
 
+def place(line: str) -> float:
+    """Returns how far a run is that prints this line, in nodes; 0 for a line that says nothing of
+    it.
+    """
+    if node := re.match(r"\[ *(\d+)/\d+\] \S+ +(\S+)", line):
+        return int(node[1]) - (0.9 if node[2] == "..." else 0)
+    epoch = re.match(r"Epoch (\d+)/(\d+)", line)
+    return PRETRAINER - 0.9 + 0.8 * int(epoch[1]) / int(epoch[2]) if epoch else 0
+
+
 def strike(process: Process, kind: str, chance: random.Random, reference: dict) -> dict | None:
     """Sends a signal at a random moment; returns what was hit and how it ended, or None where the
     process ended before.
     """
     early = chance.random() < 1 / 6
-    lasts = reference["whole"] - reference["to_pretrainer"]
-    wait = chance.uniform(0, reference["to_pretrainer"] if early else lasts)
-    while not early and not process.said("Pretrainer"):
+    first, last = (0, reference["to_pretrainer"]), (reference["to_pretrainer"], reference["whole"])
+    moment = chance.uniform(*(first if early else last))
+    since, mark = (0, 0) if early else [at for at in reference["timeline"] if at[0] <= moment][-1]
+    while max([0, *(place(line) for _, line in process.lines)]) < mark:
         if process.popen.poll() is not None:
             return None
         time.sleep(0.05)
     try:
-        process.popen.wait(wait)
+        process.popen.wait(moment - since)
         return None
     except subprocess.TimeoutExpired:
         pass
