@@ -93,8 +93,9 @@ def _origins_of_served(store: MetadataStore) -> set[str]:
 
 
 def _mark(uri: str, state: mlmd.Artifact.State, store: MetadataStore) -> None:
-    artifacts = list(store.get_artifacts_by_uri(uri)) if uri else []
-    for artifact in artifacts:
+    found = store.get_artifacts_by_uri(uri) if uri else []
+    changed = [artifact for artifact in found if artifact.state != state]
+    for artifact in changed:
         artifact.state = state
-    if artifacts:
-        store.put_artifacts(artifacts)
+    if changed:  # a new time of change is a new cache key
+        store.put_artifacts(changed)

@@ -264,8 +264,9 @@ def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
         "state": "running",
         "process": this_process(),
     }
-    store = open_store(root.metadata, read_only=False)
-    enter_again(configuration.saved_encoder, root.path, store)
+    if configuration.saved_encoder.path:
+        store = open_store(root.metadata, read_only=False)
+        enter_again(configuration.saved_encoder, root.path, store)
     _launch(graph, root, record["run_id"], facts)
     _require_all(graph, root, record["run_id"])
 
