@@ -6,10 +6,10 @@ A case is one run through the real command line: killed, continued, killed again
 ingested once; each case begins with a copy of that pipeline root. SIGKILL goes to the whole process
 group, as if the machine lost its power, SIGINT too, as from a terminal, SIGTERM to the process
 alone. Most moments are drawn from the time of an unbroken run between the start of its Pretrainer
-and its end, some from before; each is waited for from the line on the terminal that came before it
-there, since a machine is not always as fast. Finished cases are kept in F/cases.json, so that a
-call that is broken off or that `--minutes` ends goes on with the next one. Prints one JSON line
-last.
+and its end, after a kill from what is left of it, one of six from before the Pretrainer; each is
+waited for from the line on the terminal that came before it there, since a machine is not always as
+fast. Finished cases are kept in F/cases.json, so that a call that is broken off or that `--minutes`
+ends goes on with the next one. Prints one JSON line last.
 
 Do not edit the code while it runs: `--resume` wants the very same, so give it a copy.
 """
@@ -285,20 +285,26 @@ def case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> 
     chance = random.Random(f"{options['seed']} {kind} {number}")
     reference = options["unbroken"]["reference"]
     begin(folder)
-    kills, found, command = [], [], flags()
+    kills, found, command, moment = [], [], flags(), reference["to_pretrainer"]
     for _ in range(in_a_row):
         process = start(folder, *command)
-        kill = strike(process, kind, chance, reference)
-        if kill is None:  # it ended by itself before the moment came
-            break
+        early = chance.random() < 1 / 6
+        begun, ends = (0, reference["to_pretrainer"]) if early else (moment, reference["whole"])
+        drawn = chance.uniform(begun, ends)
+        moment = moment if early else drawn
+        kill = strike(process, kind, drawn, reference)
+        if kill is None and not nothing_to_resume(process):
+            break  # it ended by itself before the moment came
+        if kill is None:
+            command = flags()
+            continue
         kills.append(kill)
         found += [f"{kind} at {kill['moment']} s: {fault}" for fault in kill.pop("faults")]
         command = RESUME
     else:
         process = start(folder, *command)
         ended(process)
-    if process.popen.returncode == NOTHING_TO_RESUME and process.said("no interrupted run"):
-        kills[-1]["started_anew"] = True  # it had not begun, or had ended
+    if nothing_to_resume(process):
         process = start(folder, *flags())
         ended(process)
     if process.popen.returncode != reference["code"]:
@@ -319,15 +325,19 @@ def place(line: str) -> float:
     return PRETRAINER - 0.9 + 0.8 * int(epoch[1]) / int(epoch[2]) if epoch else 0
 
 
-def strike(process: Process, kind: str, chance: random.Random, reference: dict) -> dict | None:
-    """Sends a signal at a random moment; returns what was hit and how it ended, or None where the
-    process ended before.
+def nothing_to_resume(process: Process) -> bool:
+    """Tells whether a process found no run to continue: it had not begun, or had ended."""
+    refused = process.popen.returncode == NOTHING_TO_RESUME
+    return refused and process.said("no interrupted run")
+
+
+def strike(process: Process, kind: str, moment: float, reference: dict) -> dict | None:
+    """Sends a signal at a moment of the unbroken run; returns what was hit and how it ended, or
+    None where the process ended before.
     """
-    early = chance.random() < 1 / 6
-    first, last = (0, reference["to_pretrainer"]), (reference["to_pretrainer"], reference["whole"])
-    moment = chance.uniform(*(first if early else last))
-    since, mark = (0, 0) if early else [at for at in reference["timeline"] if at[0] <= moment][-1]
-    while max([0, *(place(line) for _, line in process.lines)]) < mark:
+    before = [mark for mark in reference["timeline"] if mark[0] <= moment]
+    since, reached = before[-1] if moment >= reference["to_pretrainer"] else (0, 0)
+    while max([0, *(place(line) for _, line in process.lines)]) < reached:
         if process.popen.poll() is not None:
             return None
         time.sleep(0.05)

@@ -178,6 +178,8 @@ def _end(configuration, task, root: Root, record: dict, started: datetime) -> tu
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
     run_id, store = record["run_id"], open_store(root.metadata, read_only=False)
     seconds = (datetime.now() - started).total_seconds()
+    # A node that was killed goes on in its own row, but Resolver and Importer begin another.
+    sweep_interrupted(store, run_id)
     result = summary.collect(store, configuration, task, run_id, seconds)
     models = _models_to_leave(configuration, store, run_id, result["blessed"])
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}

@@ -9,6 +9,7 @@ import signal
 import sys
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.store import open_store
 from pipeline.config import Configuration
@@ -158,3 +159,17 @@ def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp
 def test_the_record_of_a_run_says_whether_it_took_an_encoder(start, tmp_path):
     start()
     assert Root(tmp_path / "root").record()["took_encoder"] is False
+
+
+def test_a_row_that_a_killed_resolver_left_running_is_closed_at_the_end_of_its_run(start, tmp_path):
+    start()
+    root = Root(tmp_path / "root")
+    root.write_record(**root.record() | {"finished": False})
+    store = open_store(root.metadata, read_only=False)
+    context = store.get_context_by_type_and_name("pipeline_run", root.record()["run_id"])
+    kind = store.put_execution_type(mlmd.ExecutionType(name="Resolver"))
+    left = mlmd.Execution(type_id=kind, last_known_state=mlmd.Execution.RUNNING)
+    number, _, _ = store.put_execution(left, [], [context])
+    assert start(resume=True) == ENDED
+    (row,) = store.get_executions_by_id([number])
+    assert row.last_known_state == mlmd.Execution.CANCELED
