@@ -6,10 +6,10 @@ A case is one run through the real command line: killed, continued, killed again
 ingested once; each case begins with a copy of that pipeline root. SIGKILL goes to the whole process
 group, as if the machine lost its power, SIGINT too, as from a terminal, SIGTERM to the process
 alone. Most moments are drawn from the time of an unbroken run between the start of its Pretrainer
-and its end, after a kill from what is left of it, one of six from before the Pretrainer; each is
-waited for from the line on the terminal that came before it there, since a machine is not always as
-fast. Finished cases are kept in F/cases.json, so that a call that is broken off or that `--minutes`
-ends goes on with the next one. Prints one JSON line last.
+and its end, one of six from before; each is waited for from the line on the terminal that came
+before it there, since a machine is not always as fast. Finished cases are kept in F/cases.json, so
+that a call that is broken off or that `--minutes` ends goes on with the next one. Prints one JSON
+line last.
 
 Do not edit the code while it runs: `--resume` wants the very same, so give it a copy.
 """
@@ -272,7 +272,7 @@ def require(good: bool, process: Process) -> None:
         raise RuntimeError("\n".join(line for _, line in process.lines))
 
 
-def case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> dict:
+def run_case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> dict:
     """Runs one case; returns its kills, its gap and its faults.
 
     Args:
@@ -285,14 +285,10 @@ def case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> 
     chance = random.Random(f"{options['seed']} {kind} {number}")
     reference = options["unbroken"]["reference"]
     begin(folder)
-    kills, found, command, moment = [], [], flags(), reference["to_pretrainer"]
-    for _ in range(in_a_row):
+    kills, found, command = [], [], flags()
+    for moment in moments(chance, in_a_row, reference):
         process = start(folder, *command)
-        early = chance.random() < 1 / 6
-        begun, ends = (0, reference["to_pretrainer"]) if early else (moment, reference["whole"])
-        drawn = chance.uniform(begun, ends)
-        moment = moment if early else drawn
-        kill = strike(process, kind, drawn, reference)
+        kill = strike(process, kind, moment, reference)
         if kill is None and not nothing_to_resume(process):
             break  # it ended by itself before the moment came
         if kill is None:
@@ -307,12 +303,13 @@ def case(folder: Path, number: int, kind: str, in_a_row: int, options: dict) -> 
     if nothing_to_resume(process):
         process = start(folder, *flags())
         ended(process)
+    case = {"number": number, "seed": options["seed"], "kills": kills}
     if process.popen.returncode != reference["code"]:
         found.append(f"exit code {process.popen.returncode}: {process.last()}")
-        return {"number": number, "kills": kills, "gap": None, "faults": found}
+        return case | {"gap": None, "faults": found}
     told = outcome(folder)
     found += faults(told, reference)
-    return {"number": number, "kills": kills, "gap": gap(told, reference), "faults": found}
+    return case | {"gap": gap(told, reference), "faults": found}
 
 
 def place(line: str) -> float:
@@ -323,6 +320,15 @@ def place(line: str) -> float:
         return int(node[1]) - (0.9 if node[2] == "..." else 0)
     epoch = re.match(r"Epoch (\d+)/(\d+)", line)
     return PRETRAINER - 0.9 + 0.8 * int(epoch[1]) / int(epoch[2]) if epoch else 0
+
+
+def moments(chance: random.Random, count: int, reference: dict) -> list[float]:
+    """Returns seconds of the unbroken run: spread evenly behind the start of its Pretrainer and
+    rising, since a continued run goes on where it was, but one of six from before.
+    """
+    begun, ends = reference["to_pretrainer"], reference["whole"]
+    rising = sorted(chance.uniform(begun, ends) for _ in range(count))
+    return [chance.uniform(0, begun) if chance.random() < 1 / 6 else moment for moment in rising]
 
 
 def nothing_to_resume(process: Process) -> bool:
@@ -347,7 +353,7 @@ def strike(process: Process, kind: str, moment: float, reference: dict) -> dict 
     except subprocess.TimeoutExpired:
         pass
     moment, hit = round(time.monotonic() - process.begun, 2), process.last()
-    kill = {"moment": moment, "after": hit.split("  ")[0], "faults": []}
+    kill = {"moment": moment, "after": hit.partition(", log")[0].split("  ")[0], "faults": []}
     number = signal.Signals[kind]
     sent = time.monotonic()
     (os.kill if number == signal.SIGTERM else os.killpg)(process.popen.pid, number)
@@ -395,18 +401,15 @@ def main() -> None:
     wanted = {"SIGTERM": options.stops, "SIGINT": options.stops, "SIGKILL": options.kills}
     given = {"unbroken": unbroken, "seed": options.seed}
     while time.monotonic() < until:
-        missing = {
-            kind: count - sum(len(item["kills"]) for item in done.get(kind, []))
-            for kind, count in wanted.items()
-        }
-        missing = {kind: count for kind, count in missing.items() if count > 0}
-        if not missing:
+        sent = {kind: sum(len(item["kills"]) for item in done.get(kind, [])) for kind in wanted}
+        # In turn, so that a call that is broken off has seen something of each.
+        kind = min(wanted, key=lambda kind: sent[kind] / wanted[kind])
+        missing = wanted[kind] - sent[kind]
+        if missing <= 0:
             break
-        # in turn, so that a call that is broken off has seen something of each
-        kind = min(missing, key=lambda kind: len(done.get(kind, [])) / wanted[kind])
         cases = done.setdefault(kind, [])
-        in_a_row = min(options.in_a_row, missing[kind])
-        cases.append(case(folder, len(cases), kind, in_a_row, given))
+        in_a_row = min(options.in_a_row, missing)
+        cases.append(run_case(folder, len(cases), kind, in_a_row, given))
         print(kind, json.dumps(cases[-1]), flush=True)
         file.write_text(json.dumps(done, indent=1), encoding="utf-8")
     print(json.dumps(result(done, unbroken, options)))
@@ -430,9 +433,15 @@ def result(done: dict, unbroken: dict, options: argparse.Namespace) -> dict:
         "gap_of_two_unbroken_runs": unbroken["gap"],
         "slowest_stop_seconds": seconds,
         "unbroken_seconds": unbroken["whole"],
-        "seed": options.seed,
-        "moments": {
-            kind: [[[kill["moment"], kill["after"]] for kill in item["kills"]] for item in items]
+        "kills": {
+            kind: [
+                {
+                    "seed": f"{item['seed']} {kind} {item['number']}",
+                    "seconds": [kill["moment"] for kill in item["kills"]],
+                    "after": [kill["after"] for kill in item["kills"]],
+                }
+                for item in items
+            ]
             for kind, items in done.items()
         },
         "settings": {**SETTINGS, "epochs": EPOCHS, "environment": ENVIRONMENT, "flags": RUN},
