@@ -11,10 +11,12 @@ from pathlib import Path
 
 from components.metadata.url import parse_mysql
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
+from pipeline.stopping import STOPPED, stoppable
 from trainer_module.errors import InputError
 
 RUNS = Path("runs")
 DONE, BAD_INPUT = 0, 2  # exit codes
+INTERRUPTED = "Interrupted before the run began. The same command starts it."
 
 
 def main(arguments: list[str]) -> int:
@@ -22,24 +24,29 @@ def main(arguments: list[str]) -> int:
     parser = build_parser()
     flags = parser.parse_args(arguments)
     try:
-        if flags.resume:
-            return _resume(parser, flags)
-        choices = choices_of(flags)
-        if flags.print_config:
-            from pipeline.config_file import text_of
-
-            print(text_of(choices), end="")
-            return DONE
-        from pipeline.plan import make_plan
-
-        plan = make_plan(choices)
-        from pipeline.runner import Root, run
-
-        path = Path(choices.pipeline_root or RUNS / plan.name)
-        return run(plan, Root(path.resolve(), choices.metadata), arguments)
+        with stoppable(lambda: INTERRUPTED):
+            return _resume(parser, flags) if flags.resume else _start(flags, arguments)
+    except KeyboardInterrupt:
+        print(INTERRUPTED)
+        return STOPPED
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT
+
+
+def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
+    choices = choices_of(flags)
+    if flags.print_config:
+        from pipeline.config_file import text_of
+
+        print(text_of(choices), end="")
+        return DONE
+    from pipeline.plan import make_plan
+    from pipeline.runner import Root, run
+
+    plan = make_plan(choices)
+    path = Path(choices.pipeline_root or RUNS / plan.name)
+    return run(plan, Root(path.resolve(), choices.metadata), arguments)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
@@ -54,7 +61,8 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
         parse_mysql(flags.metadata)
     record = root.record()
     os.chdir(record["folder"])  # its data/ lies there
-    plan = make_plan(choices_of(parser.parse_args([f"--config={root.path / FILE}"])))
+    choices = choices_of(parser.parse_args([f"--config={root.path / FILE}"]))
+    plan = make_plan(choices, may_take_encoder=record.get("took_encoder", True))
     root = Root(root.path, flags.metadata or record.get("metadata", ""))
     return run(plan, root, record["flags"], resume=True)
 

@@ -54,15 +54,21 @@ def as_chosen(choices: Choices, task: Task) -> Plan:
     )
 
 
-def make_plan(choices: Choices) -> Plan:
+def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     """Looks for what the choices name, writes the recipe's data set if it is not there, and checks
     every row of every list.
+
+    Args:
+      choices: of a person.
+      may_take_encoder: False continues a run that found none at its `--pretrain_save_path`: the one
+        that is there by now is its own.
 
     Raises:
       InputError: naming what breaks a rule; all bad rows together.
     """
     check_save_paths(choices)
-    encoder, saved = find_encoder(choices)
+    found = find_encoder(choices) if may_take_encoder else (choices.encoder, SavedEncoder())
+    encoder, saved = found
     if saved.path:
         print(
             f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "

@@ -10,7 +10,7 @@ import gc
 import hashlib
 import json
 import os
-import signal
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,8 +33,10 @@ from components.metadata.store import (
 from components.metadata.stored_run import GOOD, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
+from pipeline.imported import bring_in, enter_again, remove_others
 from pipeline.plan import Plan
-from pipeline.save_paths import bring_in, leave
+from pipeline.save_paths import leave
+from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS, remove_finished
@@ -47,7 +49,6 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
-AGAIN = "Continue with: python local_runner.py --resume"
 REPORT_COMMAND = "pipeline.report"
 
 
@@ -148,15 +149,23 @@ def run(
         log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
         log_path.parent.mkdir(exist_ok=True)
         print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
-        with libraries_to_log(str(log_path)), _stoppable():
+        interrupted = partial(_interrupted, root, run_id)
+        with libraries_to_log(str(log_path)), stoppable(interrupted):
             compiled = partial(_compiled, plan, root, create)
-            prepare = partial(_prepare, compiled, plan, root, run_id, flags, resume)
+            record = {
+                "run_id": run_id,
+                "flags": _without_password(flags, root),
+                "folder": os.getcwd(),
+                "took_encoder": bool(plan.saved_encoder.path),
+                "metadata": without_password(root.server),
+            }
+            prepare = partial(_prepare, compiled, plan, root, record, resume)
             code, message, prepared = _guarded(prepare)
             if code == DONE:
                 code, message = _run_and_end(plan, root, prepared, started)
             elif not resume:  # a run that was not continued keeps its state
                 _note_failure(plan, root, run_id)
-            print(message)
+            print(interrupted() if code == FAILED and asked_to_stop() else message)
         return code
 
 
@@ -168,7 +177,7 @@ def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, st
         code, message, ended = _guarded(partial(_end, plan, root, record, started, found))
         if code == DONE:
             return ended
-        message += f"\nEvery component is done. {AGAIN}"
+        message += f" Every component is done. {_again(root)}"
     _note_failure(plan, root, record["run_id"])
     return code, message
 
@@ -188,11 +197,10 @@ def _end(
     told = summary.table(result, plan.task) + summary.look_next(result, root.path)
     note_run(store, done.id, summary.outcome(done, result["state"]))
     summary.write(root.path, result)
-    # The encoder last: once it is there, the same flags take it instead of pretraining, and that
-    # is another run than the one to resume.
-    for uri, path in (models[node] for node in reversed(TRAINERS)):
+    for uri, path in models.values():
         leave(uri, path)
     remove_finished(root.path / "artifacts" / PRETRAINER / CHECKPOINTS)
+    remove_others(plan.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
     return (REFUSED if done.blessed is False else DONE), told
 
@@ -218,7 +226,7 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
     except InputError as error:
         return BAD_INPUT, f"\n{error}", None
     except KeyboardInterrupt:
-        return FAILED, f"\nInterrupted. {AGAIN}", None
+        return FAILED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         import traceback
 
@@ -227,6 +235,17 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
             return BAD_INPUT, f"\n{cause}", None
         reason = str(error).splitlines()[0] if str(error) else ""
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
+
+
+def _interrupted(root: Root, run_id: str) -> str:
+    """Returns what to tell of a run that was asked to stop: how it goes on."""
+    begun = root.record().get("run_id") == run_id
+    return f"\nInterrupted. {_again(root) if begun else 'The same command starts it again.'}"
+
+
+def _again(root: Root) -> str:
+    place = shlex.quote(str(root.path))
+    return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
 
 
 def _input_error(error: BaseException | None) -> InputError | None:
@@ -238,20 +257,17 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _prepare(
-    compiled, plan: Plan, root: Root, run_id: str, flags: list[str], resume: bool
-) -> tuple:
+def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tuple:
     """Returns a compiled pipeline and the run's record; writes it, and the file of the run's
     settings, unless a resume is refused.
     """
     graph = compiled()
-    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd()}
-    record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
+    record = record | {"graph": graph_digest(graph)}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
         raise InputError(
-            f"The interrupted run {run_id} had other settings, lists or code; start a new run "
-            f"without --resume"
+            f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
+            f"new run without --resume"
         )
     if previous and not resume and root.has_metadata:
         sweep_interrupted(root.open_store(), previous["run_id"])
@@ -271,8 +287,12 @@ def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, St
         "state": "running",
         "process": this_process(),
     }
+    if plan.saved_encoder.path:
+        enter_again(plan.saved_encoder, root.path, root.open_store())
     _launch(graph, root, record["run_id"], facts)
     store = root.open_store()
+    # A node that was killed goes on in its own row, but Resolver and Importer begin another.
+    sweep_interrupted(store, record["run_id"])
     done = StoredRun(read(store, record["run_id"]), record["run_id"])
     missing = _unfinished(graph, done)
     if missing - {RUN_REPORT}:
@@ -325,7 +345,7 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
         try:
             LocalDagRunner().run_with_ir(graph)
         except Exception:
-            if _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
+            if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
             import traceback
 
@@ -411,20 +431,6 @@ def _imports_without_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns SIGTERM into the same clean stop as Ctrl-C."""
-
-    def stop(signum, frame):
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _shown(path: Path) -> str:

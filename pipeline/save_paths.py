@@ -1,12 +1,10 @@
 """`--pretrain_save_path` and `--finetune_save_path`: where a run leaves its encoder and its final
 model, and finds an encoder again.
 
-The folders lie outside the pipeline root and belong to the user, who may change them at any time.
-An encoder that is taken from there is therefore first copied into the pipeline root, into a folder
-named after its fingerprint: what ML Metadata says of it stays true. Standard library alone.
+The folders lie outside the pipeline root and belong to the user, who may change them at any time:
+pipeline/imported.py copies an encoder that is taken from there. Standard library alone.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from pipeline.left_folder import LIST, foreign, put, some
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
     CHANNELS,
-    EXTRAS,
     EncoderRecord,
     encoder_fingerprint,
     holds_encoder,
@@ -117,27 +114,6 @@ def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, o
             f"Fix: leave out what differs, to take the encoder that is there, or name another "
             f"folder, to pretrain into it"
         )
-
-
-def bring_in(saved: SavedEncoder, root: Path) -> str:
-    """Copies an encoder into the pipeline root.
-
-    Args:
-      saved: which one; nothing is done where its path is ''.
-      root: the pipeline root.
-
-    Returns:
-      The folder of what is now a TFX Model artifact, or ''.
-    """
-    if not saved.path:
-        return ""
-    folder = root / "imported" / saved.fingerprint
-    if not folder.exists():
-        unfinished = folder.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(Path(saved.path, EXTRAS), unfinished / SERVING / EXTRAS)
-        unfinished.rename(folder)
-    return str(folder)
 
 
 def leave(model_uri: str, path: str) -> str:

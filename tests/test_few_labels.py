@@ -1,10 +1,17 @@
 """The table of few labels: which runs it makes, and how it is shown."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline import few_labels
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_whole_network_takes_as_many_steps_of_few_labels_as_of_all():
@@ -66,3 +73,24 @@ def test_the_table_begins_with_the_fewest_labels(tmp_path):
 def test_bad_flags_end_with_2(arguments, message, capfd):
     assert few_labels.main(arguments) == few_labels.BAD_INPUT
     assert message in capfd.readouterr().err
+
+
+def test_who_stops_the_table_stops_the_run_that_goes_on(tmp_path, image_list):
+    flags = [f"--train_file_path={image_list()}", f"--pipeline_root={tmp_path / 'root'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.few_labels", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while ": run " not in process.stdout.readline():
+        assert process.poll() is None, "the run ended before it could be stopped"
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(timeout=10)
+    try:
+        with pytest.raises(ProcessLookupError):  # nobody is left of the group
+            os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        process.stdout.close()
+    assert code == 1

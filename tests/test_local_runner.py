@@ -11,9 +11,11 @@ import pytest
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
 from pipeline.layers import KINDS
-from pipeline.plan import gate_above_chance, kept_epochs, pretraining_that_fits
+from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, write_record
+from trainer_module.settings import Encoder
 from trainer_module.tasks.classification import Classification
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -284,3 +286,11 @@ def test_epochs_to_evaluate_must_rise(epochs):
 def test_a_fraction_of_labels_lies_in_0_to_1(fraction):
     with pytest.raises(ValueError, match=r"label_fraction. must satisfy"):
         choose("--train_file_path=a.csv", f"--label_fraction={fraction}")
+
+
+def test_a_continued_run_does_not_take_the_encoder_that_it_has_left_itself(tmp_path, image_list):
+    flags = [f"--train_file_path={image_list()}", f"--pretrain_save_path={tmp_path / 'left'}"]
+    write_record(str(tmp_path / "left"), EncoderRecord(Encoder(), (16, 16), (0.5,), (0.2,)))
+    (tmp_path / "left" / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
+    taken, own = (make_plan(choose(*flags), may).saved_encoder.path for may in (True, False))
+    assert (taken, own) == (str(tmp_path / "left"), "")

@@ -3,10 +3,13 @@
 """
 
 import json
+import os
 import shutil
+import signal
 import sys
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.store import open_store
 from pipeline.choices import Choices
@@ -37,9 +40,9 @@ def start(tmp_path, monkeypatch):
         node = ImportSchemaGen(schema_file=str(schema))
         return Pipeline(plan.name, folders.root, components=[node], enable_cache=True)
 
-    def start(name="tiny", resume=False):
+    def start(name="tiny", resume=False, create=one_node):
         plan = as_chosen(Choices(name), Unlabelled())
-        return run(plan, Root(tmp_path / "root"), [], resume, one_node)
+        return run(plan, Root(tmp_path / "root"), [], resume, create)
 
     return start
 
@@ -124,3 +127,58 @@ def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
     block(tmp_path / "root")
     assert start() == FAILED
     assert folder.exists()
+
+
+def test_a_run_that_ends_keeps_no_encoder_that_it_did_not_take(start, tmp_path):
+    folder = tmp_path / "root" / "imported" / "0123"
+    folder.mkdir(parents=True)
+    assert start() == ENDED
+    assert not folder.exists()
+
+
+def stopped(*_):
+    """Is asked to stop while it builds a pipeline, and tells it as an error of its own, as Beam
+    does.
+    """
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt") from error
+
+
+def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(start, tmp_path, capfd):
+    start()
+    record = Root(tmp_path / "root").record()
+    Root(tmp_path / "root").write_record(**record | {"finished": False})
+    assert start(resume=True, create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert "RuntimeError" not in told
+    assert told.splitlines()[-1] == (
+        "Interrupted. Continue with: python local_runner.py --resume "
+        f"--pipeline_root={tmp_path / 'root'}"
+    )
+
+
+def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp_path, capfd):
+    assert start(create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
+
+
+def test_the_record_of_a_run_says_whether_it_took_an_encoder(start, tmp_path):
+    start()
+    assert Root(tmp_path / "root").record()["took_encoder"] is False
+
+
+def test_a_row_that_a_killed_resolver_left_running_is_closed_at_the_end_of_its_run(start, tmp_path):
+    start()
+    root = Root(tmp_path / "root")
+    root.write_record(**root.record() | {"finished": False})
+    store = open_store(root.metadata, read_only=False)
+    context = store.get_context_by_type_and_name("pipeline_run", root.record()["run_id"])
+    kind = store.put_execution_type(mlmd.ExecutionType(name="Resolver"))
+    left = mlmd.Execution(type_id=kind, last_known_state=mlmd.Execution.RUNNING)
+    number, _, _ = store.put_execution(left, [], [context])
+    assert start(resume=True) == ENDED
+    (row,) = store.get_executions_by_id([number])
+    assert row.last_known_state == mlmd.Execution.CANCELED

@@ -1,6 +1,4 @@
-"""Save paths: an encoder is left, found, checked against what was asked for, and brought in under
-its fingerprint.
-"""
+"""Save paths: an encoder is left, found, and checked against what was asked for."""
 
 import sys
 from dataclasses import replace
@@ -120,19 +118,6 @@ def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / EXTRAS / "encoder.json").write_text('{"depth": 18}')
     with pytest.raises(InputError, match=r"encoder.json. must be the record of an encoder"):
         save_paths.find_encoder(choices(pretrain=tmp_path))
-
-
-def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
-    _, saved = save_paths.find_encoder(choices(pretrain=write_model(tmp_path / "saved")))
-    before = save_paths.bring_in(saved, tmp_path)
-    write_model(tmp_path / "saved", b"other weights")
-    _, changed = save_paths.find_encoder(choices(pretrain=tmp_path / "saved"))
-    after = save_paths.bring_in(changed, tmp_path)
-    contents = [
-        Path(uri, "Format-Serving", EXTRAS, ENCODER_FILE).read_bytes() for uri in (before, after)
-    ]
-    assert contents == [b"weights", b"other weights"]
-    assert save_paths.bring_in(changed, tmp_path) == after
 
 
 def test_a_model_is_left_whole_in_place_of_the_one_before(tmp_path):
