@@ -100,6 +100,11 @@ GROUPS = {
             ("classification", "regression", "segmentation"), (False, True), PRECISIONS[:2]
         )
     ],
+    "two steps": [  # the first of which has a learning rate of 0
+        {"task": "classification", "frozen": False, "augmentation": "mild"}
+        | {"epochs": 2, "seed": seed, "precision": precision}
+        for seed, precision in itertools.product(range(3), PRECISIONS[:2])
+    ],
 }
 
 
@@ -216,17 +221,17 @@ def pretraining(observer, loss, optimizer, precision="float32", augmentation="no
     learner.fit(batches, epochs=1, steps_per_epoch=1, **quiet)
 
 
-def finetuning(
-    observer: Observer, task: str, frozen: bool, precision="float32", augmentation="none"
-) -> None:
-    """Fine-tunes for one step; a frozen encoder's linear head would be solved for without one."""
+def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none", **chosen) -> None:
+    """Fine-tunes for one step, or for as many as there are `epochs` among the settings chosen.
+
+    A frozen encoder's linear head would be solved for without a step.
+    """
     settings = Finetuning(
-        epochs=1,
+        **{"epochs": 1, "precision": "float32"} | chosen,
         batch_size=COUNT,
         freeze=frozen,
         head="mlp" if frozen else "linear",
         views=AUGMENTATIONS[augmentation],
-        precision=precision,
         dice=0.5,
     )
     places = np.arange(COUNT * SIDE * SIDE, dtype=np.uint8).reshape(COUNT, SIDE, SIDE)
@@ -244,7 +249,8 @@ def finetuning(
         ),
     }[task]
     train = Examples(drawn_images(), targets, CHANNEL_MEAN, CHANNEL_STD, statistics)
-    finetune(tiny_encoder(Encoder(), (SIDE, SIDE)), kind, train, settings, callbacks=[observer])
+    encoder = tiny_encoder(Encoder(), (SIDE, SIDE), seed=settings.seed)
+    finetune(encoder, kind, train, settings, callbacks=[observer])
 
 
 def drawn_images() -> np.ndarray:
