@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -86,6 +86,10 @@ FINETUNINGS = {
 # The table, group by group. Half precision stands behind the float32 that it is held against.
 PLAIN = {"loss": "nt_xent", "optimizer": "sgd"}
 GROUPS = {
+    "tested": [
+        {"precision": "float32", "augmentation": "none"} | made_of
+        for made_of in (PRETRAININGS | FINETUNINGS).values()
+    ],
     "loss and optimizer": [
         {"loss": loss, "optimizer": optimizer, "precision": precision, "augmentation": "default"}
         for loss, optimizer, precision in itertools.product(LOSSES, OPTIMIZERS, PRECISIONS)
@@ -118,12 +122,15 @@ def main(groups: list[str]) -> None:
 
 
 def compared(made_of: dict) -> dict[str, float]:
-    """Returns what compiling a step costs and changes, and beside it what its precision does."""
+    """Returns what compiling a step costs and changes, and beside it what its precision does, to
+    the uncompiled step and to the compiled one.
+    """
     compiled, plain = step(made_of), _uncompiled(**made_of)
     far = gaps(compiled, plain)
     if made_of["precision"] != "float32":
-        of_precision = gaps(plain, _uncompiled(**made_of | {"precision": "float32"}))
-        far |= {f"precision_{name}": gap for name, gap in of_precision.items()}
+        exact = _uncompiled(**made_of | {"precision": "float32"})
+        far |= {f"precision_{name}": gap for name, gap in gaps(plain, exact).items()}
+        far["compiled_precision_update_gap"] = gaps(compiled, exact)["update_gap"]
     seconds = {"compile_cpu_seconds": round(compiled.seconds, 1)}
     return seconds | {name: float(f"{gap:.2g}") for name, gap in far.items()}
 
@@ -261,7 +268,7 @@ def drawn_images() -> np.ndarray:
 def step(made_of: dict, compiles: bool = True) -> Observer:
     """Returns what a step did on a machine with a GPU, compiled as there or not."""
     observer = Observer(compiles)
-    with a_gpu():
+    with a_gpu(), redirect_stdout(sys.stderr):  # where Keras tells of its epochs
         (finetuning if "task" in made_of else pretraining)(observer, **made_of)
     keras.backend.clear_session()
     return observer

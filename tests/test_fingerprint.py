@@ -141,6 +141,11 @@ FIELD = "class B:\n    x = 1\n\n\nclass A:\n    b: B\n\n\nprint(A)\n"
             LOSS + "class A: x = 1\nclass B(A): ...\nprint(B)\n",
         ),
         (
+            "a base that is no name",
+            LOSS + "class A(dict[str, int]): ...\nprint(A)\n",
+            LOSS + "class A(dict[str, str]): ...\nprint(A)\n",
+        ),
+        (
             "how many statements there are",
             LOSS.replace("return", "pass\n    return"),
             LOSS.replace("return", "pass\n    pass\n    return"),
@@ -378,6 +383,8 @@ def test_a_task_is_asked_by_whoever_holds_it(project):
     )
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
     project("run", "def run():\n    return held().task.line()\n")
+    assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
+    project("run", "def run(registry):\n    return registry.task_from_json('').line()\n")
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
 
 

@@ -107,7 +107,7 @@ def test_a_model_that_missed_nothing_is_refused_for_nothing(refused):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        ("Traceback: ...\nValueError: output `né` is not finite\n\n", "output `né` is not finite"),
+        ("Traceback: ...\nValueError: no `né`\n\n", "ValueError: no `né`"),
         ("no answer within 3 s", "no answer within 3 s"),
         (" \n", "the process died without a word"),
     ],
@@ -115,8 +115,7 @@ def test_a_model_that_missed_nothing_is_refused_for_nothing(refused):
 def test_of_what_model_check_saw_the_last_line_is_told(tmp_path, error, reason):
     report = json.dumps({"error": error}, ensure_ascii=False)
     (tmp_path / "report.json").write_text(report, encoding="utf-8")
-    told = model_check_refusal(str(tmp_path))
-    assert told.startswith("the served model fails: ") and told.endswith(reason)
+    assert model_check_refusal(str(tmp_path)) == f"the served model fails: {reason}"
 
 
 class Parrot(tf.Module):
@@ -377,17 +376,17 @@ def test_the_error_of_a_regression_is_the_candidates(evaluated, baseline):
 
 
 @pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
-def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_has_none(
+def test_the_accuracy_by_class_is_the_candidates_numbers_first_and_none_without_an_image(
     evaluated, baseline
 ):
-    cat, dog = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+    ten, cat = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
     rows = [
         {"label": name, "class_id": class_id, "candidate": cat}
-        | ({"baseline": dog} if baseline else {})
-        for name, class_id in ((b"cat", 0), (b"dog", 1), (b"cat", 0))
+        | ({"baseline": ten} if baseline else {})
+        for name, class_id in ((b"cat", 1), (b"10", 0), (b"cat", 1))
     ]
-    place = evaluated(Classification(3, ("cat", "dog", "emu")), rows)
-    assert metrics_by_class(place) == {"cat": 1.0, "dog": 0.0}
+    place = evaluated(Classification(3, ("10", "cat", "emu")), rows)
+    assert list(metrics_by_class(place).items()) == [("10", 0.0), ("cat", 1.0)]
     assert evaluated_metrics(place) == {"accuracy": pytest.approx(2 / 3)}
 
 
