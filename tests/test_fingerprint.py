@@ -168,6 +168,11 @@ def test_it_counts(project, what, first, second):
             LOSS,
             LOSS + "@dataclass(frozen=True)\nclass Other: ...\n",
         ),
+        (
+            "a dataclass of the module that nobody uses",
+            LOSS,
+            LOSS + "@dataclasses.dataclass(frozen=True)\nclass Other: ...\n",
+        ),
         ("a comment", LOSS, LOSS.replace("SCALE = 1", "SCALE = 1  # why")),
         ("the u of a text", LOSS + "print('')\n", LOSS + "print(u'')\n"),
         ("layout", LOSS, LOSS.replace("SCALE = 1", "SCALE  =  (\n  1\n)")),
