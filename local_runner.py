@@ -76,9 +76,8 @@ def interrupted_root(given: Path | None):
     """
     from pipeline.runner import Root, unfinished_roots
 
-    waiting = [root for root in unfinished_roots(RUNS) if given is None]
-    if given and not Root(given).record().get("finished", True):
-        waiting = [Root(given)]
+    roots = [Root(given)] if given else unfinished_roots(RUNS)
+    waiting = [root for root in roots if not root.record().get("finished", True)]
     if not waiting:
         raise InputError("`--resume`: no interrupted run was found; start a new one without it")
     return Root(waiting[0].path.resolve())
