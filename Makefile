@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed-$(notdir $(LOCK))
 JAX_VENV := .venv-jax
 JAX_INSTALLED := $(JAX_VENV)/.installed
 # The tests of the training core, which run on either backend.
-CORE_TESTS := $(addprefix tests/test_,augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py optimizer.py paired.py pretrain.py resnet.py settings.py vicreg.py)
+CORE_TESTS := $(addprefix tests/test_,augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py optimizer.py paired_views.py pretrain.py resnet.py settings.py)
 
 .PHONY: demo welcome test test-jax lint lock install extra clean
 

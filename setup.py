@@ -39,6 +39,8 @@ setup(
         "threadpoolctl",
         "pillow>=10",
         "jinja2>=3.1",
+        "msgspec",
+        "pyyaml",
         "markupsafe",
         "plotly>=6",
         "setuptools<81",

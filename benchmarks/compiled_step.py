@@ -2,22 +2,22 @@
 
 TensorFlow compiles the step on a GPU alone, but XLA compiles for a CPU, too. So TensorFlow is told
 of a GPU that is not there: everything is then built by the functions, and from the operations, that
-a GPU run uses, and computes on the CPU. One step each, compiled and not, from the same weights on
-the same images; a tiny network, because what is asked is the same at any size. The last line is
-JSON.
+a GPU run uses, and computes on the CPU. The same steps, compiled and not, from the same weights on
+the same images; a tiny network, because what is asked is the same at any size. A line of JSON each.
 
-    python benchmarks/compiled_step.py    # the table of docs/training-speed.md, minutes
+    python benchmarks/compiled_step.py [GROUP...]    # the table of docs/training-speed.md, an hour
 """
 
 import inspect
+import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -28,28 +28,43 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer_module.batch_norm import BatchNormalization
 from trainer_module.batches import EpochBatches
-from trainer_module.convolution import Conv2D
 from trainer_module.examples import Examples
+from trainer_module.fast_layers import BatchNormalization, Conv2D
 from trainer_module.finetune import finetune
 from trainer_module.pretrain import Images, build_learner
-from trainer_module.settings import MILD, Augmentation, Encoder, Finetuning, Pretraining
+from trainer_module.settings import (
+    LOSSES,
+    MILD,
+    OPTIMIZERS,
+    Augmentation,
+    Encoder,
+    Finetuning,
+    Pretraining,
+)
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import MEAN, STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
 
 COUNT, SIDE, CLASSES = 4, 16, 3  # images, which are one batch; pixels; classes
 CHANNEL_MEAN, CHANNEL_STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
-PROBABILITIES = [name for name in Augmentation.__dataclass_fields__ if "probability" in name]
+PRECISIONS = ("float32", "bfloat16", "float16")
+OPERATIONS = [
+    name.removesuffix("_probability")
+    for name in Augmentation.__dataclass_fields__
+    if name.endswith("_probability")
+]
+NONE = {f"{name}_probability": 0.0 for name in OPERATIONS}
 AUGMENTATIONS = {
-    "all": Augmentation(**dict.fromkeys(PROBABILITIES, 0.5)),
-    "none": Augmentation(**dict.fromkeys(PROBABILITIES, 0.0)),
+    "all": Augmentation(**dict.fromkeys(NONE, 0.5)),
+    "none": Augmentation(**NONE),
+    "default": Augmentation(),
     "mild": MILD,
+    **{name: Augmentation(**NONE | {f"{name}_probability": 0.5}) for name in OPERATIONS},
 }
 BUILDER = "benchmarks.compiled_step.tiny_encoder"
-# Every loss, optimizer and task, all augmentations at once, every precision; not their product,
-# because compiling one step takes 5 to 20 s.
+# What the tests compile: every loss, optimizer and task, all augmentations at once, each precision;
+# not their product, because compiling one step takes 5 to 20 s.
 PRETRAININGS = {
     "nt_xent": {"loss": "nt_xent", "optimizer": "sgd"},
     "nt_xent_bfloat16": {"loss": "nt_xent", "optimizer": "sgd", "precision": "bfloat16"},
@@ -67,21 +82,61 @@ FINETUNINGS = {
 }
 
 
-def main() -> None:
-    """Compares every combination and prints."""
-    rows = []
-    for name in STEPS:
-        compiled, plain = observed(name), observed(name, compiles=False)
-        far = {key: float(f"{gap:.2g}") for key, gap in gaps(compiled, plain).items()}
-        rows.append(described(name) | {"compile_cpu_seconds": round(compiled.seconds, 1)} | far)
-        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+# The table, group by group. Half precision stands behind the float32 that it is held against.
+PLAIN = {"loss": "nt_xent", "optimizer": "sgd"}
+GROUPS = {
+    "tested": [
+        {"precision": "float32", "augmentation": "none"} | made_of
+        for made_of in (PRETRAININGS | FINETUNINGS).values()
+    ],
+    "loss and optimizer": [
+        {"loss": loss, "optimizer": optimizer, "precision": precision, "augmentation": "default"}
+        for loss, optimizer, precision in itertools.product(LOSSES, OPTIMIZERS, PRECISIONS)
+    ],
+    "augmentation": [
+        *(PLAIN | {"precision": "float32", "augmentation": name} for name in OPERATIONS),
+        *(PLAIN | {"precision": precision, "augmentation": "all"} for precision in PRECISIONS),
+    ],
+    "task": [
+        {"task": task, "frozen": frozen, "precision": precision, "augmentation": "mild"}
+        for task, frozen, precision in itertools.product(
+            ("classification", "regression", "segmentation"), (False, True), PRECISIONS[:2]
+        )
+    ],
+    "two steps": [  # the first of which has a learning rate of 0
+        {"task": "classification", "frozen": False, "augmentation": "mild"}
+        | {"epochs": 2, "seed": seed, "precision": precision}
+        for seed, precision in itertools.product(range(3), PRECISIONS[:2])
+    ],
+}
+
+
+def main(groups: list[str]) -> None:
+    """Compares the steps of groups, or of all, and prints a line each."""
     versions = {"tensorflow": tf.__version__, "keras": keras.__version__}
-    print(json.dumps({**versions, "cpus": os.cpu_count(), "rows": rows}))
+    print(json.dumps({**versions, "cpus": os.cpu_count()}), flush=True)
+    for group in groups or GROUPS:
+        for made_of in GROUPS[group]:
+            print(json.dumps({"group": group} | made_of | compared(made_of)), flush=True)
 
 
-def described(name: str) -> dict:
-    """Returns what a combination is made of."""
-    return {"step": name, "precision": "float32", "augmentation": "none"} | MADE_OF[name]
+def compared(made_of: dict) -> dict[str, float]:
+    """Returns what compiling a step costs and changes, and beside it what its precision does, to
+    the uncompiled step and to the compiled one.
+    """
+    compiled, plain = step(made_of), _uncompiled(**made_of)
+    far = gaps(compiled, plain)
+    if made_of["precision"] != "float32":
+        exact = _uncompiled(**made_of | {"precision": "float32"})
+        far |= {f"precision_{name}": gap for name, gap in gaps(plain, exact).items()}
+        far["compiled_precision_update_gap"] = gaps(compiled, exact)["update_gap"]
+    seconds = {"compile_cpu_seconds": round(compiled.seconds, 1)}
+    return seconds | {name: float(f"{gap:.2g}") for name, gap in far.items()}
+
+
+@cache
+def _uncompiled(**made_of) -> "Observer":
+    return step(made_of, compiles=False)
 
 
 @contextmanager
@@ -141,11 +196,12 @@ class Observer(keras.callbacks.Callback):
         self.seconds = time.process_time() - self._started
 
     def on_train_end(self, logs=None):
-        """Keeps how the weights moved, and the graph that was executed."""
+        """Keeps how the weights moved, and the graph that was executed; lets the model go."""
         self.update = self._weights() - self._before  # float64 [weights]
         names = inspect.getclosurevars(self.model.train_function).nonlocals
         steps = names["multi_step_on_iterator"]
         self.graph = steps._list_all_concrete_functions()[0].graph.as_graph_def()
+        self._model = None
 
     def _weights(self) -> np.ndarray:
         weights = [variable.numpy() for variable in self.model.trainable_variables]
@@ -171,15 +227,17 @@ def pretraining(observer, loss, optimizer, precision="float32", augmentation="no
     learner.fit(batches, epochs=1, steps_per_epoch=1, **quiet)
 
 
-def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none") -> None:
-    """Fine-tunes for one step; a frozen encoder's linear head would be solved for without one."""
+def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none", **chosen) -> None:
+    """Fine-tunes for one step, or for as many as there are `epochs` among the settings chosen.
+
+    A frozen encoder's linear head would be solved for without a step.
+    """
     settings = Finetuning(
-        epochs=1,
+        **{"epochs": 1, "precision": "float32"} | chosen,
         batch_size=COUNT,
         freeze=frozen,
         head="mlp" if frozen else "linear",
         views=AUGMENTATIONS[augmentation],
-        precision="float32",
         dice=0.5,
     )
     places = np.arange(COUNT * SIDE * SIDE, dtype=np.uint8).reshape(COUNT, SIDE, SIDE)
@@ -197,13 +255,8 @@ def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none")
         ),
     }[task]
     train = Examples(drawn_images(), targets, CHANNEL_MEAN, CHANNEL_STD, statistics)
-    finetune(tiny_encoder(Encoder(), (SIDE, SIDE)), kind, train, settings, callbacks=[observer])
-
-
-MADE_OF = PRETRAININGS | FINETUNINGS
-STEPS = {name: partial(pretraining, **made) for name, made in PRETRAININGS.items()} | {
-    name: partial(finetuning, **made) for name, made in FINETUNINGS.items()
-}
+    encoder = tiny_encoder(Encoder(), (SIDE, SIDE), seed=settings.seed)
+    finetune(encoder, kind, train, settings, callbacks=[observer])
 
 
 def drawn_images() -> np.ndarray:
@@ -211,11 +264,11 @@ def drawn_images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def observed(name: str, compiles: bool = True) -> Observer:
-    """Returns what a combination's step did on a machine with a GPU, compiled as there or not."""
+def step(made_of: dict, compiles: bool = True) -> Observer:
+    """Returns what a step did on a machine with a GPU, compiled as there or not."""
     observer = Observer(compiles)
-    with a_gpu():
-        STEPS[name](observer)
+    with a_gpu(), redirect_stdout(sys.stderr):  # where Keras tells of its epochs
+        (finetuning if "task" in made_of else pretraining)(observer, **made_of)
     keras.backend.clear_session()
     return observer
 
@@ -230,4 +283,4 @@ def gaps(one: Observer, other: Observer) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -26,10 +26,11 @@ import keras
 import numpy as np
 
 from trainer_module.checkpoint import FILE
+from trainer_module.devices import gpu_capability
 from trainer_module.features import encode, encode_crops
 from trainer_module.linear_eval import fit_linear, linear_accuracy
-from trainer_module.monitor import Watched, knn_accuracy
-from trainer_module.precision import gpu_capability
+from trainer_module.monitor import Watched
+from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 

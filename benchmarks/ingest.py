@@ -26,19 +26,21 @@ def measure(train: str, evaluation: str) -> dict:
     from tfx.orchestration.metadata import sqlite_metadata_connection_config
     from tfx.orchestration.pipeline import Pipeline
 
-    import local_runner
     from components.file_list_example_gen.rows import read_rows
-    from components.store import node_runs, open_store, run_ids
+    from components.metadata.snapshot import read
+    from components.metadata.store import open_store
+    from pipeline.flags import build_parser, choices_of
     from pipeline.pipeline import BEAM_ARGS, ingest
+    from pipeline.plan import make_plan
 
-    flags = local_runner.build_parser().parse_args(
+    flags = build_parser().parse_args(
         [f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"]
     )
-    configuration = local_runner.configure(flags)
+    plan = make_plan(choices_of(flags))
     images = len(read_rows(train)) + len(read_rows(evaluation))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        nodes = ingest(configuration, local_runner.check_lists(configuration)[0]).nodes
+        nodes = ingest(plan).nodes
         store = f"{folder}/metadata.sqlite"
         graph = Pipeline(
             pipeline_name="ingest",
@@ -49,13 +51,13 @@ def measure(train: str, evaluation: str) -> dict:
         )
         LocalDagRunner().run_with_ir(compiler.Compiler().compile(graph))
         seconds = time.perf_counter() - started
-        runs = node_runs(open_store(store), run_ids(open_store(store))[-1])
+        executions = read(open_store(store)).executions.values()
     return {
         "images": images,
         "seconds": round(seconds, 1),
         "images_per_second": round(images / seconds),
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
-        "nodes": {run.node: round(run.seconds, 1) for run in runs},
+        "nodes": {item.node: round(item.seconds, 1) for item in executions},
     }
 
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from ml_metadata.metadata_store import MetadataStore  # noqa: E402 (the project is not installed)
 from ml_metadata.proto import metadata_store_pb2 as mlmd  # noqa: E402
 
-from components.store import open_store  # noqa: E402
+from components.metadata.store import open_store  # noqa: E402
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining  # noqa: E402
 
 NAME = "demo"

@@ -1,13 +1,16 @@
-"""How many small faults the tests notice: `python benchmarks/mutants.py [FILE...]` changes judging
-and caching code, place by place.
+"""How many small faults the tests notice: `python benchmarks/mutants.py [FILE[:NUMBERS]...]` puts
+them into judging and caching code, place by place.
 
 Comparisons, boolean and arithmetic operators, conditions, constants, results and statements made
 for their effect are each changed once in a copy of the project, and the tests of the file are run
-on the copy. The libraries are imported once, in a process that is forked for each change. Survivors
-are printed, then one JSON line.
+on the copy. The libraries are imported once, in a process that is forked for each change. Every
+change is printed with its number as soon as it is tried, then one JSON line. With NUMBERS, such as
+`pipeline/definitions.py:7,12,200-`, only these changes are tried: those that survived, or what an
+interrupted run has left.
 """
 
 import ast
+import contextlib
 import json
 import os
 import shutil
@@ -19,8 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 5  # times as long as without a change; tests that take longer hang
-MOST_SECONDS = 600
+PATIENCE, LEAST_SECONDS = 5, 60  # times as long as without a change, and no less; longer hangs
+MOST_SECONDS = 900
+NOTICED, HUNG, SURVIVED = "noticed", "hung", "SURVIVED"  # what became of a change
 CACHING, JUDGED = (
     ["test_fingerprint.py", "test_caching.py"],
     ("constant_score", "judged", "evaluation"),
@@ -36,9 +40,10 @@ FILES = {  # file -> its tests, and the names of the definitions that judge wher
         (),
     ),
     "components/model_check/probe.py": (["test_model_check.py"], ()),
-    "components/verdict.py": (["test_verdict.py"], ()),
+    "components/metadata/stored_run.py": (["test_stored_run.py"], ("blessed", "_says")),
+    "components/metadata/verdict.py": (["test_verdict.py"], ()),
     "components/file_list_example_gen/driver.py": (["test_driver.py"], ()),
-    "pipeline/config.py": (["test_evaluation.py"], ("Gate",)),
+    "pipeline/choices.py": (["test_evaluation.py"], ("Gate",)),
     **{
         f"trainer_module/tasks/{name}.py": (["test_evaluation.py"], JUDGED)
         for name in ("classification", "regression", "segmentation")
@@ -143,41 +148,76 @@ def replacements(owner: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]
         yield ast.Pass()
 
 
-def noticed(project: Path, tests: list[str], most_seconds: float) -> bool:
-    """Tells whether the tests fail on the copy of the project, in a forked process.
+def outcome(project: Path, tests: list[str], most_seconds: float) -> str:
+    """Runs the tests on the copy of the project, in a forked process, and says how they ended.
 
-    Tests that hang have failed.
+    Args:
+        project: the copy.
+        tests: names of files with tests.
+        most_seconds: after which the tests hang.
+
+    Returns:
+        NOTICED if a test failed, HUNG if none ended in time, SURVIVED if all passed.
     """
     child = os.fork()
     if child == 0:
-        os.setpgrp()
-        os.chdir(project)
-        sys.path[:] = [
-            str(project),
-            *(
-                path
-                for path in sys.path
-                if Path(path or ".").resolve() not in (ROOT, ROOT / "benchmarks")
-            ),
-        ]
-        for stream in (1, 2):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-        import pytest
-
-        os._exit(
-            pytest.main(
-                ["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]
-            )
-        )
-    end = time.monotonic() + most_seconds
-    while time.monotonic() < end:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return status != 0
+        os._exit(tested(project, tests))
+    end, ended = time.monotonic() + most_seconds, False
+    while not ended and time.monotonic() < end:
         time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+        ended, status = os.waitpid(child, os.WNOHANG)
+    with contextlib.suppress(ProcessLookupError):  # the tests, or what they have left running
+        os.killpg(child, signal.SIGKILL)
+    if not ended:
+        os.waitpid(child, 0)
+        return HUNG
+    return NOTICED if status else SURVIVED
+
+
+def tested(project: Path, tests: list[str]) -> int:
+    """Runs tests until one fails, in this process, silently, and returns pytest's exit code."""
+    os.setpgrp()
+    os.chdir(project)
+    own = (ROOT, ROOT / "benchmarks")
+    sys.path[:] = [
+        str(project),
+        *(path for path in sys.path if Path(path or ".").resolve() not in own),
+    ]
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    import pytest
+
+    files = [f"tests/{name}" for name in tests]
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *files]))
+
+
+def wanted(numbers: str, count: int) -> list[int]:
+    """Returns the changes, from 1 to `count`, that a text such as '7,12,200-' means; '' is all."""
+    found = set()
+    for part in (numbers or "1-").split(","):
+        first, dash, last = part.partition("-")
+        found |= set(range(int(first), int(last or (count if dash else first)) + 1))
+    return sorted(found & set(range(1, count + 1)))
+
+
+def measured(project: Path, name: str, numbers: str) -> dict[str, int]:
+    """Makes changes of a file in the copy of the project, and returns how many ended in which
+    way.
+    """
+    tests, names = FILES[name]
+    source, started = (project / name).read_text(encoding="utf-8"), time.monotonic()
+    if outcome(project, tests, MOST_SECONDS) != SURVIVED:
+        raise SystemExit(f"{tests} fail without any change")
+    patience = max(LEAST_SECONDS, PATIENCE * (time.monotonic() - started))
+    counts, changes = dict.fromkeys((NOTICED, HUNG, SURVIVED), 0), list(mutants(source, names))
+    for number in wanted(numbers, len(changes)):
+        what, text = changes[number - 1]
+        (project / name).write_text(text, encoding="utf-8")
+        ended = outcome(project, tests, patience)
+        counts[ended] += 1
+        print(f"{ended} {number} {name}:{what}", flush=True)
+    (project / name).write_text(source, encoding="utf-8")
+    return counts
 
 
 def main(chosen: list[str]) -> None:
@@ -185,40 +225,14 @@ def main(chosen: list[str]) -> None:
     sys.dont_write_bytecode = True
     import tfx.components  # noqa: F401 (once, for all processes; TensorFlow and Beam with it)
 
-    project, counts = Path(tempfile.mkdtemp()), {}
-    shutil.copytree(
-        ROOT,
-        project,
-        ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "data"),
-        dirs_exist_ok=True,
-    )
-    for name in chosen or FILES:
-        tests, names = FILES[name]
-        source, results, started = (
-            (project / name).read_text(encoding="utf-8"),
-            [],
-            time.monotonic(),
-        )
-        if noticed(project, tests, MOST_SECONDS):
-            raise SystemExit(f"{tests} fail without any change")
-        patience = PATIENCE * (time.monotonic() - started)
-        for what, text in mutants(source, names):
-            (project / name).write_text(text, encoding="utf-8")
-            results.append(noticed(project, tests, patience))
-            if not results[-1]:
-                print(f"{name}:{what}", flush=True)
-        (project / name).write_text(source, encoding="utf-8")
-        counts[name] = [sum(results), len(results)]
-        print(name, *counts[name], flush=True)
-    print(
-        json.dumps(
-            {
-                "noticed": sum(first for first, _ in counts.values()),
-                "changes": sum(last for _, last in counts.values()),
-                "files": counts,
-            }
-        )
-    )
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "runs", "data")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT, folder, ignore=left_out, dirs_exist_ok=True)
+        counts = {}
+        for argument in chosen or FILES:
+            name, _, numbers = argument.partition(":")
+            counts[name] = measured(Path(folder), name, numbers)
+    print(json.dumps(counts))
 
 
 if __name__ == "__main__":

@@ -21,17 +21,17 @@ def measure(pipeline_root: Path) -> dict:
     """Returns the numbers of one report."""
     import tensorflow_model_analysis  # noqa: F401 (the Evaluator has imported it)
 
+    from components.metadata.stored_run import StoredRun
     from components.report.page import write_report
-    from components.report.run import latest_run
     from components.report.tensorboard import write_tensorboard
-    from components.store import open_store
-    from pipeline.lineage.__main__ import metadata_of
+    from pipeline.lineage.__main__ import metadata_of, snapshot_at
 
-    store = open_store(metadata_of(pipeline_root))
+    snapshot = snapshot_at(metadata_of(pipeline_root))
+    run = StoredRun(snapshot, [*snapshot.runs][-1])
     with tempfile.TemporaryDirectory() as folder:
         started, used = time.perf_counter(), time.process_time()
         page = Path(folder, "report.html")
-        contents = write_report(store, latest_run(store).run_id, page)
+        contents = write_report(run, page)
         write_tensorboard(contents, Path(folder, "tensorboard"))
         return {
             "seconds": round(time.perf_counter() - started, 1),

@@ -33,11 +33,11 @@ from keras import ops
 
 from pipeline.runner import ENVIRONMENT
 from trainer_module.augment import augment
+from trainer_module.devices import compiles_with_xla
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.loss import nt_xent
 from trainer_module.normalize import normalize
-from trainer_module.precision import compiles_with_xla
 from trainer_module.pretrain import Images, build_learner
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining

@@ -17,7 +17,7 @@ LOOSE = ""  # the name of the statements of a module that define nothing
 TASK = "trainer_module.tasks.task.Task"
 OF_A_TASK = ("task", "_task")  # names of variables that hold a task, and of no others
 BESIDE_CODE = (".html", ".css", ".js")  # files that the modules in their folder write out
-NO_MEANING = ("ctx", "kind", "type_comment")  # fields of a syntax tree
+NO_MEANING = "kind"  # the field of a syntax tree that tells u"" from ""
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -261,7 +261,7 @@ def _fields(node: ast.AST) -> Iterator[tuple[str, list]]:
         value = getattr(node, name, None)
         if name == "body" and isinstance(value, list):
             yield name, _without_checks(node, _without_docstring(value))
-        elif name not in NO_MEANING:
+        elif name != NO_MEANING:
             yield name, value if isinstance(value, list) else [value]
 
 

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
-from components.verdict import numbers
+from components.metadata.verdict import numbers
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_to_json

@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 from pipeline.arguments import folder
-from pipeline.config import numbers
+from pipeline.layers import numbers
+from pipeline.stopping import STOPPED, stoppable
 from trainer_module.errors import InputError
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
 JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
+INTERRUPTED = "Interrupted. The same command begins anew, with what is done from the cache."
 DONE, BAD_INPUT, REFUSED = 0, 2, 3  # exit codes of local_runner.py that this program knows
 WAYS = {  # -> flags of local_runner.py
     "linear head, frozen encoder": ["--freeze=True"],
@@ -88,6 +90,15 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"few_labels: {error}", file=sys.stderr)
         return BAD_INPUT
+    try:
+        with stoppable(lambda: INTERRUPTED, grace=4.5):  # the run in progress takes up to 3 s
+            return _make_table(flags, others, arguments)
+    except KeyboardInterrupt:
+        print(INTERRUPTED)
+        return STOPPED
+
+
+def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:
     rows, images = [], 0
     for fraction in sorted(flags.fractions, reverse=True):
         row = {"label_fraction": fraction}
@@ -135,7 +146,13 @@ def run(flags: list[str]) -> int:
     """
     print("\n$ python local_runner.py " + " ".join(flags), flush=True)
     free_gate = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
-    return subprocess.run([sys.executable, str(RUNNER), *flags, *free_gate], check=False).returncode
+    with subprocess.Popen([sys.executable, str(RUNNER), *flags, *free_gate]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
 
 
 def table(rows: list[dict]) -> str:

@@ -29,25 +29,26 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from components.environment import version_of
+from components.metadata import names
 from pipeline.definitions import LOOSE, Definition, imported, is_ours, read, split
 from trainer_module import dotted
 
 # Where each node begins: our code, or the library that does all of its work.
 NODES = {
-    "FileListExampleGen": "components.file_list_example_gen.executor.Executor",
-    "StatisticsGen": "tensorflow_data_validation",
-    "SchemaGen": "tensorflow_data_validation",
-    "ExampleValidator": "tensorflow_data_validation",
-    "AnomalyGate": "components.anomaly_gate.AnomalyGate",
-    "Transform": "trainer_module.preprocessing.preprocessing_fn",
-    "Pretrainer": "trainer_module.pretrain_run_fn.run_fn",
-    "Finetuner": "trainer_module.finetune_run_fn.run_fn",
-    "EpochEvaluation": "components.epoch_evaluation.component.EpochEvaluation",
-    "Evaluator": "tensorflow_model_analysis",
-    "ModelCheck": "components.model_check.component.ModelCheck",
-    "RunReport": "components.report.executor.Executor",
+    names.EXAMPLE_GEN: "components.file_list_example_gen.executor.Executor",
+    names.STATISTICS_GEN: "tensorflow_data_validation",
+    names.SCHEMA_GEN: "tensorflow_data_validation",
+    names.EXAMPLE_VALIDATOR: "tensorflow_data_validation",
+    names.ANOMALY_GATE: "components.anomaly_gate.AnomalyGate",
+    names.TRANSFORM: "trainer_module.preprocessing.preprocessing_fn",
+    names.PRETRAINER: "trainer_module.pretrain_run_fn.run_fn",
+    names.FINETUNER: "trainer_module.finetune_run_fn.run_fn",
+    names.EPOCH_EVALUATION: "components.accuracy_by_epoch.component.EpochEvaluation",
+    names.EVALUATOR: "tensorflow_model_analysis",
+    names.MODEL_CHECK: "components.model_check.component.ModelCheck",
+    names.RUN_REPORT: "components.report.executor.Executor",
 }
-REFUSALS = ("trainer_module.errors.InputError", "trainer_module.settings.require")
+REFUSALS = ("trainer_module.errors.InputError", "trainer_module.errors.require")
 CHOSEN = ("trainer_module.tasks.registry.TASKS",)  # of these tasks one is given instead
 LIBRARIES = {
     "apache_beam",

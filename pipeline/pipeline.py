@@ -5,9 +5,9 @@ encoder of an earlier run, `create_supervised_pipeline` none at all; `create_pre
 ends with the encoder. Another graph is another function over the same pieces.
 """
 
-import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
@@ -29,14 +29,22 @@ from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, t
 from tfx.types.channel import Channel
 from tfx.types.standard_artifacts import InfraBlessing, Model, ModelBlessing
 
+from components.accuracy_by_epoch.component import EpochEvaluation
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
-from components.epoch_evaluation.component import EpochEvaluation
 from components.file_list_example_gen.component import FileListExampleGen
+from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
-from pipeline.config import Configuration
 from pipeline.fingerprint import node_fingerprint
+from pipeline.plan import Plan
+from trainer_module.settings import (
+    EvaluationScience,
+    FinetuningScience,
+    PretrainingScience,
+    Science,
+    to_json,
+)
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 
@@ -47,128 +55,119 @@ BEAM_ARGS = [
     "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
     # else TFX builds a source package of itself for every component
     "--sdk_container_image=unused",
-    ph.environment_variable(
-        "SIMCLR_BEAM_ARGS"
-    ),  # more flags, outside the cache key: how many workers changes no result
+    # more flags, outside the cache key: how many workers changes no result
+    ph.environment_variable("SIMCLR_BEAM_ARGS"),
 ]
 
 
 @dataclass(frozen=True)
-class Places:
+class Folders:
     """Where a run keeps its things."""
 
     root: str  # artifacts of every node
     serving: str  # pushed models, one numbered folder each
-    imported: str = (
-        ""  # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
-    )
+    # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
+    imported: str = ""
 
 
-def graph_of(configuration: Configuration, task: Task):
+def graph_of(plan: Plan):
     """Returns the function that builds the graph of a run."""
-    if not task.has_target:
+    if not plan.task.has_target:
         return create_pretraining_pipeline
-    if configuration.from_scratch:
+    if plan.choices.from_scratch:
         return create_supervised_pipeline
-    return create_finetuning_pipeline if configuration.saved_encoder.path else create_pipeline
+    return create_finetuning_pipeline if plan.saved_encoder.path else create_pipeline
 
 
 def create_pipeline(
-    configuration: Configuration,
-    task: Task,
-    places: Places,
+    plan: Plan,
+    folders: Folders,
     example_gen: BaseComponent | None = None,
 ) -> Pipeline:
     """Builds the road from lists to a gated, pushed model.
 
     Args:
-      configuration: of the run.
-      task: the task object, fixed by the training list.
-      places: where artifacts and pushed models go.
+      plan: of the run.
+      folders: where artifacts and pushed models go.
       example_gen: reads the images instead of FileListExampleGen; docs/swapping.md says what its
         examples must hold.
     """
-    data = ingest(configuration, task, example_gen)
-    pretrainer = pretrain(configuration, task, data)
+    data = ingest(plan, example_gen)
+    pretrainer = pretrain(plan, data)
     encoder = pretrainer.outputs["model"]
-    finetuner = finetune(configuration, task, data, encoder)
-    table = evaluate_epochs(configuration, task, data, encoder)
-    judged = judge_and_push(configuration, task, data, finetuner, places)
+    finetuner = finetune(plan, data, encoder)
+    table = evaluate_epochs(plan, data, encoder)
+    judged = judge_and_push(plan, data, finetuner, folders)
     # RunReport shows all of it on one page.
     report = report_run(
+        plan,
         data,
-        task,
         **judged.told,
         **table.told,
         pretrained_model=encoder,
         pretraining=pretrainer.outputs["model_run"],
     )
     return _pipeline(
-        configuration,
-        places,
+        plan,
+        folders,
         [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report],
     )
 
 
-def create_finetuning_pipeline(
-    configuration: Configuration, task: Task, places: Places
-) -> Pipeline:
+def create_finetuning_pipeline(plan: Plan, folders: Folders) -> Pipeline:
     """Builds the same road with the encoder of an earlier run in place of the Pretrainer."""
-    data = ingest(configuration, task)
-    imported = import_encoder(configuration, places)
+    data = ingest(plan)
+    imported = import_encoder(plan, folders)
     encoder = imported.outputs["result"]
-    finetuner = finetune(configuration, task, data, encoder)
-    table = evaluate_epochs(configuration, task, data, encoder)
-    judged = judge_and_push(configuration, task, data, finetuner, places)
-    report = report_run(data, task, **judged.told, **table.told, pretrained_model=encoder)
+    finetuner = finetune(plan, data, encoder)
+    table = evaluate_epochs(plan, data, encoder)
+    judged = judge_and_push(plan, data, finetuner, folders)
+    report = report_run(plan, data, **judged.told, **table.told, pretrained_model=encoder)
     return _pipeline(
-        configuration,
-        places,
+        plan,
+        folders,
         [*data.nodes, imported, *table.nodes, finetuner, *judged.nodes, report],
     )
 
 
-def create_supervised_pipeline(
-    configuration: Configuration, task: Task, places: Places
-) -> Pipeline:
+def create_supervised_pipeline(plan: Plan, folders: Folders) -> Pipeline:
     """Builds the same road without pretraining: the Finetuner begins with an untrained encoder."""
-    data = ingest(configuration, task)
-    finetuner = finetune(configuration, task, data)
-    judged = judge_and_push(configuration, task, data, finetuner, places)
-    report = report_run(data, task, **judged.told)
-    return _pipeline(configuration, places, [*data.nodes, finetuner, *judged.nodes, report])
+    data = ingest(plan)
+    finetuner = finetune(plan, data)
+    judged = judge_and_push(plan, data, finetuner, folders)
+    report = report_run(plan, data, **judged.told)
+    return _pipeline(plan, folders, [*data.nodes, finetuner, *judged.nodes, report])
 
 
 def create_pretraining_pipeline(
-    configuration: Configuration,
-    task: Task,
-    places: Places,
+    plan: Plan,
+    folders: Folders,
     example_gen: BaseComponent | None = None,
 ) -> Pipeline:
     """Builds the road from one unlabelled list to a pushed encoder; there is no metric to gate on.
 
     Arguments as above.
     """
-    data = ingest(configuration, task, example_gen)
-    pretrainer = pretrain(configuration, task, data)
-    check = check_model(data, task, pretrainer, split="train")
+    data = ingest(plan, example_gen)
+    pretrainer = pretrain(plan, data)
+    check = check_model(plan, data, pretrainer, split="train")
     pusher = Pusher(
         model=pretrainer.outputs["model"],
         infra_blessing=check.outputs["blessing"],
-        push_destination=_destination(places),
+        push_destination=_destination(folders),
     )
     told = {
         "infra_blessing": check.outputs["blessing"],
         "pushed_model": pusher.outputs["pushed_model"],
     }
     report = report_run(
+        plan,
         data,
-        task,
         **told,
         pretrained_model=pretrainer.outputs["model"],
         pretraining=pretrainer.outputs["model_run"],
     )
-    return _pipeline(configuration, places, [*data.nodes, pretrainer, check, pusher, report])
+    return _pipeline(plan, folders, [*data.nodes, pretrainer, check, pusher, report])
 
 
 @dataclass(frozen=True)
@@ -182,30 +181,28 @@ class Data:
     nodes: tuple
 
 
-def ingest(
-    configuration: Configuration, task: Task, example_gen: BaseComponent | None = None
-) -> Data:
+def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
     """Builds the nodes that read, validate and transform the images."""
-    lists = configuration.lists.given()
-    example_gen = example_gen or read_lists(configuration, task)
+    lists = plan.lists.given()
+    example_gen = example_gen or read_lists(plan)
     others = ["eval", "pretrain"]
     # StatisticsGen describes every feature of every split.
-    statistics = _stock(StatisticsGen(examples=example_gen.outputs["examples"]), task)
+    statistics = _stock(StatisticsGen(examples=example_gen.outputs["examples"]), plan.task)
     # SchemaGen states what the training split looks like; it must not see the splits that are held
     # against it.
     described = statistics.outputs["statistics"]
     schema = _stock(
-        SchemaGen(statistics=described, infer_feature_shape=True, exclude_splits=others), task
+        SchemaGen(statistics=described, infer_feature_shape=True, exclude_splits=others), plan.task
     )
     # ExampleValidator holds the other splits against that schema; pretraining images carry no
     # target to compare.
     validator = ExampleValidator(
         statistics=described, schema=schema.outputs["schema"], exclude_splits=["pretrain"]
     )
-    validator = _stock(validator, task)
+    validator = _stock(validator, plan.task)
     # AnomalyGate stops the run if anything was found.
     gate = AnomalyGate(
-        anomalies=validator.outputs["anomalies"], fingerprint=_code("AnomalyGate", task)
+        anomalies=validator.outputs["anomalies"], fingerprint=_code(names.ANOMALY_GATE, plan.task)
     )
     # Transform decodes, resizes, learns the normalization and transforms the targets, from the
     # training split alone.
@@ -213,15 +210,17 @@ def ingest(
         examples=example_gen.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn=PREPROCESSING_FN,
-        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=_splits(lists, task)),
+        splits_config=transform_pb2.SplitsConfig(
+            analyze=["train"], transform=_splits(lists, plan.task)
+        ),
         custom_config={
-            "image_size": list(configuration.image_size),
-            "task": task_to_json(task),
+            "image_size": list(plan.choices.image_size),
+            "task": task_to_json(plan.task),
             "normalization": [
-                list(configuration.saved_encoder.channel_mean),
-                list(configuration.saved_encoder.channel_std),
+                list(plan.saved_encoder.channel_mean),
+                list(plan.saved_encoder.channel_std),
             ],
-            "fingerprint": _code("Transform", task),
+            "fingerprint": _code(names.TRANSFORM, plan.task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
     )
@@ -235,50 +234,37 @@ def ingest(
     )
 
 
-def read_lists(configuration: Configuration, task: Task) -> FileListExampleGen:
+def read_lists(plan: Plan) -> FileListExampleGen:
     """Builds the node that reads the images that the lists name."""
     return FileListExampleGen(
-        lists=configuration.lists.given(),
-        task=task_to_json(task),
-        fingerprint=_code("FileListExampleGen", task),
-        on_bad_row=configuration.on_bad_row,
-        hold_out=task.has_target,
+        lists=plan.lists.given(),
+        task=task_to_json(plan.task),
+        fingerprint=_code(names.EXAMPLE_GEN, plan.task),
+        on_bad_row=plan.choices.on_bad_row,
+        hold_out=plan.task.has_target,
     )
 
 
-def pretrain(configuration: Configuration, task: Task, data: Data) -> Trainer:
+def pretrain(plan: Plan, data: Data) -> Trainer:
     """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
-    split = "pretrain" if "pretrain" in configuration.lists.given() else "train"
-    loss = [configuration.pretraining.loss] if "." in configuration.pretraining.loss else []
-    code = _code("Pretrainer", task, configuration.encoder.builder, *loss)
-    settings = _science(configuration, task) | {
-        "eval_epochs": list(configuration.eval_epochs),
-        "fingerprint": code,
-    }
-    return _trainer(
-        "Pretrainer", PRETRAIN_FN, data, (split, _held_out(configuration, task)), settings
-    )
+    split = "pretrain" if "pretrain" in plan.lists.given() else "train"
+    loss = [plan.pretraining.loss] if "." in plan.pretraining.loss else []
+    code = _code(names.PRETRAINER, plan.task, plan.encoder.builder, *loss)
+    science = PretrainingScience(**_science(plan), fingerprint=code, eval_epochs=plan.eval_epochs)
+    return _trainer(names.PRETRAINER, PRETRAIN_FN, data, (split, _held_out(plan)), science)
 
 
-def finetune(
-    configuration: Configuration, task: Task, data: Data, encoder: Channel | None = None
-) -> Trainer:
+def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
     """Builds the node that trains a head on the encoder, and the encoder too unless it is frozen.
 
     Without one, it begins untrained.
     """
-    code = _code("Finetuner", task, configuration.encoder.builder)
-    settings = _science(configuration, task)
-    settings |= {"finetuning": dataclasses.asdict(configuration.finetuning), "fingerprint": code}
-    splits = ("train", _held_out(configuration, task))
-    return _trainer(
-        "Finetuner",
-        FINETUNE_FN,
-        data,
-        splits,
-        settings,
-        **({"base_model": encoder} if encoder else {}),
+    code = _code(names.FINETUNER, plan.task, plan.encoder.builder)
+    science = FinetuningScience(
+        **_science(plan), fingerprint=code, finetuning=plan.choices.finetuning
     )
+    base = {"base_model": encoder} if encoder else {}
+    return _trainer("Finetuner", FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
 
 
 @dataclass(frozen=True)
@@ -289,45 +275,43 @@ class Part:
     told: dict[str, Channel]
 
 
-def import_encoder(configuration: Configuration, places: Places) -> Importer:
+def import_encoder(plan: Plan, folders: Folders) -> Importer:
     """Builds the node that enters the encoder of an earlier run into ML Metadata.
 
     Its content is part of its identity.
     """
-    saved = configuration.saved_encoder
+    saved = plan.saved_encoder
     return Importer(
-        source_uri=places.imported,
+        source_uri=folders.imported,
         artifact_type=Model,
         custom_properties={"fingerprint": saved.fingerprint, "source": saved.path},
-    ).with_id("Encoder")
+    ).with_id(names.ENCODER)
 
 
-def evaluate_epochs(configuration: Configuration, task: Task, data: Data, encoder: Channel) -> Part:
+def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:
     """Builds the node that tabulates accuracy against epochs of pretraining.
 
     None if it was not asked for.
     """
-    if not configuration.eval_epochs:
+    if not plan.eval_epochs:
         return Part((), {})
-    settings = {
-        "task": task_to_json(task),
-        "image_size": list(configuration.image_size),
-        "eval_epochs": list(configuration.eval_epochs),
-        "seed": configuration.pretraining.seed,
-    }
+    settings = EvaluationScience(
+        task_to_json(plan.task),
+        plan.choices.image_size,
+        plan.eval_epochs,
+        plan.pretraining.seed,
+    )
     node = EpochEvaluation(
         examples=data.transform.outputs["transformed_examples"],
         transform_graph=data.transform.outputs["transform_graph"],
         model=encoder,
-        settings=json.dumps(settings, sort_keys=True),
-        fingerprint=_code("EpochEvaluation", task, configuration.encoder.builder),
+        settings=json.dumps(to_json(settings), sort_keys=True),
+        fingerprint=_code(names.EPOCH_EVALUATION, plan.task, plan.encoder.builder),
     )
-    return Part((node.with_id("EpochEvaluation"),), {"by_epoch": node.outputs["evaluation"]})
+    return Part((node.with_id(names.EPOCH_EVALUATION),), {"by_epoch": node.outputs["evaluation"]})
 
 
-def judge_and_push(
-    configuration: Configuration, task: Task, data: Data, finetuner: Trainer, places: Places
-) -> Part:
+def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders) -> Part:
     """Builds the nodes that judge a model against thresholds and its predecessor, and push it only
     if it passes.
     """
@@ -338,11 +322,11 @@ def judge_and_push(
         model=Channel(type=Model, producer_component_id=finetuner.id),
         model_blessing=Channel(type=ModelBlessing),
         infra_blessing=Channel(type=InfraBlessing),
-    ).with_id("Baseline")
+    ).with_id(names.BASELINE)
     # Evaluator asks the served model for the answers to raw examples and holds the metric against
     # both thresholds.
-    evaluation = task.evaluation(
-        configuration.gate.limit(task.higher_is_better), configuration.gate.max_metric_drop
+    evaluation = plan.task.evaluation(
+        plan.gate.limit(plan.task.higher_is_better), plan.gate.max_metric_drop
     )
     config = json_format.ParseDict(evaluation, tfma.EvalConfig())
     evaluator = Evaluator(
@@ -354,16 +338,16 @@ def judge_and_push(
     )
     metrics = [metric for spec in config.metrics_specs for metric in spec.metrics if metric.module]
     evaluator = _stock(
-        evaluator, task, *(f"{metric.module}.{metric.class_name}" for metric in metrics)
+        evaluator, plan.task, *(f"{metric.module}.{metric.class_name}" for metric in metrics)
     )
     # ModelCheck loads the model in a fresh process and asks it as a server would.
-    check = check_model(data, task, finetuner)
+    check = check_model(plan, data, finetuner)
     # Pusher copies the model out only if both blessed it.
     pusher = Pusher(
         model=finetuner.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=check.outputs["blessing"],
-        push_destination=_destination(places),
+        push_destination=_destination(folders),
     )
     told = {
         "model": finetuner.outputs["model"],
@@ -376,20 +360,20 @@ def judge_and_push(
     return Part((baseline, evaluator, check, pusher), told)
 
 
-def check_model(data: Data, task: Task, trainer: Trainer, split: str = "eval") -> ModelCheck:
+def check_model(plan: Plan, data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
     """Builds the node that loads the model in a fresh process."""
     return ModelCheck(
         model=trainer.outputs["model"],
         examples=data.example_gen.outputs["examples"],
         split=split,
-        fingerprint=_code("ModelCheck", task),
-    ).with_id("ModelCheck")
+        fingerprint=_code(names.MODEL_CHECK, plan.task),
+    ).with_id(names.MODEL_CHECK)
 
 
-def report_run(data: Data, task: Task, **channels) -> RunReport:
+def report_run(plan: Plan, data: Data, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
-        fingerprint=_code("RunReport", task),
+        fingerprint=_code(names.RUN_REPORT, plan.task),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],
@@ -412,7 +396,7 @@ def _stock(node: BaseComponent, task: Task, *also: str) -> BaseComponent:
 
 
 def _trainer(
-    name: str, run_fn: str, data: Data, splits: tuple[str, str], settings: dict, **channels
+    name: str, run_fn: str, data: Data, splits: tuple[str, str], science: Science, **channels
 ) -> Trainer:
     return Trainer(
         run_fn=run_fn,
@@ -420,32 +404,29 @@ def _trainer(
         transform_graph=data.transform.outputs["transform_graph"],
         train_args=trainer_pb2.TrainArgs(splits=[splits[0]]),
         eval_args=trainer_pb2.EvalArgs(splits=[splits[1]]),
-        custom_config=settings,
+        custom_config=to_json(science),
         **channels,
     ).with_id(name)
 
 
-def _science(configuration: Configuration, task: Task) -> dict:
-    """Returns the settings that both Trainers need, JSON-able.
-
-    They are also what the cache compares.
-    """
+def _science(plan: Plan) -> dict[str, Any]:
+    """Returns the settings that both Trainers need."""
     return {
-        "task": task_to_json(task),
-        "image_size": list(configuration.image_size),
-        "view_size": list(configuration.view_size),
-        "encoder": dataclasses.asdict(configuration.encoder),
-        "augmentation": dataclasses.asdict(configuration.augmentation),
-        "pretraining": dataclasses.asdict(configuration.pretraining),
+        "task": task_to_json(plan.task),
+        "image_size": plan.choices.image_size,
+        "view_size": plan.choices.view_size,
+        "encoder": plan.encoder,
+        "augmentation": plan.choices.augmentation,
+        "pretraining": plan.pretraining,
     }
 
 
-def _held_out(configuration: Configuration, task: Task) -> str:
+def _held_out(plan: Plan) -> str:
     """Returns the split to evaluate on.
 
     Where nothing is held out TFX wants the name of a split all the same.
     """
-    return "eval" if "eval" in _splits(configuration.lists.given(), task) else "train"
+    return "eval" if "eval" in _splits(plan.lists.given(), plan.task) else "train"
 
 
 def _splits(lists: dict, task: Task) -> list[str]:
@@ -455,16 +436,16 @@ def _splits(lists: dict, task: Task) -> list[str]:
     return sorted({*lists, "eval"} if held_out else lists)
 
 
-def _destination(places: Places) -> pusher_pb2.PushDestination:
+def _destination(folders: Folders) -> pusher_pb2.PushDestination:
     return pusher_pb2.PushDestination(
-        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
+        filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=folders.serving)
     )
 
 
-def _pipeline(configuration: Configuration, places: Places, nodes: list) -> Pipeline:
+def _pipeline(plan: Plan, folders: Folders, nodes: list) -> Pipeline:
     return Pipeline(
-        pipeline_name=configuration.name,
-        pipeline_root=places.root,
+        pipeline_name=plan.name,
+        pipeline_root=folders.root,
         components=nodes,
         enable_cache=True,
         beam_pipeline_args=BEAM_ARGS,

@@ -1,4 +1,4 @@
-"""Recipes: named configurations, each a function whose docstring says what to expect, where and in
+"""Recipes: named choices, each a function whose docstring says what to expect, where and in
 what time.
 """
 
@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.config import Configuration, Dataset, Gate
+from pipeline.choices import OWN, Choices, Dataset, Gate
+from trainer_module.errors import InputError
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
 
 # Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher
@@ -33,7 +34,7 @@ CELLS = Augmentation(
 )
 
 
-def demo() -> Configuration:
+def demo() -> Choices:
     """Generated patterns (8 classes), so that anyone can watch features being learned in minutes,
     without a download.
 
@@ -43,7 +44,7 @@ def demo() -> Configuration:
     21 % untrained. See docs/results/demo_cpu.json. Half the epochs are too few: six runs then gave
     anything from 64 to 91 %.
     """
-    return Configuration(
+    return Choices(
         name="demo",
         dataset=Dataset("shapes"),
         encoder=Encoder(width=0.25),
@@ -55,7 +56,7 @@ def demo() -> Configuration:
     )
 
 
-def cifar10_small() -> Configuration:
+def cifar10_small() -> Choices:
     """10,000 training and 2,000 test images of CIFAR-10, quarter-width ResNet-18: real images on a
     laptop.
 
@@ -65,9 +66,9 @@ def cifar10_small() -> Configuration:
     linear accuracy 57.6 % (one run), 32.9 % untrained. See docs/results/cifar10_small_cpu.json.
     Without bfloat16 a step takes two to three times as long.
     """
-    return Configuration(
+    return Choices(
         name="cifar10_small",
-        dataset=Dataset("cifar10", {"train_images": 10_000, "eval_images": 2_000}),
+        dataset=Dataset("cifar10", options={"train_images": 10_000, "eval_images": 2_000}),
         encoder=Encoder(width=0.25),
         view_size=(
             24,
@@ -78,7 +79,7 @@ def cifar10_small() -> Configuration:
     )
 
 
-def cifar10() -> Configuration:
+def cifar10() -> Choices:
     """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear
     at 1000 epochs on an A100).
 
@@ -86,7 +87,7 @@ def cifar10() -> Configuration:
 
     Not run yet: it wants a GPU, and the accuracy named above is the publication's.
     """
-    return Configuration(
+    return Choices(
         name="cifar10",
         dataset=Dataset("cifar10"),
         pretraining=Pretraining(epochs=1000, monitor_every_epochs=50),
@@ -94,7 +95,7 @@ def cifar10() -> Configuration:
     )
 
 
-def shapes_segmentation() -> Configuration:
+def shapes_segmentation() -> Choices:
     """Generated scenes of three patterned regions (8 classes and a background): a decoder on a
     frozen encoder tells every pixel's class.
 
@@ -103,12 +104,13 @@ def shapes_segmentation() -> Configuration:
     2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the
     untrained encoder (one run). See docs/segmentation.md.
     """
-    return Configuration(
+    return Choices(
         name="shapes",
         task="segmentation",
         target=Target(num_classes=9),
         dataset=Dataset(
-            "shapes", {"train_images": 3000, "eval_images": 500, "image_size": 64, "regions": 3}
+            "shapes",
+            options={"train_images": 3000, "eval_images": 500, "image_size": 64, "regions": 3},
         ),
         image_size=(64, 64),
         view_size=(64, 64),
@@ -124,7 +126,7 @@ def shapes_segmentation() -> Configuration:
     )
 
 
-def camvid() -> Configuration:
+def camvid() -> Choices:
     """CamVid, 367 street scenes with label maps of 11 classes, at 144 x 192 pixels: encoder and
     decoder learn together.
 
@@ -133,7 +135,7 @@ def camvid() -> Configuration:
     2 CPU cores: 12 minutes; mean IoU 55.8 % on the validation list, 38.1 % on the test list; 55.6 %
     on the former without pretraining (one run). See docs/segmentation.md.
     """
-    return Configuration(
+    return Choices(
         name="camvid",
         task="segmentation",
         target=Target(num_classes=11),
@@ -156,7 +158,7 @@ def camvid() -> Configuration:
     )
 
 
-def cifar10_original() -> Configuration:
+def cifar10_original() -> Choices:
     r"""CIFAR-10 with the values of the original program's command line.
 
     `--cifar10=True` means this recipe.
@@ -170,7 +172,7 @@ def cifar10_original() -> Configuration:
     88.3, 89.5, 89.5 and 89.9 % after 200, 400, 600, 800 and 1000 epochs. A learning rate of 1.0 is
     one for LARS, as in the CIFAR-10 command of google-research/simclr.
     """
-    return Configuration(
+    return Choices(
         name="cifar10_original",
         dataset=Dataset("cifar10"),
         augmentation=Augmentation(crop_area=(0.08, 1.0), colour_drop_probability=0.2),
@@ -189,7 +191,7 @@ def cifar10_original() -> Configuration:
     )
 
 
-def elpv() -> Configuration:
+def elpv() -> Choices:
     """Functional and defective solar cells, 1,968 for training and 656 for testing (`python -m pip
     install elpv-dataset`, non-commercial).
 
@@ -204,7 +206,7 @@ def elpv() -> Configuration:
     2 CPU cores with bfloat16: 10 min 50 s; fine-tuned 84.6 %, frozen linear 81.3 %, 76.2 %
     untrained. See docs/results/elpv_cpu.json.
     """
-    return Configuration(
+    return Choices(
         name="elpv",
         dataset=Dataset("elpv"),
         encoder=Encoder(width=0.25),
@@ -223,7 +225,7 @@ def elpv() -> Configuration:
     )
 
 
-def utkface() -> Configuration:
+def utkface() -> Choices:
     """Gender from UTKFace's aligned and cropped faces, features learned without labels.
 
     python local_runner.py --recipe utkface --source FOLDER_OF_FACES
@@ -233,9 +235,9 @@ def utkface() -> Configuration:
     stand-ins with its file names are tested. Supervised ResNet-50 from scratch at 112 pixels
     reaches 91.2 to 92.1 % on gender (ltkhang/supcon-gender-age-race-classification, its own split).
     """
-    return Configuration(
+    return Choices(
         name="utkface",
-        dataset=Dataset("utkface", {"target": "gender", "on_bad_row": "skip"}),
+        dataset=Dataset("utkface", options={"target": "gender", "on_bad_row": "skip"}),
         image_size=(64, 64),
         view_size=(64, 64),
         pretraining=Pretraining(epochs=500, batch_size=256, monitor_every_epochs=50),
@@ -244,14 +246,14 @@ def utkface() -> Configuration:
     )
 
 
-def own() -> Configuration:
+def own() -> Choices:
     """The user's own list files; the defaults of every other value, the model must beat chance."""
-    return Configuration(
-        name="own", pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning()
+    return Choices(
+        name=OWN, pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning()
     )
 
 
-RECIPES: dict[str, Callable[[], Configuration]] = {
+RECIPES: dict[str, Callable[[], Choices]] = {
     recipe.__name__: recipe
     for recipe in (
         demo,
@@ -267,14 +269,14 @@ RECIPES: dict[str, Callable[[], Configuration]] = {
 }
 
 
-def recipe_named(name: str) -> Configuration:
+def recipe_named(name: str) -> Choices:
     """Returns the recipe of that name.
 
     Raises:
-      ValueError: if there is none; the message names the nearest.
+      InputError: if there is none; the message names the nearest.
     """
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
+        raise InputError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
     return replace(RECIPES[name](), recipe=name)

@@ -11,13 +11,12 @@ import os
 import sys
 from pathlib import Path
 
-from components.metadata_url import FORM
-from components.store import open_store, run_ids
-from pipeline.lineage.__main__ import metadata_of
+from components.metadata.names import REPORT_FILE
+from components.metadata.stored_run import StoredRun
+from components.metadata.url import FORM
+from pipeline.lineage.__main__ import metadata_of, snapshot_at
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
-
-FILE = "report.html"
 
 
 def main(arguments: list[str]) -> int:
@@ -40,16 +39,16 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        store = open_store(flags.metadata or metadata_of(flags.pipeline_root))
-        run_id = _run_id(store, flags.run or _latest(flags.pipeline_root))
-        output = _writable(flags.output or flags.pipeline_root / FILE)
+        snapshot = snapshot_at(flags.metadata or metadata_of(flags.pipeline_root))
+        run_id = _run_id([*snapshot.runs], flags.run or _latest(flags.pipeline_root))
+        output = _writable(flags.output or flags.pipeline_root / REPORT_FILE)
     except InputError as error:
         print(f"pipeline.report: {error}", file=sys.stderr)
         return 2
     with libraries_to_log(os.devnull):
         from components.report.page import write_report
 
-        write_report(store, run_id, output)
+        write_report(StoredRun(snapshot, run_id), output)
     print(output)
     return 0
 
@@ -65,8 +64,7 @@ def _latest(root: Path) -> str:
     )
 
 
-def _run_id(store, wanted: str) -> str:
-    known = run_ids(store)
+def _run_id(known: list[str], wanted: str) -> str:
     chosen = wanted or (known[-1] if known else "")
     if chosen not in known:
         raise InputError(

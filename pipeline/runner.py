@@ -1,5 +1,5 @@
-"""Runs a configuration on this machine: LocalDagRunner with a lock, resume, a log file, progress
-lines and a verdict.
+"""Runs a plan on this machine: LocalDagRunner with a lock, resume, a log file, progress lines and a
+verdict.
 
 A run's id is fixed before it starts and kept in run.json: the same id again continues a killed run
 where it was, in the same output directories. Everything a run leaves lies in its pipeline root.
@@ -10,7 +10,7 @@ import gc
 import hashlib
 import json
 import os
-import signal
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,19 +19,24 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from components.metadata_url import password_of, without_password
-from components.report.place import METADATA
-from components.store import (
+from ml_metadata.metadata_store import MetadataStore
+
+from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
+from components.metadata.snapshot import Snapshot, read
+from components.metadata.store import (
     connection,
-    node_runs,
     note_run,
     open_store,
     sweep_interrupted,
     this_process,
 )
-from pipeline import summary
-from pipeline.config import Configuration
-from pipeline.save_paths import bring_in, leave
+from components.metadata.stored_run import GOOD, StoredRun
+from components.metadata.url import password_of, without_password
+from pipeline import config_file, summary
+from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.plan import Plan
+from pipeline.save_paths import leave
+from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS, remove_finished
@@ -44,9 +49,7 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
-AGAIN = "Continue with: python local_runner.py --resume"
-REPORT_NODE, REPORT_COMMAND = "RunReport", "pipeline.report"
-TRAINERS = ("Pretrainer", "Finetuner")
+REPORT_COMMAND = "pipeline.report"
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,21 @@ class Root:
 
     @property
     def metadata(self) -> str:
-        """Where ML Metadata's store lies, as `components.store` takes it."""
+        """Where ML Metadata's store lies, as `open_store` takes it."""
         return self.server or str(self.path / "metadata.sqlite")
 
     @property
     def has_metadata(self) -> bool:
         """Tells whether there can be something in the store."""
         return bool(self.server) or Path(self.metadata).exists()
+
+    def open_store(self) -> MetadataStore:
+        """Opens the store to write into it."""
+        return open_store(self.metadata, read_only=False)
+
+    def stored_run(self, run_id: str) -> StoredRun:
+        """Reads a run of the store as it is now."""
+        return StoredRun(read(open_store(self.metadata), run_id), run_id)
 
     @property
     def serving(self) -> Path:
@@ -113,22 +124,20 @@ def lock(root: Root) -> Iterator[None]:
 
 
 def run(
-    configuration: Configuration,
-    task,
+    plan: Plan,
     root: Root,
     flags: list[str],
     resume: bool = False,
     create: Callable | None = None,
 ) -> int:
-    """Runs the pipeline of a configuration and prints the verdict.
+    """Runs the pipeline of a plan and prints the verdict.
 
     Args:
-      configuration: of the run.
-      task: the task object, fixed by the training list.
+      plan: of the run.
       root: the pipeline root.
       flags: the command line, kept for `--resume`.
       resume: continue the interrupted run of this root.
-      create: builds the pipeline of a configuration, a task and places, instead of the functions of
+      create: builds the pipeline of a plan and folders, instead of the functions of
         pipeline/pipeline.py.
 
     Returns:
@@ -139,59 +148,72 @@ def run(
         run_id = root.record()["run_id"] if resume else started.isoformat(timespec="milliseconds")
         log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
         log_path.parent.mkdir(exist_ok=True)
-        print(f"{configuration.name}: run {run_id}, log {_shown(log_path)}", flush=True)
-        with libraries_to_log(str(log_path)), _stoppable():
-            compiled = partial(_compiled, configuration, task, root, create)
-            prepare = partial(_prepare, compiled, root, run_id, flags, resume)
+        print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
+        interrupted = partial(_interrupted, root, run_id)
+        with libraries_to_log(str(log_path)), stoppable(interrupted):
+            compiled = partial(_compiled, plan, root, create)
+            record = {
+                "run_id": run_id,
+                "flags": _without_password(flags, root),
+                "folder": os.getcwd(),
+                "took_encoder": bool(plan.saved_encoder.path),
+                "metadata": without_password(root.server),
+            }
+            prepare = partial(_prepare, compiled, plan, root, record, resume)
             code, message, prepared = _guarded(prepare)
             if code == DONE:
-                code, message = _run_and_end(configuration, task, root, prepared, started)
+                code, message = _run_and_end(plan, root, prepared, started)
             elif not resume:  # a run that was not continued keeps its state
-                _note_failure(configuration, root, run_id)
-            print(message)
+                _note_failure(plan, root, run_id)
+            print(interrupted() if code == FAILED and asked_to_stop() else message)
         return code
 
 
-def _run_and_end(configuration, task, root: Root, prepared, started: datetime) -> tuple[int, str]:
+def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, str]:
     """Runs every node and what follows the last; returns an exit code and what to tell."""
     graph, record = prepared
-    code, message, _ = _guarded(partial(_run_nodes, configuration, graph, root, record))
+    code, message, found = _guarded(partial(_run_nodes, plan, graph, root, record))
     if code == DONE:
-        code, message, ended = _guarded(partial(_end, configuration, task, root, record, started))
+        code, message, ended = _guarded(partial(_end, plan, root, record, started, found))
         if code == DONE:
             return ended
-        message += f"\nEvery component is done. {AGAIN}"
-    _note_failure(configuration, root, record["run_id"])
+        message += f" Every component is done. {_again(root)}"
+    _note_failure(plan, root, record["run_id"])
     return code, message
 
 
-def _end(configuration, task, root: Root, record: dict, started: datetime) -> tuple[int, str]:
+def _end(
+    plan: Plan,
+    root: Root,
+    record: dict,
+    started: datetime,
+    found: tuple[MetadataStore, StoredRun],
+) -> tuple[int, str]:
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
-    run_id, store = record["run_id"], open_store(root.metadata, read_only=False)
-    seconds = (datetime.now() - started).total_seconds()
-    result = summary.collect(store, configuration, task, run_id, seconds)
-    models = _models_to_leave(configuration, store, run_id, result["blessed"])
+    store, done = found
+    result = summary.collect(done, plan, (datetime.now() - started).total_seconds())
+    models = _models_to_leave(plan, done)
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
-    told = summary.table(result, task) + summary.look_next(result, root.path)
-    note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+    told = summary.table(result, plan.task) + summary.look_next(result, root.path)
+    note_run(store, done.id, summary.outcome(done, result["state"]))
     summary.write(root.path, result)
-    # The encoder last: once it is there, the same flags take it instead of pretraining, and that
-    # is another run than the one to resume.
-    for uri, path in (models[node] for node in reversed(TRAINERS)):
+    for uri, path in models.values():
         leave(uri, path)
-    remove_finished(root.path / "artifacts" / TRAINERS[0] / CHECKPOINTS)
+    remove_finished(root.path / "artifacts" / PRETRAINER / CHECKPOINTS)
+    remove_others(plan.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
-    return (REFUSED if result["blessed"] is False else DONE), told
+    return (REFUSED if done.blessed is False else DONE), told
 
 
-def _note_failure(configuration, root: Root, run_id: str) -> None:
+def _note_failure(plan, root: Root, run_id: str) -> None:
     """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
 
     def note():
-        store = open_store(root.metadata, read_only=False) if root.has_metadata else None
-        result = summary.unfinished(store, configuration, run_id, "failed")
+        store = root.open_store() if root.has_metadata else None
+        run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
+        result = summary.unfinished(run, plan, "failed")
         if store:
-            note_run(store, run_id, summary.outcome(store, run_id, result["state"]))
+            note_run(store, run_id, summary.outcome(run, result["state"]))
         summary.write(root.path, result)
 
     _guarded(note)
@@ -204,7 +226,7 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
     except InputError as error:
         return BAD_INPUT, f"\n{error}", None
     except KeyboardInterrupt:
-        return FAILED, f"\nInterrupted. {AGAIN}", None
+        return FAILED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         import traceback
 
@@ -213,6 +235,17 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
             return BAD_INPUT, f"\n{cause}", None
         reason = str(error).splitlines()[0] if str(error) else ""
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
+
+
+def _interrupted(root: Root, run_id: str) -> str:
+    """Returns what to tell of a run that was asked to stop: how it goes on."""
+    begun = root.record().get("run_id") == run_id
+    return f"\nInterrupted. {_again(root) if begun else 'The same command starts it again.'}"
+
+
+def _again(root: Root) -> str:
+    place = shlex.quote(str(root.path))
+    return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
 
 
 def _input_error(error: BaseException | None) -> InputError | None:
@@ -224,33 +257,55 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return None
 
 
-def _prepare(compiled, root: Root, run_id: str, flags: list[str], resume: bool) -> tuple:
-    """Returns a compiled pipeline and the run's record; writes it unless a resume is refused."""
+def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tuple:
+    """Returns a compiled pipeline and the run's record; writes it, and the file of the run's
+    settings, unless a resume is refused.
+    """
     graph = compiled()
-    record = {"run_id": run_id, "flags": _without_password(flags, root), "folder": os.getcwd()}
-    record |= {"graph": graph_digest(graph), "metadata": without_password(root.server)}
+    record = record | {"graph": graph_digest(graph)}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
         raise InputError(
-            f"The interrupted run {run_id} had other settings, lists or code; start a new run "
-            f"without --resume"
+            f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
+            f"new run without --resume"
         )
     if previous and not resume and root.has_metadata:
-        sweep_interrupted(open_store(root.metadata, read_only=False), previous["run_id"])
+        sweep_interrupted(root.open_store(), previous["run_id"])
+    config_file.leave(plan.choices, root.path)
     root.write_record(**record, finished=False)
     return graph, record
 
 
-def _run_nodes(configuration, graph, root: Root, record: dict) -> None:
-    facts = summary.facts(configuration, record["flags"]) | {
+def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, StoredRun]:
+    """Runs every node of a compiled pipeline; returns the store, and the run as it is then.
+
+    Raises:
+      RuntimeError: unless every node but the report succeeded: TFX's runner passes over a node
+        whose inputs could not be resolved.
+    """
+    facts = summary.facts(plan, record["flags"]) | {
         "state": "running",
         "process": this_process(),
     }
+    if plan.saved_encoder.path:
+        enter_again(plan.saved_encoder, root.path, root.open_store())
     _launch(graph, root, record["run_id"], facts)
-    _require_all(graph, root, record["run_id"])
+    store = root.open_store()
+    # A node that was killed goes on in its own row, but Resolver and Importer begin another.
+    sweep_interrupted(store, record["run_id"])
+    done = StoredRun(read(store, record["run_id"]), record["run_id"])
+    missing = _unfinished(graph, done)
+    if missing - {RUN_REPORT}:
+        raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
+    if missing:
+        print(
+            f"The report could not be made; the log says why. Everything else is done. Try again: "
+            f"python -m {REPORT_COMMAND}"
+        )
+    return store, done
 
 
-def _compiled(configuration, task, root: Root, create: Callable | None):
+def _compiled(plan, root: Root, create: Callable | None):
     """Returns the pipeline as TFX's intermediate representation, without a run id and without its
     metadata store.
     """
@@ -261,14 +316,12 @@ def _compiled(configuration, task, root: Root, create: Callable | None):
     with _imports_without_collection():
         from tfx.dsl.compiler import compiler
 
-        from pipeline.pipeline import Places, graph_of
+        from pipeline.pipeline import Folders, graph_of
 
     _use_gpu_sparingly()
-    imported = bring_in(configuration.saved_encoder, root.path)
-    places = Places(str(root.path / "artifacts"), str(root.serving), imported)
-    return compiler.Compiler().compile(
-        (create or graph_of(configuration, task))(configuration, task, places)
-    )
+    imported = bring_in(plan.saved_encoder, root.path)
+    folders = Folders(str(root.path / "artifacts"), str(root.serving), imported)
+    return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
 
 
 def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
@@ -283,16 +336,16 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
 
     substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
     use_metadata(graph, root.metadata)
-    os.environ[METADATA] = root.metadata
+    os.environ[METADATA_VARIABLE] = root.metadata
     with Metadata(connection(root.metadata)) as handle:
         prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
         note_run(handle.store, run_id, facts)
-    handler = ProgressHandler(len(graph.nodes), lambda node: _state(root, run_id, node), TRAINERS)
+    handler = ProgressHandler(len(graph.nodes), partial(_state, root, run_id), TRAINERS)
     with progress(handler, hidden=password_of(root.metadata)):
         try:
             LocalDagRunner().run_with_ir(graph)
         except Exception:
-            if _unfinished(graph, root, run_id) != {REPORT_NODE}:
+            if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
             import traceback
 
@@ -319,24 +372,20 @@ def use_metadata(graph, metadata: str) -> None:
     graph.deployment_config.Pack(deployment)
 
 
-def _models_to_leave(
-    configuration, store, run_id: str, blessed: bool | None
-) -> dict[str, tuple[str, str]]:
+def _models_to_leave(plan, done: StoredRun) -> dict[str, tuple[str, str]]:
     """Returns Trainer -> URI of its model, '' where none is to be left, and the user's folder."""
-    outputs = {item.node: item.outputs for item in node_runs(store, run_id)}
-    made = {node: outputs[node]["model"][0].uri for node in TRAINERS if node in outputs}
-    good = {"Finetuner"} if blessed else set()
-    if blessed is not False or "Finetuner" in made:
-        good.add("Pretrainer")  # a refused classifier says nothing against its encoder
-    paths = dict(
-        zip(
-            TRAINERS,
-            (configuration.save_paths.pretrain, configuration.save_paths.finetune),
-            strict=True,
-        )
-    )
-    left = {node: made.get(node, "") for node, path in paths.items() if node in good and path}
-    return {node: (left.get(node, ""), path) for node, path in paths.items()}
+    models = {node: done.artifact(node, "model") for node in TRAINERS}
+    # a refused classifier says nothing against its encoder
+    good = {
+        PRETRAINER: done.blessed is not False or FINETUNER in done.nodes,
+        FINETUNER: done.blessed is True,
+    }
+    paths = plan.choices.save_paths
+    wanted = {PRETRAINER: paths.pretrain, FINETUNER: paths.finetune}
+    return {
+        node: (models[node].uri if models[node] and good[node] and path else "", path)
+        for node, path in wanted.items()
+    }
 
 
 def graph_digest(graph) -> str:
@@ -351,31 +400,13 @@ def graph_digest(graph) -> str:
 
 
 def _state(root: Root, run_id: str, node: str) -> str:
-    states = {item.node: item.state for item in node_runs(open_store(root.metadata), run_id)}
-    return states.get(node, "skipped")
+    nodes = root.stored_run(run_id).nodes
+    return nodes[node].state if node in nodes else "skipped"
 
 
-def _require_all(graph, root: Root, run_id: str) -> None:
-    """Raises unless every node but the report succeeded: the runner passes over a node whose inputs
-    could not be resolved.
-    """
-    missing = _unfinished(graph, root, run_id)
-    if missing - {REPORT_NODE}:
-        raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
-    if missing:
-        print(
-            f"The report could not be made; the log says why. Everything else is done. Try again: "
-            f"python -m {REPORT_COMMAND}"
-        )
-
-
-def _unfinished(graph, root: Root, run_id: str) -> set[str]:
-    """Returns the nodes of a compiled pipeline that have not succeeded."""
-    good = {
-        item.node
-        for item in node_runs(open_store(root.metadata), run_id)
-        if item.state in ("done", "cached")
-    }
+def _unfinished(graph, run: StoredRun) -> set[str]:
+    """Returns the nodes of a compiled pipeline that have not succeeded in a run."""
+    good = {name for name, node in run.nodes.items() if node.state in GOOD}
     return {node.pipeline_node.node_info.id for node in graph.nodes} - good
 
 
@@ -400,20 +431,6 @@ def _imports_without_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turns SIGTERM into the same clean stop as Ctrl-C."""
-
-    def stop(signum, frame):
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def _shown(path: Path) -> str:

@@ -1,39 +1,49 @@
 """`--pretrain_save_path` and `--finetune_save_path`: where a run leaves its encoder and its final
 model, and finds an encoder again.
 
-The folders lie outside the pipeline root and belong to the user, who may change them at any time.
-An encoder that is taken from there is therefore first copied into the pipeline root, into a folder
-named after its fingerprint: what ML Metadata says of it stays true. Standard library alone.
+The folders lie outside the pipeline root and belong to the user, who may change them at any time:
+pipeline/imported.py copies an encoder that is taken from there. Standard library alone.
 """
 
-import shutil
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Configuration, SavedEncoder
+from pipeline.choices import Choices
 from pipeline.left_folder import LIST, foreign, put, some
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
     CHANNELS,
-    EXTRAS,
     EncoderRecord,
     encoder_fingerprint,
     holds_encoder,
     read_record,
 )
+from trainer_module.settings import Encoder
 
 SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the SavedModel
 
 
-def check_save_paths(configuration: Configuration) -> None:
+@dataclass(frozen=True)
+class SavedEncoder:
+    """An encoder of an earlier run that is taken instead of pretraining one; `path` '' for none."""
+
+    path: str = ""
+    fingerprint: str = ""  # of its content
+    # [3] each, in units of [0, 1] pixels: what its images are normalized with
+    channel_mean: tuple[float, ...] = ()
+    channel_std: tuple[float, ...] = ()
+    milestones: tuple[int, ...] = ()  # epochs whose encoders came with it
+
+
+def check_save_paths(choices: Choices) -> None:
     """Refuses folders that hold anything no run has left: what a run leaves replaces what was
     there.
 
     Raises:
       InputError: naming the flag, the folder and the fix.
     """
-    paths = configuration.save_paths
-    only_read = configuration.task != "pretrain" and holds_encoder(paths.pretrain)
+    paths = choices.save_paths
+    only_read = choices.task != "pretrain" and holds_encoder(paths.pretrain)
     given = {"--pretrain_save_path": paths.pretrain, "--finetune_save_path": paths.finetune}
     for flag, path in given.items():
         if "://" in path:
@@ -59,27 +69,28 @@ def _overlap(one: Path, other: Path) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def with_saved_encoder(configuration: Configuration, asked: dict[str, object]) -> Configuration:
-    """Returns the configuration of a run that takes its encoder from `--pretrain_save_path`, if
-    there is one and the task needs it.
+def find_encoder(choices: Choices) -> tuple[Encoder, SavedEncoder]:
+    """Returns the encoder of a run, and the saved one that it is taken from: that in
+    `--pretrain_save_path`, if there is one and the task needs it.
 
-    Args:
-      configuration: of the run.
-      asked: the encoder's settings that the user named, such as {'depth': 34}; the others follow
-        from the encoder that is there.
+    Of a saved encoder, settings that the person named must be so; the others follow from it.
 
     Raises:
       InputError: if the encoder that is there is not the one asked for.
     """
-    path = configuration.save_paths.pretrain
-    if configuration.task == "pretrain" or not holds_encoder(path):
-        return configuration
+    path = choices.save_paths.pretrain
+    if choices.task == "pretrain" or not holds_encoder(path):
+        return choices.encoder, SavedEncoder()
     record = read_record(path)
+    asked = {
+        name: value
+        for name, value in vars(choices.encoder).items()
+        if f"encoder.{name}" in choices.named
+    }
     _refuse_another_encoder(path, record, asked)
-    saved = SavedEncoder(
+    return record.encoder, SavedEncoder(
         path, encoder_fingerprint(path), record.channel_mean, record.channel_std, record.milestones
     )
-    return replace(configuration, encoder=record.encoder, saved_encoder=saved)
 
 
 def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, object]) -> None:
@@ -103,27 +114,6 @@ def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, o
             f"Fix: leave out what differs, to take the encoder that is there, or name another "
             f"folder, to pretrain into it"
         )
-
-
-def bring_in(saved: SavedEncoder, root: Path) -> str:
-    """Copies an encoder into the pipeline root.
-
-    Args:
-      saved: which one; nothing is done where its path is ''.
-      root: the pipeline root.
-
-    Returns:
-      The folder of what is now a TFX Model artifact, or ''.
-    """
-    if not saved.path:
-        return ""
-    folder = root / "imported" / saved.fingerprint
-    if not folder.exists():
-        unfinished = folder.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(Path(saved.path, EXTRAS), unfinished / SERVING / EXTRAS)
-        unfinished.rename(folder)
-    return str(folder)
 
 
 def leave(model_uri: str, path: str) -> str:

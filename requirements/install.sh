@@ -3,7 +3,7 @@
 #
 # Takes PYTHON, or else the first of python3, python3.13, python3.12, python3.11 that fits. All that a machine may lack
 # is tested before the first download and told in one line, with the command that brings it; the exit code is 2 then.
-# An interrupted install goes on at the next call: pip keeps what it has downloaded.
+# An interrupted install goes on at the next call: pip keeps what it has downloaded, the rest is made anew.
 set -eu
 venv=$1 lock=$2 python=${3:-}
 log=$venv/install.log
@@ -98,8 +98,11 @@ check_place() {
     refuse "$megabytes MB of free disk are needed, '$parent' has $free" "Fix: make room, or make demo VENV=/path/on/another/disk"
 }
 
-usable() { # whether the environment there is of this lock and this Python, with a pip that runs
-  cmp -s "$lock" "$venv/lock.txt" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
+# A kill while files are unpacked leaves packages that look installed and are not whole: pip and uv would pass over them.
+unfinished=$venv/unfinished
+
+usable() { # whether the environment there is whole, of this lock and this Python, with a pip that runs
+  [ ! -e "$unfinished" ] && cmp -s "$lock" "$venv/lock.txt" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 &&
     { [ -z "$python" ] || [ "$(version_of "$venv/bin/python")" = "$(version_of "$python")" ]; }
 }
 
@@ -157,9 +160,11 @@ packages=$(grep -o '^[A-Za-z0-9._-]*==' "$lock" | sort -u | wc -l)
 tool=$(command -v uv >/dev/null 2>&1 && echo uv || echo pip)
 echo "Installing $packages packages into $venv with $tool and Python $(version_of "$venv/bin/python"): 2 to 5 minutes, once ..."
 started=$(date +%s)
+: >"$unfinished"
 trap 'echo; echo "simclr-tfx: interrupted. Run the same command again; it goes on with what is downloaded." >&2; exit 2' INT TERM
 [ "$tool" = pip ] || with_uv || { echo "uv did not do it, $log says why; trying pip ..." >&2; tool=pip; }
 [ "$tool" = uv ] || with_pip || failed "$(cat "$log")"
+rm "$unfinished"
 # Without bytecode `import tfx` takes 20 s more, every time.
 "$venv/bin/python" -m compileall -q -j 0 -x '/(tests?|pip)/' "$venv/lib" >/dev/null 2>&1 || true
 echo "Installed in $(($(date +%s) - started)) s; $venv has $(du -sm "$venv" | cut -f1) MB."

@@ -41,8 +41,9 @@ def keys(project, task_name):
     for name in [name for name in sys.modules if name.split(".")[0] in SOURCES]:
         del sys.modules[name]
     sys.path.insert(0, str(project))
-    from pipeline.config import Configuration, Lists
-    from pipeline.pipeline import Places, graph_of
+    from pipeline.choices import Choices, Lists
+    from pipeline.pipeline import Folders, graph_of
+    from pipeline.plan import as_chosen
     from trainer_module.tasks.classification import Classification
     from trainer_module.tasks.regression import Regression
     from trainer_module.tasks.segmentation import Segmentation
@@ -54,15 +55,14 @@ def keys(project, task_name):
         "pretrain": Unlabelled(),
     }.get(task_name, Classification(3))
     lists = Lists("/lists/train.csv", "" if task_name == "one list" else "/lists/eval.csv")
-    configuration = Configuration(
+    choices = Choices(
         name="own",
         task=task.name,
         lists=lists,
         eval_epochs=(10,) if task.one_class_an_image else (),
     )
-    graph = graph_of(configuration, task)(
-        configuration, task, Places("/root/artifacts", "/root/serving")
-    )
+    plan = as_chosen(choices, task)
+    graph = graph_of(plan)(plan, Folders("/root/artifacts", "/root/serving"))
     nodes = {
         node.id: node for node in graph.components if node.id != "Baseline"
     }  # which has no key

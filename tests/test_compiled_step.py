@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="compiles the step of TensorFlow")
 
-from benchmarks.compiled_step import FINETUNINGS, PRETRAININGS, gaps, observed
+from benchmarks.compiled_step import FINETUNINGS, PRETRAININGS, gaps, step
 
 HALVES = {"nt_xent_bfloat16": 2**-8, "nt_xent_float16": 2**-11}  # and half a last digit
-ALL = [*PRETRAININGS, *FINETUNINGS]
+ALL = PRETRAININGS | FINETUNINGS
 WHOLES = [name for name in ALL if name not in HALVES]
 FETCHING = ("Placeholder", "IteratorGetNext", "OptionalFromValue", "Identity", "NoOp")
 HOST = ("Host", "PyFunc", "Infeed", "Outfeed", "Iterator", "_Send", "_Recv")  # in operations' names
@@ -32,12 +32,12 @@ def _quick_to_compile():
 
 @cache
 def compiled(name):
-    return observed(name)
+    return step(ALL[name])
 
 
 @cache
 def uncompiled(name):
-    return observed(name, compiles=False)
+    return step(ALL[name], compiles=False)
 
 
 def the_compiled_call(graph):

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer_module.decoder import build_decoder, resize
 from trainer_module.resnet import build_encoder
+from trainer_module.segmentation.decoder import build_decoder, resize
 from trainer_module.settings import Encoder
 
 TINY = Encoder(width=0.125)

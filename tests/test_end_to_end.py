@@ -122,6 +122,14 @@ def test_the_second_run_is_cached_from_end_to_end(place):
     assert summary(place)["blessed"] is True
 
 
+def test_the_file_that_a_run_leaves_makes_the_same_run_again_wholly_cached(place):
+    before = (place / "root" / "config.yaml").read_text()
+    result = run(place, "--config=root/config.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert ran(place) == set()
+    assert (place / "root" / "config.yaml").read_text() == before
+
+
 def test_a_run_ends_with_a_page_about_it_and_files_for_tensorboard(place):
     page = Path(summary(place)["report"])
     text = page.read_text()

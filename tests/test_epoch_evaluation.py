@@ -1,18 +1,15 @@
-"""Accuracy against epochs: encoders kept along the way, evaluated one by one, shown as table and
-chart.
-"""
+"""Accuracy against epochs: encoders kept along the way, evaluated one by one, shown as a table."""
 
 import dataclasses
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from components.epoch_evaluation.show import chart, table
+from components.accuracy_by_epoch.table import table
+from trainer_module.checkpoint import load_weights, milestone_file
 from trainer_module.epoch_evaluation import COLUMNS, evaluate_epochs
 from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear_in_epochs, linear_accuracy
-from trainer_module.milestones import load_weights, milestone_file
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
@@ -79,7 +76,7 @@ def test_a_run_that_is_continued_keeps_the_same_encoders(images, tmp_path, train
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "trainer_module.milestones.Milestones.on_epoch_begin",
+            "trainer_module.checkpoint.Milestones.on_epoch_begin",
             lambda self, epoch, logs=None: epoch and killed(),
         )
         with pytest.raises(KilledError):
@@ -134,12 +131,3 @@ def test_the_table_has_one_line_an_epoch():
         "| 200 | 50.0 % | 50.0 % | 50.0 % |",
         "| 400 | 70.0 % | 70.0 % | 70.0 % |",
     ]
-
-
-def test_the_chart_is_well_formed_and_has_every_point():
-    root = ElementTree.fromstring(chart(ROWS))
-    points = root.findall(".//{http://www.w3.org/2000/svg}circle")
-    assert len(points) == len(ROWS) * (len(COLUMNS) - 1)
-    assert all(
-        0 < float(point.get("cx")) < 640 and 0 < float(point.get("cy")) < 360 for point in points
-    )

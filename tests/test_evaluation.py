@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from tensorflow_model_analysis.evaluators.metrics_validator import validate_metrics
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 
-from pipeline.config import Gate
+from pipeline.choices import Gate
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation

@@ -1,32 +1,96 @@
-"""Few labels: which images keep theirs."""
+"""The table of few labels: which runs it makes, and how it is shown."""
 
-from itertools import pairwise
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from trainer_module.few_labels import labelled_subset
+from pipeline import few_labels
 
-LABELS = np.repeat([0, 1, 2], [200, 60, 3])
-
-
-def test_every_class_keeps_its_share_and_at_least_one_image():
-    chosen = labelled_subset(LABELS, 0.1, seed=0)
-    assert np.bincount(LABELS[chosen]).tolist() == [20, 6, 1]
+ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_larger_fraction_contains_the_smaller_one(seed):
-    fractions = [set(labelled_subset(LABELS, fraction, seed)) for fraction in (0.01, 0.1, 0.5, 1.0)]
-    assert all(smaller < larger for smaller, larger in pairwise(fractions))
-    assert fractions[-1] == set(range(len(LABELS)))
+def test_the_whole_network_takes_as_many_steps_of_few_labels_as_of_all():
+    flags, _ = few_labels.parse(["--steps=100", "--batch_size=20"])
+    for way in ("fine-tuned", "supervised from scratch"):
+        for fraction, epochs in ((1.0, 2), (0.01, 200)):
+            command = few_labels.command_of(way, fraction, 1000, flags)
+            assert {
+                f"--num_epochs={epochs}",
+                "--batch_size=20",
+                f"--label_fraction={fraction:g}",
+            } <= set(command)
 
 
-def test_the_seed_chooses_the_images():
-    assert labelled_subset(LABELS, 0.1, 0).tolist() == labelled_subset(LABELS, 0.1, 0).tolist()
-    assert labelled_subset(LABELS, 0.1, 0).tolist() != labelled_subset(LABELS, 0.1, 1).tolist()
+def test_every_way_is_another_run_of_the_same_pipeline():
+    flags, others = few_labels.parse(["--recipe=demo", "--pipeline_root=root"])
+    commands = [few_labels.command_of(way, 0.1, 1000, flags) for way in few_labels.WAYS]
+    assert [command[0] for command in commands] == [
+        "--freeze=True",
+        "--freeze=False",
+        "--from_scratch",
+    ]
+    assert all("--pipeline_root=root" in command for command in commands)
+    assert others == ["--recipe=demo"]
 
 
-@pytest.mark.parametrize("targets", [np.linspace(0, 1, 50), np.zeros((50, 4, 4), int)])
-def test_targets_that_are_no_classes_are_chosen_regardless(targets):
-    assert len(labelled_subset(targets, 0.1, 0)) == 5
+def test_flags_of_pretraining_go_where_there_is_pretraining():
+    flags, others = few_labels.parse(
+        ["--pretrain_epochs", "4", "--eval_epochs=2,4", "--recipe", "demo"]
+    )
+    commands = [few_labels.command_of(way, 0.1, 1000, flags) for way in few_labels.WAYS]
+    assert [
+        {"--pretrain_epochs=4", "--eval_epochs=2,4"} <= set(command) for command in commands
+    ] == [True, True, False]
+    assert others == ["--recipe", "demo"]
+
+
+def test_the_table_begins_with_the_fewest_labels(tmp_path):
+    rows = [{"label_fraction": 1.0, "labels": 1000} | dict.fromkeys(few_labels.WAYS, 0.625)]
+    rows += [{"label_fraction": 0.01, "labels": 10} | dict.fromkeys(few_labels.WAYS, 0.5)]
+    few_labels.write(tmp_path, rows, ["--recipe=demo"])
+    shown = (tmp_path / "few_labels.md").read_text().splitlines()
+    assert shown[2:] == [
+        "| 1 % (10 images) | 50.0 % | 50.0 % | 50.0 % |",
+        "| 100 % (1,000 images) | 62.5 % | 62.5 % | 62.5 % |",
+    ]
+    assert json.loads((tmp_path / "few_labels.json").read_text())["rows"] == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--freeze=True"], "--freeze=True: chosen here"),
+        (["--fractions=0.5,2"], "`--fractions` must satisfy"),
+        (["--steps=0"], "`--steps` and `--batch_size` must be at least 1"),
+        (["--recipe=no_such_recipe"], "No recipe 'no_such_recipe'"),
+    ],
+)
+def test_bad_flags_end_with_2(arguments, message, capfd):
+    assert few_labels.main(arguments) == few_labels.BAD_INPUT
+    assert message in capfd.readouterr().err
+
+
+def test_who_stops_the_table_stops_the_run_that_goes_on(tmp_path, image_list):
+    flags = [f"--train_file_path={image_list()}", f"--pipeline_root={tmp_path / 'root'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.few_labels", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while ": run " not in process.stdout.readline():
+        assert process.poll() is None, "the run ended before it could be stopped"
+    process.send_signal(signal.SIGTERM)
+    code = process.wait(timeout=10)
+    try:
+        with pytest.raises(ProcessLookupError):  # nobody is left of the group
+            os.killpg(process.pid, signal.SIGKILL)
+    finally:
+        process.stdout.close()
+    assert code == 1

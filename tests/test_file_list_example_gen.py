@@ -15,7 +15,7 @@ from components.file_list_example_gen.component import FileListExampleGen, commo
 from components.file_list_example_gen.executor import Executor, rows_to_examples
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
-from trainer_module.label_map import encode_label_map
+from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.segmentation import Segmentation

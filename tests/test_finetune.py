@@ -4,6 +4,7 @@ float32.
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from components.report.event_file import scalars
 from trainer_module.checkpoint import TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
-from trainer_module.finetune import Finetuner, finetune, in_precision
+from trainer_module.finetune import Finetuner, finetune, in_precision, labelled_subset
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
@@ -123,3 +124,28 @@ def test_the_views_that_were_set_are_learned_from(train):
 def test_settings_survive_json():
     settings = replace(SETTINGS, views=replace(MILD, crop_area=(0.3, 0.9)))
     assert from_json(Finetuning, json.loads(json.dumps(asdict(settings)))) == settings
+
+
+LABELS = np.repeat([0, 1, 2], [200, 60, 3])
+
+
+def test_every_class_keeps_its_share_and_at_least_one_image():
+    chosen = labelled_subset(LABELS, 0.1, seed=0)
+    assert np.bincount(LABELS[chosen]).tolist() == [20, 6, 1]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_larger_fraction_contains_the_smaller_one(seed):
+    fractions = [set(labelled_subset(LABELS, fraction, seed)) for fraction in (0.01, 0.1, 0.5, 1.0)]
+    assert all(smaller < larger for smaller, larger in pairwise(fractions))
+    assert fractions[-1] == set(range(len(LABELS)))
+
+
+def test_the_seed_chooses_the_images():
+    assert labelled_subset(LABELS, 0.1, 0).tolist() == labelled_subset(LABELS, 0.1, 0).tolist()
+    assert labelled_subset(LABELS, 0.1, 0).tolist() != labelled_subset(LABELS, 0.1, 1).tolist()
+
+
+@pytest.mark.parametrize("targets", [np.linspace(0, 1, 50), np.zeros((50, 4, 4), int)])
+def test_targets_that_are_no_classes_are_chosen_regardless(targets):
+    assert len(labelled_subset(targets, 0.1, 0)) == 5

@@ -74,7 +74,6 @@ def forget():
         definitions.file_of,
         definitions.read,
         definitions.imported,
-        fingerprint._version,
         fingerprint.node_fingerprint,
     ):
         function.cache_clear()
@@ -142,6 +141,11 @@ FIELD = "class B:\n    x = 1\n\n\nclass A:\n    b: B\n\n\nprint(A)\n"
             LOSS + "class A: x = 1\nclass B(A): ...\nprint(B)\n",
         ),
         (
+            "a base that is no name",
+            LOSS + "class A(dict[str, int]): ...\nprint(A)\n",
+            LOSS + "class A(dict[str, str]): ...\nprint(A)\n",
+        ),
+        (
             "how many statements there are",
             LOSS.replace("return", "pass\n    return"),
             LOSS.replace("return", "pass\n    pass\n    return"),
@@ -164,7 +168,13 @@ def test_it_counts(project, what, first, second):
             LOSS,
             LOSS + "@dataclass(frozen=True)\nclass Other: ...\n",
         ),
+        (
+            "a dataclass of the module that nobody uses",
+            LOSS,
+            LOSS + "@dataclasses.dataclass(frozen=True)\nclass Other: ...\n",
+        ),
         ("a comment", LOSS, LOSS.replace("SCALE = 1", "SCALE = 1  # why")),
+        ("the u of a text", LOSS + "print('')\n", LOSS + "print(u'')\n"),
         ("layout", LOSS, LOSS.replace("SCALE = 1", "SCALE  =  (\n  1\n)")),
         ("a module's docstring", LOSS, f'"""Text."""\n{LOSS}'),
         ("a function's docstring", LOSS, LOSS.replace("return", '"""Text."""\n    return')),
@@ -248,6 +258,14 @@ def test_a_loose_statement_counts_wherever_an_import_leads_to_it(project):
     project("between", "from trainer_module.apart import VALUE\n")
     project("run", "from trainer_module.between import x\n\n\ndef run(): ...\n")
     assert changes(project, "apart", "VALUE = 1\n", "VALUE = 1\nprint(VALUE)\n")
+
+
+def test_an_import_in_the_file_of_a_package_is_followed_from_its_folder(project):
+    project("tasks/apart", "VALUE = 1\n")
+    project("tasks/__init__", "from .apart import VALUE\nfrom . import apart as also\n")
+    project("run", "from trainer_module.tasks import VALUE\n\n\ndef run():\n    return VALUE\n")
+    assert changes(project, "tasks/apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 2\nOTHER = 1\n")
+    assert not changes(project, "tasks/apart", "VALUE = 1\nOTHER = 1\n", "VALUE = 1\nOTHER = 2\n")
 
 
 def test_a_loose_statement_of_the_package_counts(project):
@@ -371,6 +389,8 @@ def test_a_task_is_asked_by_whoever_holds_it(project):
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
     project("run", "def run():\n    return held().task.line()\n")
     assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
+    project("run", "def run(registry):\n    return registry.task_from_json('').line()\n")
+    assert changes(project, "tasks/own", OWN, OWN + "    def line(self): return 'new'\n")
 
 
 def test_a_template_asks_the_task_too(project, tmp_path):
@@ -434,7 +454,7 @@ def test_the_checks_of_a_frozen_dataclass_do_not_count(project, settings, checks
     assert changes(project, "loss", *texts) == counts
 
 
-@pytest.mark.parametrize(("module", "name"), [("errors", "InputError"), ("settings", "require")])
+@pytest.mark.parametrize(("module", "name"), [("errors", "InputError"), ("errors", "require")])
 def test_what_only_refuses_does_not_count(project, module, name):
     text = "def {}(): return {}\n"
     project("loss", f"from trainer_module.{module} import {name}\n\n\ndef loss():\n    {name}()\n")
@@ -447,17 +467,29 @@ def test_what_only_refuses_does_not_count(project, module, name):
     )
 
 
+def forget_versions():
+    fingerprint._version.cache_clear()
+
+
+@pytest.fixture
+def versions():
+    """Forgets them after a test that has made some up."""
+    yield
+    forget_versions()
+
+
 def digest_with(monkeypatch, **versions):
     monkeypatch.setattr(
         importlib.metadata, "version", lambda name: versions.get(name) or VERSION(name)
     )
-    forget()
+    forget_versions()
     return digest()
 
 
 @pytest.mark.parametrize(
     "library", ["apache_beam", "keras", "numpy", "tensorflow", "tensorflow_transform", "tfx"]
 )
+@pytest.mark.usefixtures("versions")
 def test_the_version_of_a_library_of_every_node_counts(project, monkeypatch, library):
     before = digest()
     assert digest_with(monkeypatch, **{library: "0.0"}) != before
@@ -473,6 +505,7 @@ def test_the_version_of_a_library_of_every_node_counts(project, monkeypatch, lib
         ("absl", "absl-py"),
     ],
 )
+@pytest.mark.usefixtures("versions")
 def test_the_version_of_a_library_counts_where_the_code_names_it(
     project, monkeypatch, module, package
 ):
@@ -492,12 +525,14 @@ def test_the_version_of_python_counts_but_not_its_repairs(project, monkeypatch):
 
 
 def test_a_function_of_ones_own_counts_in_the_projects_folder_with_what_it_uses(project, tmp_path):
-    digests = set()
-    for value in "12":
-        (tmp_path / "mine.py").write_text(f"VALUE = {value}\n\n\ndef loss(): return VALUE\n")
+    digests = []
+    for used, unused in ("11", "12", "21"):
+        mine = f"USED = {used}\nUNUSED = {unused}\n\n\ndef loss(): return USED\n"
+        (tmp_path / "mine.py").write_text(mine)
         forget()
-        digests.add(fingerprint.code_fingerprint(["trainer_module.run.run", "mine.loss"], OWN_TASK))
-    assert len(digests) == 2
+        entries = ["trainer_module.run.run", "mine.loss"]
+        digests.append(fingerprint.code_fingerprint(entries, OWN_TASK))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_a_function_of_ones_own_counts_elsewhere_with_its_file(project, tmp_path, monkeypatch):

@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.config import Configuration, Lists, SavedEncoder
+from pipeline.choices import Choices, Lists
+from pipeline.plan import as_chosen
+from pipeline.save_paths import SavedEncoder
+from trainer_module.settings import Finetuning
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
 
-PRETRAINED = Configuration(name="own", lists=Lists("/lists/train.csv", "/lists/eval.csv"))
+CHOICES = Choices(lists=Lists("/lists/train.csv", "/lists/eval.csv"))
+FROM_SCRATCH = replace(CHOICES, finetuning=Finetuning(freeze=False), from_scratch=True)
+PRETRAINED = as_chosen(CHOICES, Classification(2))
 TAKEN = replace(
     PRETRAINED, saved_encoder=SavedEncoder("/saved", "abc", (0.5,) * 3, (0.2,) * 3, (10,))
 )
@@ -25,33 +30,28 @@ INGEST = [
 JUDGE = ["Baseline", "Evaluator", "ModelCheck", "Pusher", "RunReport"]
 
 
-def graph(configuration, task):
-    from pipeline.pipeline import Places, graph_of
+def graph(plan):
+    from pipeline.pipeline import Folders, graph_of
 
-    return graph_of(configuration, task)(
-        configuration, task, Places("/root/artifacts", "/root/serving", "/root/imported/abc")
-    )
+    return graph_of(plan)(plan, Folders("/root/artifacts", "/root/serving", "/root/imported/abc"))
 
 
 @pytest.mark.parametrize(
-    ("configuration", "task", "nodes"),
+    ("plan", "nodes"),
     [
-        (PRETRAINED, Classification(2), [*INGEST, "Pretrainer", "Finetuner", *JUDGE]),
+        (PRETRAINED, [*INGEST, "Pretrainer", "Finetuner", *JUDGE]),
         (
             replace(PRETRAINED, eval_epochs=(10,)),
-            Classification(2),
             [*INGEST, "Pretrainer", "EpochEvaluation", "Finetuner", *JUDGE],
         ),
-        (TAKEN, Classification(2), [*INGEST, "Encoder", "Finetuner", *JUDGE]),
+        (TAKEN, [*INGEST, "Encoder", "Finetuner", *JUDGE]),
         (
             replace(TAKEN, eval_epochs=(10,)),
-            Classification(2),
             [*INGEST, "Encoder", "EpochEvaluation", "Finetuner", *JUDGE],
         ),
-        (replace(PRETRAINED, from_scratch=True), Classification(2), [*INGEST, "Finetuner", *JUDGE]),
+        (as_chosen(FROM_SCRATCH, Classification(2)), [*INGEST, "Finetuner", *JUDGE]),
         (
-            replace(PRETRAINED, task="pretrain"),
-            Unlabelled(),
+            as_chosen(replace(CHOICES, task="pretrain"), Unlabelled()),
             [*INGEST, "Pretrainer", "ModelCheck", "Pusher", "RunReport"],
         ),
     ],
@@ -64,14 +64,12 @@ def graph(configuration, task):
         "encoder alone",
     ],
 )
-def test_a_road_has_these_nodes(configuration, task, nodes):
-    assert {component.id for component in graph(configuration, task).components} == set(nodes)
+def test_a_road_has_these_nodes(plan, nodes):
+    assert {component.id for component in graph(plan).components} == set(nodes)
 
 
 def test_a_taken_encoder_is_entered_with_its_content_and_normalizes_as_it_did():
-    components = {
-        component.id: component for component in graph(TAKEN, Classification(2)).components
-    }
+    components = {component.id: component for component in graph(TAKEN).components}
     encoder = components["Encoder"]
     assert encoder.exec_properties["artifact_uri"] == "/root/imported/abc"
     assert encoder.outputs["result"].additional_custom_properties == {
@@ -88,9 +86,7 @@ def test_the_baseline_is_chosen_from_what_the_graph_hands_it():
     from components.baseline import EarlierBlessedModel
 
     handed = set(
-        {component.id: component for component in graph(PRETRAINED, Classification(2)).components}[
-            "Baseline"
-        ].inputs
+        {component.id: component for component in graph(PRETRAINED).components}["Baseline"].inputs
     )
     assert (
         set(EarlierBlessedModel().resolve_artifacts(None, {name: [] for name in handed})) == handed

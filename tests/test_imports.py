@@ -11,17 +11,26 @@ TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",
-    "pipeline.config",
+    "pipeline.choices",
     "pipeline.datasets.files",
     "pipeline.datasets.of_recipe",
+    "pipeline.flags",
+    "pipeline.layers",
+    "pipeline.plan",
     "pipeline.recipes",
     "pipeline.left_folder",
     "pipeline.save_paths",
-    "components.epoch_evaluation.show",
+    "components.accuracy_by_epoch.table",
     "components.file_list_example_gen.rows",
     "components.file_list_example_gen.same_images",
+    "components.metadata.names",
+    "components.metadata.url",
     "trainer_module.saved_encoder",
     "trainer_module.dotted",
+    "trainer_module.errors",
+    "trainer_module.finished",
+    "trainer_module.memory",
+    "trainer_module.log_files",
     "trainer_module.settings",
     *(
         f"trainer_module.tasks.{path.stem}"
@@ -30,8 +39,9 @@ STANDARD_LIBRARY_ONLY = (
 )
 LEAVES = (
     "augment",
-    "decoder",
-    "paired",
+    "segmentation/decoder",
+    "segmentation/paired_views",
+    "segmentation/pixel_loss",
     "resnet",
     "heads",
     "loss",
@@ -40,7 +50,6 @@ LEAVES = (
     "normalize",
     "features",
     "linear_eval",
-    "vicreg",
 )
 SOURCES = [
     path

@@ -3,11 +3,15 @@ installer's refusals.
 """
 
 import ast
+import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,7 @@ DISTRIBUTIONS = {
     "absl": "absl-py",
     "google": "protobuf",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
 }
 OPTIONAL = {"jax"}  # imported only where it is the backend
 
@@ -169,6 +174,26 @@ def _install(
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+def _wheel(folder: Path, files: int) -> Path:
+    """Writes a wheel of many small modules, its list of contents first, and returns its lock."""
+    file = folder / "thing-1.0-py3-none-any.whl"
+    modules = [f"thing/part{index}.py" for index in range(files)]
+    info = {
+        "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "".join(f"{name},,\n" for name in modules),
+    }
+    with zipfile.ZipFile(file, "w") as wheel:
+        for name, text in info.items():
+            wheel.writestr(f"thing-1.0.dist-info/{name}", text)
+        for name in modules:
+            wheel.writestr(name, "")
+    lock = folder / "thing.lock"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    lock.write_text(f"thing==1.0 --hash=sha256:{digest}\n")
+    return lock
+
+
 def _program(folder: Path, name: str, script: str) -> str:
     """Writes a program that stands for one of another system, and returns its path."""
     file = folder / name
@@ -240,3 +265,22 @@ def test_a_half_made_environment_is_made_anew_and_an_index_out_of_reach_is_told(
     told = _install(tmp_path, python=sys.executable)
     assert told.returncode == 2 and "the package index cannot be reached" in told.stderr
     assert told.stderr.count("\n") == 1 and (half / "bin" / "python").exists()
+
+
+def test_what_a_kill_left_half_unpacked_is_unpacked_anew(tmp_path, monkeypatch):
+    lock = _wheel(tmp_path, files=4000)
+    for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(tmp_path))):
+        monkeypatch.setenv(name, value)
+    parts = (
+        tmp_path / ".venv" / "lib" / f"python3.{sys.version_info[1]}" / "site-packages" / "thing"
+    )
+    command = ["sh", ROOT / "requirements" / "install.sh", ".venv", lock, sys.executable]
+    first = subprocess.Popen(command, cwd=tmp_path, start_new_session=True)
+    while first.poll() is None and not (parts / "part10.py").exists():
+        time.sleep(0.001)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert len(list(parts.glob("part*.py"))) < 4000
+    told = _install(tmp_path, lock=str(lock), python=sys.executable)
+    assert told.returncode == 0, told.stderr
+    assert len(list(parts.glob("part*.py"))) == 4000

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer_module.label_map import (
-    encode_label_map,
-    overlay,
-    paint,
-    palette,
-    problem,
-    read_label_map,
-)
+from trainer_module.segmentation.label_map import encode_label_map, problem, read_label_map
+from trainer_module.segmentation.painting import overlay, paint, palette
 
 IDS = np.random.default_rng(0).integers(0, 11, (9, 14), dtype=np.uint8)
 IDS[0] = 255

@@ -12,9 +12,10 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from benchmarks.lineage import FIRST_VERSION, fill
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import Row
-from components.graph import model_graph, run_graph
-from components.snapshot import flatten, read
-from components.store import note_run, open_store, run_ids, this_process
+from components.metadata.graph import model_graph, run_graph
+from components.metadata.snapshot import flatten, read
+from components.metadata.store import note_run, open_store, this_process
+from components.metadata.stored_run import StoredRun
 from pipeline.lineage import __main__ as command
 from pipeline.lineage.models import all_models, find_model
 from pipeline.lineage.runs import describe_run
@@ -240,7 +241,7 @@ def test_metrics_and_commits_stand_side_by_side_with_the_change(capsys, tmp_path
     metadata = str(tmp_path / "metadata.sqlite")
     fill(metadata, tmp_path, ["data", "parameter"])
     store = open_store(metadata, read_only=False)
-    for run_id, commit, accuracy in zip(run_ids(store), ("aaa", "bbb"), (0.5, 0.75), strict=True):
+    for run_id, commit, accuracy in zip(read(store).runs, ("aaa", "bbb"), (0.5, 0.75), strict=True):
         note_run(store, run_id, {"git_commit": commit, "metric.Evaluator.accuracy": accuracy})
     _, told = ask(capsys, tmp_path, "--diff", FIRST_VERSION, "latest")
     assert ["Evaluator", "accuracy", "0.5", "0.75", "+0.25"] in [
@@ -266,9 +267,9 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, t
     metadata = str(tmp_path / "metadata.sqlite")
     fill(metadata, tmp_path, ["data"])
     store = open_store(metadata, read_only=False)
-    note_run(store, run_ids(store)[0], {"state": state, "process": process})
-    snapshot = read(store)
-    assert describe_run(snapshot, snapshot.runs[run_ids(store)[0]])["state"] == told
+    (run_id,) = read(store).runs
+    note_run(store, run_id, {"state": state, "process": process})
+    assert describe_run(StoredRun(read(store), run_id))["state"] == told
 
 
 def test_a_store_that_a_run_writes_to_is_read_all_the_same(capsys, root):

@@ -3,21 +3,26 @@
 import dataclasses
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 
-import local_runner
 from components.file_list_example_gen.rows import Row
-from pipeline.config import ELSEWHERE, SETTABLE, Configuration
+from pipeline.flags import build_parser, choices_of
+from pipeline.layers import KINDS
+from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
+from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, write_record
+from trainer_module.settings import Encoder
 from trainer_module.tasks.classification import Classification
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def configure(*arguments):
-    return local_runner.configure(local_runner.build_parser().parse_args(arguments))
+def choose(*arguments):
+    return choices_of(build_parser().parse_args(arguments))
 
 
 def run(*arguments, cwd):
@@ -26,11 +31,11 @@ def run(*arguments, cwd):
 
 
 def test_no_flag_is_the_demo():
-    assert configure().name == "demo"
+    assert choose().name == "demo"
 
 
 def test_the_flags_of_the_original_program_keep_their_meaning():
-    configuration = configure(
+    choices = choose(
         "--input_size=240 240",
         "--train_file_path=train.csv",
         "--val_file_path=val.csv",
@@ -38,13 +43,13 @@ def test_the_flags_of_the_original_program_keep_their_meaning():
         "--num_classes=5",
         "--freeze=True",
     )
-    assert configuration.image_size == configuration.view_size == (240, 240)
-    assert (configuration.lists.train, configuration.lists.eval) == ("train.csv", "val.csv")
-    assert (configuration.target.num_classes, configuration.finetuning.freeze) == (5, True)
+    assert choices.image_size == choices.view_size == (240, 240)
+    assert (choices.lists.train, choices.lists.eval) == ("train.csv", "val.csv")
+    assert (choices.target.num_classes, choices.finetuning.freeze) == (5, True)
 
 
 def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
-    configuration = configure(
+    choices = choose(
         "--task=pretrain",
         "--cifar10=True",
         "--batch_size=256",
@@ -53,30 +58,30 @@ def test_pretraining_flags_reach_pretraining_when_that_is_the_task():
         "--strength=0.5",
         "--learning_rate=1.0",
     )
-    pretraining = configuration.pretraining
-    assert (configuration.recipe, pretraining.optimizer) == ("cifar10_original", "lars")
+    pretraining = choices.pretraining
+    assert (choices.recipe, pretraining.optimizer) == ("cifar10_original", "lars")
     assert (
         pretraining.batch_size,
         pretraining.epochs,
         pretraining.temperature,
         pretraining.learning_rate,
     ) == (256, 1000, 0.1, 1.0)
-    assert (configuration.augmentation.brightness, configuration.augmentation.hue) == (0.4, 0.1)
+    assert (choices.augmentation.brightness, choices.augmentation.hue) == (0.4, 0.1)
 
 
 def test_with_another_task_they_reach_finetuning():
-    configuration = configure(
+    choices = choose(
         "--train_file_path=a.csv", "--num_epochs=7", "--batch_size=9", "--pretrain_epochs=3"
     )
     assert (
-        configuration.finetuning.epochs,
-        configuration.finetuning.batch_size,
-        configuration.pretraining.epochs,
+        choices.finetuning.epochs,
+        choices.finetuning.batch_size,
+        choices.pretraining.epochs,
     ) == (7, 9, 3)
 
 
 def test_any_setting_can_be_set():
-    assert configure("--set", "augmentation.crop_area=0.3 0.9").augmentation.crop_area == (0.3, 0.9)
+    assert choose("--set", "augmentation.crop_area=0.3 0.9").augmentation.crop_area == (0.3, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,10 @@ def test_any_setting_can_be_set():
             ["--set", "augmentation.crop_area=0.9 0.1"],
             "`crop_area` must satisfy 0 < low <= high <= 1",
         ),
-        (["--set", "augmentation.crop=1"], "No setting 'crop'"),
+        (
+            ["--set", "augmentation.crop=1"],
+            "No setting 'augmentation.crop'. Did you mean 'augmentation.crop_area'?",
+        ),
         (["--depth=50"], "--depth"),
         (["--resume"], "no interrupted run was found"),
         (["--val_file_path=a.csv"], "`--train_file_path` is missing"),
@@ -106,63 +114,44 @@ def test_a_bad_flag_ends_at_once_with_exit_code_2_and_the_fix(arguments, message
     assert not list(tmp_path.iterdir())
 
 
-SECTIONS = ("encoder", "augmentation", "pretraining", "target", "finetuning", "gate")
+NUMBERS = {name: kind for name, kind in KINDS.items() if kind in (int, float)}
+TUPLES = {name: kind for name, kind in KINDS.items() if typing.get_origin(kind) is tuple}
 
 
-def test_every_field_is_either_set_or_comes_from_elsewhere_never_both():
-    fields = sorted(field.name for field in dataclasses.fields(Configuration))
-    assert sorted([*SETTABLE, *ELSEWHERE]) == fields
-
-
-@pytest.mark.parametrize("name", sorted(ELSEWHERE))
-@pytest.mark.parametrize("ending", ["=true", ".path=/tmp/elsewhere"])
-def test_what_is_not_chosen_by_set_is_refused_with_where_it_comes_from(name, ending):
-    with pytest.raises(ValueError, match=f"`{name}` is no setting: {ELSEWHERE[name]}"):
-        configure("--set", name + ending)
-
-
-def _numbers():
-    """Every setting that holds numbers, as `section.field` and its present value."""
-    for section in SECTIONS:
-        settings = getattr(configure(), section)
-        for field in dataclasses.fields(settings):
-            value = getattr(settings, field.name)
-            numbers = value if isinstance(value, tuple) else (value,)
-            if all(type(number) in (int, float) for number in numbers):
-                yield f"{section}.{field.name}", value
-
-
-NUMBERS = dict(_numbers())
+def test_every_field_of_the_choices_can_be_set():
+    assert {name.partition(".")[0] for name in KINDS} | {"named"} == {
+        field.name for field in dataclasses.fields(choose())
+    }
 
 
 @pytest.mark.parametrize("wrong", ["nan", "inf", "-inf", "", " "])
-@pytest.mark.parametrize("name", [*NUMBERS, "image_size", "view_size", "eval_epochs"])
+@pytest.mark.parametrize("name", [*NUMBERS, *TUPLES])
 def test_no_setting_takes_a_number_that_is_none(name, wrong):
     with pytest.raises(ValueError, match="Received: "):
-        configure("--set", f"{name}={wrong}")
+        choose("--set", f"{name}={wrong}")
 
 
-@pytest.mark.parametrize("name", [name for name, value in NUMBERS.items() if type(value) is int])
+@pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items() if kind is int])
 def test_a_whole_number_is_not_cut(name):
     with pytest.raises(ValueError, match=f"`{name}` must be of type int. Received: '2.5'"):
-        configure("--set", f"{name}=2.5")
+        choose("--set", f"{name}=2.5")
 
 
 @pytest.mark.parametrize("flag", ["--input_size", "--crop_size", "--eval_epochs"])
 def test_pixels_and_epochs_are_not_cut(flag):
     with pytest.raises(ValueError, match=r"must be whole numbers\. Received: value='32.7 64.2'"):
-        configure(f"{flag}=32.7 64.2")
+        choose(f"{flag}=32.7 64.2")
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**31)])
 def test_a_seed_is_one_that_every_generator_takes(seed):
     with pytest.raises(ValueError, match=f"`seed` must satisfy .*Received: seed={seed}"):
-        configure(f"--seed={seed}")
+        choose(f"--seed={seed}")
 
 
 def _flags_with_values():
     """Every flag that takes a value."""
-    actions = local_runner.build_parser()._actions
+    actions = build_parser()._actions
     return [action.option_strings[0] for action in actions if action.nargs != 0]
 
 
@@ -170,7 +159,7 @@ def _flags_with_values():
 @pytest.mark.parametrize("empty", ["", " "])
 def test_an_empty_value_as_an_unset_variable_leaves_it_runs_nothing(flag, empty, capsys):
     with pytest.raises(SystemExit) as stopped:
-        configure(f"{flag}={empty}")
+        choose(f"{flag}={empty}")
     assert stopped.value.code == 2
     assert f"argument {flag}" in capsys.readouterr().err
 
@@ -206,12 +195,8 @@ def test_bad_rows_of_all_kinds_and_lists_are_told_together(
 
 def test_the_gate_asks_for_more_than_the_most_frequent_label():
     rows = [Row("list", index, "image", label) for index, label in enumerate("aaab")]
-    assert (
-        local_runner.with_floor(
-            configure("--train_file_path=a.csv"), Classification(2, ("a", "b")), rows
-        ).gate.min_metric
-        == 0.75
-    )
+    gate = choose("--train_file_path=a.csv").gate
+    assert gate_above_chance(gate, Classification(2, ("a", "b")), rows).min_metric == 0.75
 
 
 @pytest.mark.parametrize(
@@ -239,30 +224,27 @@ def test_a_missing_list_is_named(tmp_path):
 
 
 def test_a_default_batch_shrinks_to_a_small_data_set_and_a_chosen_one_does_not(capsys):
-    configuration = configure("--train_file_path=a.csv")
-    assert (
-        local_runner.with_batch_that_fits(configuration, 40, chosen=False).pretraining.batch_size
-        == 40
-    )
+    choices = choose("--train_file_path=a.csv")
+    assert pretraining_that_fits(choices, 40).batch_size == 40
     assert "Only 40 images" in capsys.readouterr().out
+    choices = choose("--train_file_path=a.csv", "--set", "pretraining.batch_size=256")
     with pytest.raises(InputError, match="Received: batch_size=256, 40 images"):
-        local_runner.with_batch_that_fits(configuration, 40, chosen=True)
+        pretraining_that_fits(choices, 40)
 
 
 def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
-    assert configure(
+    assert choose(
         "--cifar10", "--task=pretrain", "--num_epochs=5"
     ).pretraining.warmup_epochs == pytest.approx(0.05)
     assert (
-        configure("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs
-        == 10
+        choose("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs == 10
     )
 
 
 def test_from_scratch_trains_the_whole_network():
-    configuration = configure("--train_file_path=a.csv", "--from_scratch", "--label_fraction=0.1")
-    assert configuration.from_scratch and not configuration.finetuning.freeze
-    assert configuration.finetuning.label_fraction == 0.1
+    choices = choose("--train_file_path=a.csv", "--from_scratch", "--label_fraction=0.1")
+    assert choices.from_scratch and not choices.finetuning.freeze
+    assert choices.finetuning.label_fraction == 0.1
 
 
 @pytest.mark.parametrize(
@@ -279,26 +261,36 @@ def test_from_scratch_refuses_what_belongs_to_pretraining(flag):
     with pytest.raises(
         ValueError, match=f"without pretraining. Received beside it: {flag.split('=')[0]}"
     ):
-        configure("--train_file_path=a.csv", "--from_scratch", flag)
+        choose("--train_file_path=a.csv", "--from_scratch", flag)
 
 
 def test_epochs_to_evaluate_must_have_an_encoder_and_a_recipes_own_are_left_out_without_one():
-    chosen = configure("--train_file_path=a.csv", "--pretrain_epochs=10", "--eval_epochs=5,20")
+    chosen = choose("--train_file_path=a.csv", "--pretrain_epochs=10", "--eval_epochs=5,20")
     with pytest.raises(
         ValueError, match="Received: 20 for --task=classification, while pretraining ends after 10"
     ):
-        local_runner.with_eval_epochs(chosen, chosen=True)
-    assert local_runner.with_eval_epochs(chosen, chosen=False).eval_epochs == (5,)
-    assert configure("--train_file_path=a.csv", "--eval_epochs=200,400").eval_epochs == (200, 400)
+        kept_epochs(chosen, SavedEncoder())
+    of_recipe = choose("--cifar10", "--pretrain_epochs=500")
+    assert kept_epochs(of_recipe, SavedEncoder()) == (200, 400)
+    assert kept_epochs(of_recipe, SavedEncoder("there", milestones=(400, 600))) == (400, 600)
+    assert choose("--train_file_path=a.csv", "--eval_epochs=200,400").eval_epochs == (200, 400)
 
 
 @pytest.mark.parametrize("epochs", ["0,5", "5,5", "6,5", "a"])
 def test_epochs_to_evaluate_must_rise(epochs):
     with pytest.raises(ValueError, match=r"eval_epochs. must be"):
-        configure("--train_file_path=a.csv", f"--eval_epochs={epochs}")
+        choose("--train_file_path=a.csv", f"--eval_epochs={epochs}")
 
 
 @pytest.mark.parametrize("fraction", ["0", "1.5"])
 def test_a_fraction_of_labels_lies_in_0_to_1(fraction):
     with pytest.raises(ValueError, match=r"label_fraction. must satisfy"):
-        configure("--train_file_path=a.csv", f"--label_fraction={fraction}")
+        choose("--train_file_path=a.csv", f"--label_fraction={fraction}")
+
+
+def test_a_continued_run_does_not_take_the_encoder_that_it_has_left_itself(tmp_path, image_list):
+    flags = [f"--train_file_path={image_list()}", f"--pretrain_save_path={tmp_path / 'left'}"]
+    write_record(str(tmp_path / "left"), EncoderRecord(Encoder(), (16, 16), (0.5,), (0.2,)))
+    (tmp_path / "left" / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
+    taken, own = (make_plan(choose(*flags), may).saved_encoder.path for may in (True, False))
+    assert (taken, own) == (str(tmp_path / "left"), "")

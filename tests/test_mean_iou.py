@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 
 from components.mean_iou import iou, mean_iou
-from trainer_module.label_map import encode_label_map
+from trainer_module.segmentation.label_map import encode_label_map
 
 pytestmark = pytest.mark.tfx
 

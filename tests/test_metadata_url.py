@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from components.metadata_url import is_mysql, parse_mysql, password_of, without_password
+from components.metadata.url import is_mysql, parse_mysql, password_of, without_password
 from pipeline.terminal import Hiding
 from trainer_module.errors import InputError
 

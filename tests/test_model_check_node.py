@@ -3,6 +3,7 @@ one.
 """
 
 import json
+import sys
 
 import pytest
 import tensorflow as tf
@@ -10,8 +11,11 @@ from tfx.types.artifact_utils import encode_split_names
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 
 from components.model_check.component import ModelCheck
+from components.model_check.probe import REPORT
 
 pytestmark = pytest.mark.tfx
+
+IMAGE = {"image": tf.io.FixedLenFeature([], tf.string)}
 
 
 class Length(tf.Module):
@@ -19,9 +23,7 @@ class Length(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def on_examples(self, examples):
-        return self.on_images(
-            tf.io.parse_example(examples, {"image": tf.io.FixedLenFeature([], tf.string)})["image"]
-        )
+        return self.on_images(tf.io.parse_example(examples, IMAGE)["image"])
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def on_images(self, image_bytes):
@@ -50,21 +52,65 @@ def examples(tmp_path):
 
 
 def check(tmp_path, examples, module):
-    """Returns the blessing of a model, its report, and the names of the files beside it."""
+    """Returns whether a model is blessed, the report of it, and the names of the files beside it.
+
+    Whatever is said must be said of this model.
+    """
     model, blessing = Model(), InfraBlessing()
+    model.id = 7
     model.uri, blessing.uri = str(tmp_path / "model"), str(tmp_path / "blessing")
     (tmp_path / "blessing").mkdir()
     if module:
         signatures = {"serving_default": module.on_examples, "from_images": module.on_images}
         tf.saved_model.save(module, str(tmp_path / "model" / "Format-Serving"), signatures)
 
-    parameters = {"split": "eval", "requests": 16, "fingerprint": "x"}
     ModelCheck.EXECUTOR_SPEC.executor_class().Do(
-        {"model": [model], "examples": [examples]}, {"blessing": [blessing]}, parameters
+        {"model": [model], "examples": [examples]}, {"blessing": [blessing]}, {"fingerprint": "x"}
     )
     report = json.loads((tmp_path / "blessing" / "report.json").read_text(encoding="utf-8"))
     names = {path.name for path in (tmp_path / "blessing").iterdir()}
+    assert blessing.get_int_custom_property("current_model_id") == model.id
     return blessing.get_int_custom_property("blessed"), report, names
+
+
+@pytest.fixture
+def probe_sees(tmp_path, monkeypatch):
+    """Returns a function that has the probe end at once, with a report."""
+
+    def sees(report):
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\necho '{REPORT}{json.dumps(report)}'\n")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+
+    return sees
+
+
+@pytest.mark.parametrize(
+    ("seen", "blessed", "name"),
+    [({"requests": 16}, 1, "INFRA_BLESSED"), ({"error": "é"}, 0, "INFRA_NOT_BLESSED")],
+)
+def test_what_the_probe_saw_is_kept_and_decides(
+    tmp_path, examples, probe_sees, seen, blessed, name
+):
+    probe_sees(seen)
+    files = {"requests.tfrecord", "report.json", name}
+    assert check(tmp_path, examples, None) == (blessed, seen, files)
+
+
+def test_what_the_probe_saw_is_in_the_log(tmp_path, examples, probe_sees, caplog):
+    probe_sees({"requests": 16})
+    with caplog.at_level("INFO", "absl"):
+        check(tmp_path, examples, None)
+    assert caplog.messages == ["ModelCheck: {'requests': 16}"]
+
+
+def test_sixteen_examples_of_the_eval_split_are_sent(tmp_path, examples, probe_sees):
+    probe_sees({})
+    check(tmp_path, examples, None)
+    sent = tf.data.TFRecordDataset(str(tmp_path / "blessing" / "requests.tfrecord"))
+    images = [tf.io.parse_single_example(one, IMAGE)["image"].numpy() for one in sent]
+    assert images == [b"eval"] * 16
 
 
 def test_a_model_that_answers_is_blessed(tmp_path, examples):

@@ -1,9 +1,15 @@
 """Read me first: one image on its way from a row of a list to a class, one stage a test, in the
-order of README's table.
+order of README's table, whose files and lines are counted at the end.
 
 Each stage looks at that same image as the stage before leaves it; the networks are smaller than
 README's.
 """
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +25,16 @@ from trainer_module.resnet import build_encoder
 from trainer_module.settings import Augmentation, Encoder
 from trainer_module.tasks.classification import Classification
 
+ROOT = Path(__file__).resolve().parent.parent
+# Tokens that are no code.
+NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 TASK = Classification(2, ("cat", "dog"))
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 
@@ -88,3 +104,43 @@ def test_a_linear_head_turns_the_features_into_one_logit_a_class(image, encoder)
     logits = TASK.head(encoder, "linear")(normalize(image, MEAN, STD))
     assert logits.shape == (1, 2)
     assert TASK.served(logits, None, {})["class_name"].numpy()[0] in (b"cat", b"dog")
+
+
+def road():
+    """Returns the files of README's table, in its order."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Follow one image")[2].partition("##")[0]
+    return re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+
+
+def lines_of_code(path):
+    """Counts the lines that are neither blank nor comment nor docstring."""
+    source = path.read_text(encoding="utf-8")
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    documented = [node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    documented = [node for node in documented if ast.get_docstring(node) is not None]
+    docstrings = {
+        line
+        for node in documented
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    coded = {
+        line
+        for token in tokens
+        if token.type not in NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(coded - docstrings)
+
+
+def test_the_road_has_ten_files_and_1300_lines_of_code():
+    files = [ROOT / name for name in road()]
+    assert len(files) == 10
+    assert sum(map(lines_of_code, files)) <= 1300
+
+
+def test_readme_has_130_lines_of_100_columns():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 130
+    assert max(map(len, lines)) <= 100

@@ -6,7 +6,7 @@ from PIL import Image
 from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from trainer_module import preprocessing
-from trainer_module.label_map import encode_label_map
+from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.segmentation import Segmentation

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.config import Gate
+from pipeline.choices import Gate
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
 from trainer_module.tasks.registry import task_from_json, task_to_json

@@ -11,45 +11,52 @@ import pytest
 from PIL import Image
 
 from benchmarks.lineage import fill
-from components.report import graph, pictures, plots
+from components.metadata.snapshot import read
+from components.metadata.store import open_store
+from components.metadata.stored_run import StoredRun, runs_with_other_models
+from components.report import drawing, pictures, plots
 from components.report.answers import most_confused
-from components.report.contents import collect, flat, spread
-from components.report.maps import flat_map
+from components.report.contents import collect
+from components.report.details import flat
+from components.report.maps import flat_map, spread
 from components.report.page import duration, json_data, megabytes, render, visible
-from components.report.run import Run, latest_run, runs_with_other_models
-from components.store import open_store, run_ids
 from pipeline import report
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def snapshot(tmp_path_factory):
     """Rows as TFX writes them: a run, one with another parameter, one that is cached from end to
     end; no files.
     """
     folder = tmp_path_factory.mktemp("store")
     fill(str(folder / "metadata.sqlite"), folder, ["data", "parameter", "nothing"])
-    return open_store(str(folder / "metadata.sqlite"))
+    return read(open_store(str(folder / "metadata.sqlite")))
 
 
-def test_every_node_stands_below_all_that_it_reads_from(store):
-    drawing = graph.draw(latest_run(store))
-    top = {node.name: node.y for node in drawing.nodes}
-    assert set(top) == set(latest_run(store).nodes)
-    assert len(drawing.lines) > 10
-    assert all(top[line.source] < top[line.target] for line in drawing.lines)
+@pytest.fixture(scope="module")
+def latest(snapshot):
+    return StoredRun(snapshot, list(snapshot.runs)[-1])
 
 
-def test_nodes_do_not_cover_each_other_and_stay_inside_the_drawing(store):
-    drawing = graph.draw(latest_run(store))
-    for one in drawing.nodes:
+def test_every_node_stands_below_all_that_it_reads_from(latest):
+    drawn = drawing.draw(latest)
+    top = {box.name: box.y for box in drawn.boxes}
+    assert set(top) == set(latest.nodes)
+    assert len(drawn.lines) > 10
+    assert all(top[line.source] < top[line.target] for line in drawn.lines)
+
+
+def test_nodes_do_not_cover_each_other_and_stay_inside_the_drawing(latest):
+    drawn = drawing.draw(latest)
+    for one in drawn.boxes:
         assert (
             one.x >= 0
-            and one.x + graph.WIDTH <= drawing.width
-            and one.y + graph.HEIGHT <= drawing.height
+            and one.x + drawing.WIDTH <= drawn.width
+            and one.y + drawing.HEIGHT <= drawn.height
         )
         apart = [
-            abs(one.x - other.x) >= graph.WIDTH or abs(one.y - other.y) >= graph.HEIGHT
-            for other in drawing.nodes
+            abs(one.x - other.x) >= drawing.WIDTH or abs(one.y - other.y) >= drawing.HEIGHT
+            for other in drawn.boxes
             if other is not one
         ]
         assert all(apart)
@@ -57,13 +64,13 @@ def test_nodes_do_not_cover_each_other_and_stay_inside_the_drawing(store):
 
 def test_a_long_line_goes_round_the_nodes_between_its_ends():
     edges = {("a", "b"), ("b", "c"), ("a", "c")}
-    layers = graph.ordered_layers(graph.depths(["a", "b", "c"], edges), edges)
+    layers = drawing.ordered_layers(drawing.depths(["a", "b", "c"], edges), edges)
     assert [len(layer) for layer in layers] == [1, 2, 1]
     assert set(layers[1]) == {"b", ("a", 1)}
 
 
 def test_a_node_that_reads_nothing_stands_beside_the_one_that_ran_before_it():
-    assert graph.depths(["a", "b", "alone", "c"], {("a", "b"), ("b", "c")}) == {
+    assert drawing.depths(["a", "b", "alone", "c"], {("a", "b"), ("b", "c")}) == {
         "a": 0,
         "b": 1,
         "alone": 1,
@@ -71,17 +78,17 @@ def test_a_node_that_reads_nothing_stands_beside_the_one_that_ran_before_it():
     }
 
 
-def test_earlier_runs_are_those_with_a_model_of_their_own(store):
-    first, second, cached = run_ids(store)
-    assert [run.run_id for run in runs_with_other_models(Run(store, cached))] == [first]
-    assert [run.run_id for run in runs_with_other_models(Run(store, second))] == [first]
-    assert runs_with_other_models(Run(store, first)) == []
+def test_earlier_runs_are_those_with_a_model_of_their_own(snapshot):
+    first, second, cached = snapshot.runs
+    assert [run.id for run in runs_with_other_models(StoredRun(snapshot, cached))] == [first]
+    assert [run.id for run in runs_with_other_models(StoredRun(snapshot, second))] == [first]
+    assert runs_with_other_models(StoredRun(snapshot, first)) == []
 
 
-def test_a_run_whose_files_are_gone_still_has_lineage_and_settings(store):
-    contents = collect(latest_run(store))
+def test_a_run_whose_files_are_gone_still_has_lineage_and_settings(latest):
+    contents = collect(latest)
     assert contents.sample is None and contents.maps is None and contents.answers is None
-    assert {item["name"] for item in contents.details} == set(latest_run(store).nodes)
+    assert {item["name"] for item in contents.details} == set(latest.nodes)
     assert contents.settings
 
 
@@ -172,7 +179,7 @@ def no_constant(name):
     raise AssertionError(f"{name} is not JSON")
 
 
-def test_a_page_holds_no_number_that_its_browser_cannot_read(store):
+def test_a_page_holds_no_number_that_its_browser_cannot_read(latest):
     """JSON has neither NaN nor infinity, and a plot that cannot be read would stop every script
     behind it.
     """
@@ -180,7 +187,7 @@ def test_a_page_holds_no_number_that_its_browser_cannot_read(store):
     truth, said = np.array([1.0, 2.0, math.nan]), np.array([1.5, -math.inf, 3.0])
     ages = plots.flat_map(np.eye(3, 2), np.array([1.0, math.nan, math.inf]))
     contents = dataclasses.replace(
-        collect(latest_run(store)),
+        collect(latest),
         learning=[{"title": "Loss", "meaning": "", "figure": figure} for figure in (loss, ages)],
         answers={
             "kind": "numbers",

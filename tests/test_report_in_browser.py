@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from benchmarks.lineage import fill
+from components.metadata.snapshot import read
+from components.metadata.store import note_run, open_store
+from components.metadata.stored_run import StoredRun
 from components.report import pictures, plots
-from components.report.contents import Model, collect
+from components.report.contents import collect
 from components.report.page import render
-from components.report.run import latest_run
-from components.store import note_run, open_store, run_ids
+from components.report.scores import ModelRow
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -46,9 +48,10 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     fill(str(folder / "metadata.sqlite"), folder, ["data", "parameter"])
     store = open_store(str(folder / "metadata.sqlite"), read_only=False)
-    note_run(store, run_ids(store)[-1], {"command": HOSTILE[0], "git_commit": HOSTILE[1]})
+    latest = list(read(store).runs)[-1]
+    note_run(store, latest, {"command": HOSTILE[0], "git_commit": HOSTILE[1]})
     path = folder / "report.html"
-    path.write_text(render(_hostile(collect(latest_run(store)))), encoding="utf-8")
+    path.write_text(render(_hostile(collect(StoredRun(read(store), latest)))), encoding="utf-8")
     return path
 
 
@@ -98,9 +101,9 @@ def _hostile(contents):
             },
         ],
         models=[
-            Model("this run", HOSTILE[3], is_this=True, probe=0.5),
-            Model("before", probe=0.09),
-            Model("earlier", "x", probe=0.1),
+            ModelRow("this run", HOSTILE[3], is_this=True, probe=0.5),
+            ModelRow("before", probe=0.09),
+            ModelRow("earlier", "x", probe=0.1),
         ],
         answers={
             "kind": "classes",

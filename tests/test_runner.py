@@ -3,20 +3,25 @@
 """
 
 import json
+import os
 import shutil
+import signal
 import sys
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.store import open_store
-from pipeline.config import Configuration
-from pipeline.runner import BAD_INPUT, FAILED, REFUSED, Root, run
+from components.metadata.store import open_store
+from pipeline.choices import Choices
+from pipeline.config_file import FILE, read_settings
+from pipeline.plan import as_chosen
+from pipeline.runner import BAD_INPUT, DONE, FAILED, Root, run
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
 
-ENDED = REFUSED  # a run of one node that judges nothing
+ENDED = DONE  # a run of one node that judges nothing
 
 
 @pytest.fixture
@@ -28,15 +33,16 @@ def start(tmp_path, monkeypatch):
     schema = tmp_path / "schema.pbtxt"
     schema.write_text('feature { name: "image" type: BYTES }')
 
-    def one_node(configuration, task, places):
+    def one_node(plan, folders):
         from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
         from tfx.orchestration.pipeline import Pipeline
 
         node = ImportSchemaGen(schema_file=str(schema))
-        return Pipeline(configuration.name, places.root, components=[node], enable_cache=True)
+        return Pipeline(plan.name, folders.root, components=[node], enable_cache=True)
 
-    def start(name="tiny", resume=False):
-        return run(Configuration(name), Unlabelled(), Root(tmp_path / "root"), [], resume, one_node)
+    def start(name="tiny", resume=False, create=one_node):
+        plan = as_chosen(Choices(name), Unlabelled())
+        return run(plan, Root(tmp_path / "root"), [], resume, create)
 
     return start
 
@@ -48,6 +54,7 @@ def state(root):
     return (
         (root / "summary.json").read_text(),
         (root / "run.json").read_text(),
+        (root / FILE).read_text(),
         context.custom_properties["state"].string_value,
     )
 
@@ -59,12 +66,17 @@ def block(root):
 
 def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
     assert start() == ENDED
-    summary, record, noted = state(tmp_path / "root")
+    summary, record, _, noted = state(tmp_path / "root")
     assert (json.loads(summary)["state"], json.loads(record)["finished"], noted) == (
-        "refused",
+        "done",
         True,
-        "refused",
+        "done",
     )
+
+
+def test_a_run_leaves_the_settings_that_it_was_made_from(start, tmp_path):
+    start("tiny")
+    assert read_settings(str(tmp_path / "root" / FILE))["name"] == "tiny"
 
 
 def test_a_failure_behind_the_last_node_ends_in_a_line_and_exit_code_1(start, tmp_path, capfd):
@@ -115,3 +127,58 @@ def test_a_run_that_can_be_resumed_keeps_them(start, tmp_path):
     block(tmp_path / "root")
     assert start() == FAILED
     assert folder.exists()
+
+
+def test_a_run_that_ends_keeps_no_encoder_that_it_did_not_take(start, tmp_path):
+    folder = tmp_path / "root" / "imported" / "0123"
+    folder.mkdir(parents=True)
+    assert start() == ENDED
+    assert not folder.exists()
+
+
+def stopped(*_):
+    """Is asked to stop while it builds a pipeline, and tells it as an error of its own, as Beam
+    does.
+    """
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt") from error
+
+
+def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(start, tmp_path, capfd):
+    start()
+    record = Root(tmp_path / "root").record()
+    Root(tmp_path / "root").write_record(**record | {"finished": False})
+    assert start(resume=True, create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert "RuntimeError" not in told
+    assert told.splitlines()[-1] == (
+        "Interrupted. Continue with: python local_runner.py --resume "
+        f"--pipeline_root={tmp_path / 'root'}"
+    )
+
+
+def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp_path, capfd):
+    assert start(create=stopped) == FAILED
+    told = capfd.readouterr().out
+    assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
+
+
+def test_the_record_of_a_run_says_whether_it_took_an_encoder(start, tmp_path):
+    start()
+    assert Root(tmp_path / "root").record()["took_encoder"] is False
+
+
+def test_a_row_that_a_killed_resolver_left_running_is_closed_at_the_end_of_its_run(start, tmp_path):
+    start()
+    root = Root(tmp_path / "root")
+    root.write_record(**root.record() | {"finished": False})
+    store = open_store(root.metadata, read_only=False)
+    context = store.get_context_by_type_and_name("pipeline_run", root.record()["run_id"])
+    kind = store.put_execution_type(mlmd.ExecutionType(name="Resolver"))
+    left = mlmd.Execution(type_id=kind, last_known_state=mlmd.Execution.RUNNING)
+    number, _, _ = store.put_execution(left, [], [context])
+    assert start(resume=True) == ENDED
+    (row,) = store.get_executions_by_id([number])
+    assert row.last_known_state == mlmd.Execution.CANCELED

@@ -1,18 +1,19 @@
 """The same image twice, however its path is spelled: told or refused before a run begins."""
 
 import pytest
-from ml_metadata.proto.metadata_store_pb2 import Artifact
 
 import local_runner
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import read_bytes, read_rows
-from components.store import NodeRun
+from pipeline.flags import build_parser, choices_of
+from pipeline.plan import as_chosen, checked_rows
 from pipeline.summary import copies_told, held_out_copies
 from trainer_module.errors import InputError
+from trainer_module.tasks.classification import Classification
 
 
-def configure(*flags):
-    return local_runner.configure(local_runner.build_parser().parse_args(flags))
+def choose(*flags):
+    return choices_of(build_parser().parse_args(flags))
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def check(tmp_path, image_list):
         for split, text in lists.items():
             (tmp_path / f"{split}.csv").write_text(text.replace("TMP", str(tmp_path)))
         paths = [f"--{split}_file_path={tmp_path / split}.csv" for split in lists]
-        return local_runner.check_lists(configure(*paths, *flags))
+        choices = choose(*paths, *flags)
+        return checked_rows(choices, choices.lists)
 
     return run
 
@@ -134,7 +136,7 @@ def test_a_pretraining_list_that_is_the_training_list_is_stored_once(same, tmp_p
     (tmp_path / "same.csv").symlink_to(tmp_path / "train.csv")
     named = {"train": "train.csv", "val": "val.csv", "pretrain": same}
     flags = [f"--{split}_file_path={tmp_path / name}" for split, name in named.items()]
-    assert list(configure(*flags).lists.given()) == ["train", "eval"]
+    assert list(choose(*flags).lists.given()) == ["train", "eval"]
 
 
 def test_a_link_to_a_list_from_another_folder_names_other_images(tmp_path):
@@ -142,7 +144,7 @@ def test_a_link_to_a_list_from_another_folder_names_other_images(tmp_path):
     (tmp_path / "other" / "list.csv").symlink_to(tmp_path / "train.csv")
     named = {"train": "train.csv", "val": "val.csv", "pretrain": "other/list.csv"}
     flags = [f"--{split}_file_path={tmp_path / name}" for split, name in named.items()]
-    assert list(configure(*flags).lists.given()) == ["train", "eval", "pretrain"]
+    assert list(choose(*flags).lists.given()) == ["train", "eval", "pretrain"]
 
 
 def test_evaluation_and_pretraining_lists_that_are_one_are_refused(tmp_path):
@@ -150,7 +152,7 @@ def test_evaluation_and_pretraining_lists_that_are_one_are_refused(tmp_path):
     (tmp_path / "same.csv").symlink_to(tmp_path / "val.csv")
     named = {"train": "train.csv", "val": "folder/val.csv", "pretrain": "same.csv"}
     with pytest.raises(ValueError, match="name the same list"):
-        configure(*[f"--{split}_file_path={tmp_path / name}" for split, name in named.items()])
+        choose(*[f"--{split}_file_path={tmp_path / name}" for split, name in named.items()])
 
 
 @pytest.fixture
@@ -163,18 +165,21 @@ def example_gen(tmp_path, image_list):
         for split, rows in splits.items():
             records = [image_index.record(row.image_id, read_bytes(row.path), b"") for row in rows]
             image_index.write(records, str(tmp_path), split)
-        outputs = {"examples": [Artifact(uri=str(tmp_path))]}
-        return {"FileListExampleGen": NodeRun("FileListExampleGen", "done", 0.0, 1, outputs)}
+        return str(tmp_path)
 
     return ingested
+
+
+def planned(*flags):
+    return as_chosen(choose(*flags), Classification(2))
 
 
 def two_lists(tmp_path, train, val):
     (tmp_path / "train.csv").write_text(train)
     (tmp_path / "val.csv").write_text(val)
     paths = str(tmp_path / "train.csv"), str(tmp_path / "val.csv")
-    configuration = configure(f"--train_file_path={paths[0]}", f"--val_file_path={paths[1]}")
-    return configuration, {"train": read_rows(paths[0]), "eval": read_rows(paths[1])}
+    plan = planned(f"--train_file_path={paths[0]}", f"--val_file_path={paths[1]}")
+    return plan, {"train": read_rows(paths[0]), "eval": read_rows(paths[1])}
 
 
 def test_a_held_out_picture_that_is_trained_on_by_another_name_is_told(tmp_path, example_gen):
@@ -193,7 +198,7 @@ def test_a_copy_is_told_where_one_list_is_split(tmp_path, example_gen):
     (tmp_path / "list.csv").write_text(f"{OTHERS}copy.png,dog\n")
     rows = read_rows(str(tmp_path / "list.csv"))
     nodes = example_gen(train=rows[:2], eval=rows[2:])
-    (copy,) = held_out_copies(nodes, configure(f"--train_file_path={tmp_path}/list.csv"))
+    (copy,) = held_out_copies(nodes, planned(f"--train_file_path={tmp_path}/list.csv"))
     assert [told.rpartition(": ")[0] for told in copy.values()] == [
         f"{tmp_path}/list.csv:3",
         f"{tmp_path}/list.csv:2",
@@ -201,18 +206,18 @@ def test_a_copy_is_told_where_one_list_is_split(tmp_path, example_gen):
 
 
 def test_a_copy_is_told_even_when_its_list_is_gone(tmp_path, example_gen):
-    configuration, rows = two_lists(tmp_path, OTHERS, "copy.png,dog\n")
+    plan, rows = two_lists(tmp_path, OTHERS, "copy.png,dog\n")
     nodes = example_gen(**rows)
     (tmp_path / "val.csv").unlink()
-    (copy,) = held_out_copies(nodes, configuration)
+    (copy,) = held_out_copies(nodes, plan)
     assert copy["held_out"] == f"image {rows['eval'][0].image_id}"
 
 
 @pytest.mark.parametrize("splits", [("train", "eval"), ("train",), ()])
 def test_pictures_that_differ_are_no_copies(splits, tmp_path, example_gen):
-    configuration, rows = two_lists(tmp_path, OTHERS, "train/0.png,cat\n")
+    plan, rows = two_lists(tmp_path, OTHERS, "train/0.png,cat\n")
     nodes = example_gen(**{split: rows[split] for split in splits})
-    assert held_out_copies(nodes, configuration) == []
+    assert held_out_copies(nodes, plan) == []
 
 
 def test_the_terminal_shows_some_copies_and_counts_the_others():

@@ -1,6 +1,4 @@
-"""Save paths: an encoder is left, found, checked against what was asked for, and brought in under
-its fingerprint.
-"""
+"""Save paths: an encoder is left, found, and checked against what was asked for."""
 
 import sys
 from dataclasses import replace
@@ -9,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import save_paths
-from pipeline.config import Configuration, SavePaths
+from pipeline.choices import Choices, SavePaths
 from pipeline.left_folder import exchange_in_two_steps
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
@@ -43,9 +41,12 @@ def left_model(folder, weights=b"weights"):
     return save_paths.leave(str(made), str(folder))
 
 
-def configuration(**paths):
-    return Configuration(
-        name="own", save_paths=SavePaths(**{name: str(path) for name, path in paths.items()})
+def choices(asked=None, **paths):
+    asked = asked or {}
+    return Choices(
+        encoder=Encoder(**asked),
+        named=frozenset(f"encoder.{name}" for name in asked),
+        save_paths=SavePaths(**{name: str(path) for name, path in paths.items()}),
     )
 
 
@@ -54,12 +55,11 @@ def test_a_record_comes_back_as_it_was(tmp_path):
 
 
 def test_an_encoder_that_is_there_is_taken_with_its_architecture_and_normalization(tmp_path):
-    taken = save_paths.with_saved_encoder(
-        configuration(pretrain=write_model(tmp_path)), {"depth": 18}
-    )
-    assert (taken.encoder.depth, taken.encoder.width, taken.encoder.stem) == (18, 0.5, "small")
-    assert taken.saved_encoder.path == str(tmp_path)
-    assert (taken.saved_encoder.channel_mean, taken.saved_encoder.milestones) == (
+    asked = choices({"depth": 18}, pretrain=write_model(tmp_path))
+    encoder, saved = save_paths.find_encoder(asked)
+    assert (encoder.depth, encoder.width, encoder.stem) == (18, 0.5, "small")
+    assert saved.path == str(tmp_path)
+    assert (saved.channel_mean, saved.milestones) == (
         RECORD.channel_mean,
         (10, 20),
     )
@@ -67,29 +67,28 @@ def test_an_encoder_that_is_there_is_taken_with_its_architecture_and_normalizati
 
 @pytest.mark.parametrize("task", ["pretrain", "classification"])
 def test_where_there_is_none_one_is_pretrained(tmp_path, task):
-    asked = replace(configuration(pretrain=tmp_path / "new"), task=task)
-    assert save_paths.with_saved_encoder(asked, {}) == asked
+    asked = replace(choices(pretrain=tmp_path / "new"), task=task)
+    assert save_paths.find_encoder(asked) == (asked.encoder, save_paths.SavedEncoder())
 
 
 def test_pretraining_does_not_take_the_encoder_it_will_replace(tmp_path):
-    asked = replace(configuration(pretrain=write_model(tmp_path)), task="pretrain")
-    assert save_paths.with_saved_encoder(asked, {"depth": 34}) == asked
+    path = write_model(tmp_path)
+    asked = replace(choices({"depth": 34}, pretrain=path), task="pretrain")
+    assert save_paths.find_encoder(asked) == (Encoder(depth=34), save_paths.SavedEncoder())
 
 
 def test_another_depth_or_width_than_asked_for_names_both(tmp_path):
     with pytest.raises(
         InputError, match=r"depth=34, width=2.0 asked for, depth=18, width=0.5 in .* Fix: leave out"
     ):
-        save_paths.with_saved_encoder(
-            configuration(pretrain=write_model(tmp_path)),
-            {"depth": 34, "width": 2.0, "stem": "small"},
-        )
+        asked = {"depth": 34, "width": 2.0, "stem": "small"}
+        save_paths.find_encoder(choices(asked, pretrain=write_model(tmp_path)))
 
 
 def test_an_encoder_of_other_images_names_both_numbers_of_channels(tmp_path):
     write_record(write_model(tmp_path), replace(RECORD, input_channels=1))
     with pytest.raises(InputError, match=r"images of 3 channels.*Received: 1 channels"):
-        save_paths.with_saved_encoder(configuration(pretrain=tmp_path), {})
+        save_paths.find_encoder(choices(pretrain=tmp_path))
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune"])
@@ -98,44 +97,27 @@ def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path, name):
     with pytest.raises(
         InputError, match=f"--{name}_save_path. must be a new or empty folder.*thesis.txt"
     ):
-        save_paths.check_save_paths(configuration(**{name: tmp_path}))
+        save_paths.check_save_paths(choices(**{name: tmp_path}))
 
 
 def test_new_and_empty_folders_and_models_of_ours_are_fine(tmp_path):
     (tmp_path / "empty").mkdir()
     save_paths.check_save_paths(
-        configuration(pretrain=tmp_path / "empty", finetune=left_model(tmp_path / "ours"))
+        choices(pretrain=tmp_path / "empty", finetune=left_model(tmp_path / "ours"))
     )
-    save_paths.check_save_paths(configuration(pretrain=tmp_path / "new"))
+    save_paths.check_save_paths(choices(pretrain=tmp_path / "new"))
 
 
 def test_one_folder_cannot_hold_both(tmp_path):
     with pytest.raises(InputError, match="two folders"):
-        save_paths.check_save_paths(configuration(pretrain=tmp_path, finetune=tmp_path))
+        save_paths.check_save_paths(choices(pretrain=tmp_path, finetune=tmp_path))
 
 
 def test_a_damaged_record_is_named(tmp_path):
     write_model(tmp_path)
     (tmp_path / EXTRAS / "encoder.json").write_text('{"depth": 18}')
     with pytest.raises(InputError, match=r"encoder.json. must be the record of an encoder"):
-        save_paths.with_saved_encoder(configuration(pretrain=tmp_path), {})
-
-
-def test_what_is_brought_in_stays_when_the_folder_changes(tmp_path):
-    saved = save_paths.with_saved_encoder(
-        configuration(pretrain=write_model(tmp_path / "saved")), {}
-    ).saved_encoder
-    before = save_paths.bring_in(saved, tmp_path)
-    write_model(tmp_path / "saved", b"other weights")
-    changed = save_paths.with_saved_encoder(
-        configuration(pretrain=tmp_path / "saved"), {}
-    ).saved_encoder
-    after = save_paths.bring_in(changed, tmp_path)
-    contents = [
-        Path(uri, "Format-Serving", EXTRAS, ENCODER_FILE).read_bytes() for uri in (before, after)
-    ]
-    assert contents == [b"weights", b"other weights"]
-    assert save_paths.bring_in(changed, tmp_path) == after
+        save_paths.find_encoder(choices(pretrain=tmp_path))
 
 
 def test_a_model_is_left_whole_in_place_of_the_one_before(tmp_path):
@@ -162,19 +144,19 @@ def test_a_model_of_ours_among_what_is_not_ours_is_refused_before_the_run(tmp_pa
     left_model(tmp_path / "there")
     (tmp_path / "there" / own).write_text("years of work")
     with pytest.raises(InputError, match=f"--finetune_save_path.*{own}"):
-        save_paths.check_save_paths(configuration(finetune=tmp_path / "there"))
+        save_paths.check_save_paths(choices(finetune=tmp_path / "there"))
 
 
 def test_a_model_that_no_list_calls_ours_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--finetune_save_path.*encoder.keras"):
-        save_paths.check_save_paths(configuration(finetune=write_model(tmp_path)))
+        save_paths.check_save_paths(choices(finetune=write_model(tmp_path)))
 
 
 def test_an_encoder_among_other_files_may_be_taken_for_it_is_only_read(tmp_path):
     left_model(tmp_path / "there")
     (tmp_path / "there" / "thesis.txt").write_text("years of work")
     save_paths.check_save_paths(
-        replace(configuration(pretrain=tmp_path / "there"), task="classification")
+        replace(choices(pretrain=tmp_path / "there"), task="classification")
     )
 
 
@@ -246,9 +228,7 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path):
 @pytest.mark.parametrize(("one", "other"), [("a", "a/b"), ("a/b", "a"), ("a", "c/../a")])
 def test_neither_folder_lies_in_the_other(tmp_path, one, other):
     with pytest.raises(InputError, match="two folders"):
-        save_paths.check_save_paths(
-            configuration(pretrain=tmp_path / one, finetune=tmp_path / other)
-        )
+        save_paths.check_save_paths(choices(pretrain=tmp_path / one, finetune=tmp_path / other))
 
 
 def test_no_folder_given_is_not_the_working_folder(tmp_path, monkeypatch):

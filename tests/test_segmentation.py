@@ -12,8 +12,9 @@ import tensorflow as tf
 from PIL import Image
 
 from trainer_module.errors import InputError
-from trainer_module.label_map import encode_label_map, palette, read_label_map
-from trainer_module.pixel_loss import PixelLoss, class_weights
+from trainer_module.segmentation.label_map import encode_label_map, read_label_map
+from trainer_module.segmentation.painting import palette
+from trainer_module.segmentation.pixel_loss import PixelLoss, class_weights
 from trainer_module.settings import Target
 from trainer_module.tasks.segmentation import Segmentation
 

@@ -1,8 +1,31 @@
-"""Every choice about the science is checked before anything heavy is loaded."""
+"""Every choice about the science is checked before anything heavy is loaded, and comes out of JSON
+as it went in.
+"""
+
+import json
 
 import pytest
 
-from trainer_module.settings import Augmentation, Encoder, Pretraining
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Finetuning,
+    FinetuningScience,
+    Pretraining,
+    PretrainingScience,
+    from_json,
+    to_json,
+)
+
+COMMON = {
+    "task": "{}",
+    "image_size": (32, 48),
+    "view_size": (24, 24),
+    "encoder": Encoder(34, 0.5),
+    "augmentation": Augmentation(crop_area=(0.3, 0.9)),
+    "pretraining": Pretraining(temperature=0.2),
+    "fingerprint": "abc",
+}
 
 
 @pytest.mark.parametrize(
@@ -25,3 +48,19 @@ def test_a_wrong_setting_is_named_with_the_value_received(settings, field):
     with pytest.raises(ValueError, match="must") as error:
         settings()
     assert field in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "science",
+    [
+        PretrainingScience(**COMMON, eval_epochs=(5, 10)),
+        FinetuningScience(**COMMON, finetuning=Finetuning(views=Augmentation(hue=0.3))),
+    ],
+)
+def test_what_a_trainer_is_told_comes_back_as_it_was(science):
+    assert from_json(type(science), json.loads(json.dumps(to_json(science)))) == science
+
+
+def test_the_pretrainer_is_told_nothing_of_fine_tuning():
+    told = to_json(PretrainingScience(**COMMON))
+    assert not {"finetuning", "gate", "target"} & set(told)

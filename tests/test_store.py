@@ -6,8 +6,9 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.lineage import fill
-from components.snapshot import read
-from components.store import node_runs, note_run, open_store, run_ids, sweep_interrupted
+from components.metadata.snapshot import read
+from components.metadata.store import note_run, open_store, sweep_interrupted
+from components.metadata.stored_run import StoredRun
 from trainer_module.errors import InputError
 
 
@@ -18,9 +19,13 @@ def store(tmp_path):
     return open_store(path, read_only=False)
 
 
+def run_ids(store):
+    return list(read(store).runs)
+
+
 def set_state(store, run_id, node, state):
     """Writes an execution's state and returns its id."""
-    number = {item.node: item.execution_id for item in node_runs(store, run_id)}[node]
+    number = StoredRun(read(store, run_id), run_id).nodes[node].id
     execution = store.get_executions_by_id([number])[0]
     execution.last_known_state = state
     store.put_executions([execution])
@@ -28,9 +33,10 @@ def set_state(store, run_id, node, state):
 
 
 def test_the_nodes_of_a_run_come_in_order_with_their_outputs(store):
-    nodes = node_runs(store, run_ids(store)[0])
-    assert [node.node for node in nodes][:3] == ["FileListExampleGen", "StatisticsGen", "SchemaGen"]
-    assert [artifact.type for artifact in nodes[-1].outputs["pushed_model"]] == ["PushedModel"]
+    first = run_ids(store)[0]
+    run = StoredRun(read(store, first), first)
+    assert list(run.nodes)[:3] == ["FileListExampleGen", "StatisticsGen", "SchemaGen"]
+    assert run.artifact("Pusher", "pushed_model").type == "PushedModel"
 
 
 def test_only_the_interrupted_run_is_swept_for_other_roots_may_share_the_store(store):

@@ -17,11 +17,9 @@ import numpy as np
 import pytest
 
 from trainer_module import dotted
-from trainer_module.loss import nt_xent
+from trainer_module.loss import BY_NAME, nt_xent, pretraining_loss, vicreg
 from trainer_module.pretrain import Images, Places, pretrain
-from trainer_module.pretraining_loss import BY_NAME, pretraining_loss
 from trainer_module.settings import LOSSES, Augmentation, Encoder, Pretraining
-from trainer_module.vicreg import vicreg
 
 TINY = Pretraining(
     epochs=1, batch_size=8, projection_hidden=8, projection_dim=8, precision="float32"

@@ -15,14 +15,20 @@ import tfx.components  # noqa: F401 (TensorFlow Model Analysis is whole only aft
 import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
+from tensorflow_model_analysis.proto import validation_result_pb2
 from tensorflow_model_analysis.utils import config_util
 
+from components.metadata.verdict import (
+    evaluated_metrics,
+    evaluator_refusals,
+    metrics_by_class,
+    model_check_refusal,
+)
 from components.report.answers import answers, captions, evaluated_classes
 from components.report.sample import Sample
-from components.verdict import evaluated_metrics, evaluator_refusals, metrics_by_class
 from pipeline.evaluate import scores, table
 from trainer_module.examples import Examples
-from trainer_module.label_map import encode_label_map
+from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation
@@ -42,6 +48,74 @@ ANSWERS = {
     "regression": ("number", NUMBER, {"number": NUMBER}),
     "classification": ("probabilities", SHARES, {"class_id": ID}),
 }
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Returns a function that writes what TFMA's validation says, and gives the refusals told."""
+
+    def told(*failures):
+        result = {"metric_validations_per_slice": [{"failures": list(failures)}]}
+        result = json_format.ParseDict(result, validation_result_pb2.ValidationResult())
+        with tf.io.TFRecordWriter(str(tmp_path / "validations.tfrecord")) as writer:
+            writer.write(result.SerializeToString())
+        return evaluator_refusals(str(tmp_path))
+
+    return told
+
+
+def failure(value, threshold):
+    return {
+        "metric_key": {"name": "error"},
+        "metric_value": {"double_value": value},
+        "metric_threshold": threshold,
+    }
+
+
+def test_a_value_above_the_upper_bound_is_told_with_both(refused):
+    bounds = {"value_threshold": {"lower_bound": 0.0, "upper_bound": 0.25}}
+    assert refused(failure(0.5, bounds)) == ["error 0.5000 is above the most accepted, 0.2500"]
+
+
+@pytest.mark.parametrize("upper", [{}, {"upper_bound": 0.75}], ids=["", "between two bounds"])
+def test_a_value_below_the_lower_bound_is_told_with_both(refused, upper):
+    bounds = {"value_threshold": {"lower_bound": 0.5} | upper}
+    assert refused(failure(0.25, bounds)) == ["error 0.2500 is below the least accepted, 0.5000"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "text"), [({"absolute": -0.02}, "-0.0200"), ({"relative": -0.05}, "-5%")]
+)
+def test_a_change_for_the_worse_is_told_beside_what_is_accepted(refused, accepted, text):
+    change = {"change_threshold": {"direction": "HIGHER_IS_BETTER"} | accepted}
+    assert refused(failure(-0.125, change)) == [
+        "error changed by -0.1250 against the latest blessed model; at the worst "
+        f"{text} is accepted"
+    ]
+
+
+def test_each_missed_threshold_is_told(refused):
+    above, below = {"upper_bound": 0.25}, {"lower_bound": 0.75}
+    found = refused(*(failure(0.5, {"value_threshold": bound}) for bound in (above, below)))
+    assert ["above" in found[0], "below" in found[1]] == [True, True]
+
+
+def test_a_model_that_missed_nothing_is_refused_for_nothing(refused):
+    assert refused() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("Traceback: ...\nValueError: no `né`\n\n", "ValueError: no `né`"),
+        ("no answer within 3 s", "no answer within 3 s"),
+        (" \n", "the process died without a word"),
+    ],
+)
+def test_of_what_model_check_saw_the_last_line_is_told(tmp_path, error, reason):
+    report = json.dumps({"error": error}, ensure_ascii=False)
+    (tmp_path / "report.json").write_text(report, encoding="utf-8")
+    assert model_check_refusal(str(tmp_path)) == f"the served model fails: {reason}"
 
 
 class Parrot(tf.Module):
@@ -302,17 +376,17 @@ def test_the_error_of_a_regression_is_the_candidates(evaluated, baseline):
 
 
 @pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
-def test_the_accuracy_by_class_is_the_candidates_and_a_class_without_an_image_has_none(
+def test_the_accuracy_by_class_is_the_candidates_numbers_first_and_none_without_an_image(
     evaluated, baseline
 ):
-    cat, dog = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+    ten, cat = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
     rows = [
         {"label": name, "class_id": class_id, "candidate": cat}
-        | ({"baseline": dog} if baseline else {})
-        for name, class_id in ((b"cat", 0), (b"dog", 1), (b"cat", 0))
+        | ({"baseline": ten} if baseline else {})
+        for name, class_id in ((b"cat", 1), (b"10", 0), (b"cat", 1))
     ]
-    place = evaluated(Classification(3, ("cat", "dog", "emu")), rows)
-    assert metrics_by_class(place) == {"cat": 1.0, "dog": 0.0}
+    place = evaluated(Classification(3, ("10", "cat", "emu")), rows)
+    assert list(metrics_by_class(place).items()) == [("10", 0.0), ("cat", 1.0)]
     assert evaluated_metrics(place) == {"accuracy": pytest.approx(2 / 3)}
 
 

@@ -1,9 +1,11 @@
 """A checkpoint is everything that a run's future depends on: a killed run that finds one ends as if
-it had never been killed.
+it had never been killed. A milestone is the encoder alone, after a chosen epoch.
 
-One file holds the weights, the optimizer's state, the state of the random numbers, the step, and
-the identity of the run (settings, data, architecture). The last two are kept: a kill while one is
-written, or a disk that damages one, costs what was learned since the one before.
+A checkpoint is one file with the weights, the optimizer's state, the state of the random numbers,
+the step, and the identity of the run (settings, data, architecture). The last two are kept: a kill
+while one is written, or a disk that damages one, costs what was learned since the one before. A
+milestone is written before the checkpoint of its epoch, so that a run that is continued behind it
+has it.
 """
 
 import json
@@ -309,3 +311,55 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self):
         save(self.model, self.path, self.progress, self.identity)
         self._saved_at = time.monotonic()
+
+
+FOLDER = "milestones"
+
+
+def milestone_file(folder: str | Path, epoch: int) -> Path:
+    """Returns where the weights of an epoch lie below a folder."""
+    return Path(folder, FOLDER, f"epoch_{epoch:05d}.npz")
+
+
+class Milestones(keras.callbacks.Callback):
+    """Writes the encoder's weights after chosen epochs.
+
+    Put it before the callback that saves the run.
+    """
+
+    def __init__(self, folder: str, epochs: tuple[int, ...]):
+        """Takes what to keep.
+
+        Args:
+            folder: below which the files go.
+            epochs: after which, counted from 1.
+        """
+        super().__init__()
+        self.folder = folder
+        self.epochs = frozenset(epochs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the weights, whole or not at all, if this is one of the epochs."""
+        if epoch + 1 in self.epochs:
+            if hasattr(self.model, "jax_state_sync"):
+                self.model.jax_state_sync()  # JAX keeps the weights of a running fit elsewhere
+            save_weights(self.model.encoder, milestone_file(self.folder, epoch + 1))
+
+
+def save_weights(encoder: keras.Model, path: Path) -> None:
+    """Writes an encoder's weights, moving statistics included, in their order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
+        np.savez(file, *encoder.get_weights())
+    os.replace(unfinished, path)
+
+
+def load_weights(encoder: keras.Model, path: Path) -> None:
+    """Gives an encoder of the same architecture the weights that `save_weights` wrote.
+
+    Raises:
+        ValueError: if they are those of another architecture.
+    """
+    with np.load(path) as file:
+        encoder.set_weights([file[f"arr_{index}"] for index in range(len(file.files))])

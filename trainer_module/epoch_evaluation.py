@@ -9,10 +9,10 @@ from pathlib import Path
 
 import keras
 
+from trainer_module.checkpoint import load_weights
 from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear, fit_linear_in_epochs, linear_accuracy
-from trainer_module.milestones import load_weights
-from trainer_module.monitor import knn_accuracy
+from trainer_module.neighbours import knn_accuracy
 
 FEW_EPOCHS = 10  # of the linear head in the table of the original program
 COLUMNS = ("epoch", "linear_accuracy_10_epochs", "linear_accuracy", "knn_accuracy")

@@ -1,19 +1,23 @@
 """Reads what Transform wrote: one split as numpy arrays, in an order that does not depend on how
-Beam wrote it.
+Beam wrote it; in memory where they fit, in a file that the system pages in and out where they do
+not.
+
+Either way it is one array, so batches are drawn from it in the same order, and a run on more images
+than memory holds is shuffled as thoroughly, and resumes as exactly, as any other.
 """
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from trainer_module.errors import InputError
 from trainer_module.features import encode
-from trainer_module.image_store import available_disk, room_for
 from trainer_module.memory import available_memory
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID, unpack_images
-from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
 READ_BATCH = 512  # examples parsed at once
@@ -47,7 +51,7 @@ def read_examples(
 ) -> Examples:
     """Reads a split of transformed examples, ordered by image id.
 
-    What does not fit into memory lies in a file (image_store.py).
+    What does not fit into memory lies in a file (`room_for`).
 
     Args:
       patterns: file patterns of gzipped TFRecords, as a TFX Trainer receives them.
@@ -88,14 +92,9 @@ def read_examples(
     )
 
 
-def read_split(files: list[str], transform, settings: dict) -> Examples:
-    """Reads one split as a Trainer receives it: file patterns, TFT's transform output, and the
-    node's custom_config.
-    """
-    task = task_from_json(settings["task"])
-    return read_examples(
-        files, transform.transformed_feature_spec(), tuple(settings["image_size"]), task
-    )
+def read_split(files: list[str], transform, task: Task, image_size: tuple[int, int]) -> Examples:
+    """Reads one split as a Trainer receives it: file patterns, and TFT's transform output."""
+    return read_examples(files, transform.transformed_feature_spec(), image_size, task)
 
 
 def _files(patterns: list[str]) -> list[str]:
@@ -117,3 +116,47 @@ def _room(count: int, batch: np.ndarray) -> np.ndarray:
     return room_for(
         (count, *batch.shape[1:]), batch.dtype, folder, available_memory(), available_disk(folder)
     )
+
+
+MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for what else runs
+
+
+def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int) -> np.ndarray:
+    """Returns an array to write images or label maps into: in memory if it takes at most half of
+    what is available, else in a file.
+
+    Args:
+        shape: of the array, as in (N, H, W, 3).
+        dtype: of its values.
+        folder: where the file goes, made where it is missing. It has no name there and its space is
+          free again when the process ends.
+        memory: bytes available, see trainer_module/memory.py.
+        disk: bytes available in `folder`, see `available_disk`.
+
+    Returns:
+        An array of that shape, a `numpy.memmap` if it is a file.
+
+    Raises:
+        InputError: if there is no room in either.
+    """
+    needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    if needed <= MOST_OF_MEMORY * memory:
+        return np.empty(shape, dtype)
+    if needed > disk:
+        raise InputError(
+            f"The images must fit into half of the available memory, or onto the disk. Received: "
+            f"an array of {shape}, {needed:,} bytes; "
+            f"available: {memory:,} bytes of memory, {disk:,} bytes in {folder}. Fix: fewer or "
+            f"smaller images, or TMPDIR on a larger disk"
+        )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)  # keeps the file alive without its name
+
+
+def available_disk(folder: str) -> int:
+    """Returns the bytes free where a folder is, or will be made."""
+    path = Path(folder).resolve()
+    return shutil.disk_usage(
+        next(parent for parent in (path, *path.parents) if parent.exists())
+    ).free

@@ -14,11 +14,11 @@ import numpy as np
 
 from trainer_module.batches import LabelledBatches
 from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedError
+from trainer_module.devices import compiles_with_xla, dtype_policy
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
-from trainer_module.precision import compiles_with_xla, dtype_policy
 from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 
@@ -253,3 +253,29 @@ def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:
     for start in range(0, len(examples.images), SCORED_AT_ONCE):
         batch = examples.images[start : start + SCORED_AT_ONCE]
         yield encode(model, batch, examples.channel_mean, examples.channel_std, SCORED_AT_ONCE)
+
+
+def labelled_subset(labels, fraction: float, seed: int) -> np.ndarray:
+    """Chooses the images whose labels count.
+
+    What a smaller fraction chooses, a larger one of the same seed chooses too.
+
+    Args:
+        labels: class ids, integers [N]; of any other kind of target, [N, ...], images are chosen
+          regardless of it.
+        fraction: of the images of each class, in (0, 1]; rounded, and at least one.
+        seed: which images.
+
+    Returns:
+        Their places, integers in rising order.
+    """
+    labels = np.asarray(labels)
+    classes = (
+        labels if labels.ndim == 1 and labels.dtype.kind in "iu" else np.zeros(len(labels), int)
+    )
+    chosen = []
+    for label in np.unique(classes):
+        places = np.flatnonzero(classes == label)
+        order = np.random.default_rng([seed, int(label)]).permutation(places)
+        chosen.append(order[: max(1, round(fraction * len(places)))])
+    return np.sort(np.concatenate(chosen))

@@ -16,29 +16,24 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_served_model
-from trainer_module.few_labels import labelled_subset
 from trainer_module.finetune import (
     features_to_learn,
     finetune,
     fit_on_features,
     head_alone,
+    labelled_subset,
     outputs_of,
     score,
 )
 from trainer_module.linear_eval import weights_checksum
-from trainer_module.monitor import knn_accuracy
+from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
+from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.resnet import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
-from trainer_module.settings import Encoder, Finetuning, from_json
+from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
-
-EVALUATION_FILE = "linear_evaluation.json"
-LOGS, UNTRAINED_LOGS = (
-    "finetuning",
-    "finetuning_untrained",
-)  # folders of event files in the Trainer's log folder
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -48,17 +43,16 @@ def run_fn(fn_args: FnArgs) -> None:
       RuntimeError: if an encoder that should be frozen has changed.
     """
     keras.utils.clear_session()
-    settings = fn_args.custom_config
-    task = task_from_json(settings["task"])
-    finetuning = from_json(Finetuning, settings["finetuning"])
+    settings = from_json(FinetuningScience, fn_args.custom_config)
+    task, finetuning = task_from_json(settings.task), settings.finetuning
     transform = tft.TFTransformOutput(fn_args.transform_output)
     train, held_out = (
-        read_split(files, transform, settings)
+        read_split(files, transform, task, settings.image_size)
         for files in (fn_args.train_files, fn_args.eval_files)
     )
     train = _with_few_labels(train, finetuning)
     untrained = untrained_encoder(
-        _encoder_of(settings), train.images.shape[1:3], settings["pretraining"]["seed"]
+        _encoder_of(settings), train.images.shape[1:3], settings.pretraining.seed
     )
     encoder = (
         load_encoder(fn_args.base_model, train.images.shape[1:3])
@@ -84,10 +78,10 @@ def run_fn(fn_args: FnArgs) -> None:
         (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
-def _encoder_of(settings: dict) -> Encoder:
+def _encoder_of(settings: FinetuningScience) -> Encoder:
     """Returns the encoder's settings with the stem that pretraining chose for its views."""
-    encoder = Encoder(**settings["encoder"])
-    return dataclasses.replace(encoder, stem=stem_for(encoder, tuple(settings["view_size"])))
+    stem = stem_for(settings.encoder, settings.view_size)
+    return dataclasses.replace(settings.encoder, stem=stem)
 
 
 def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:

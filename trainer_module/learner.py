@@ -10,8 +10,8 @@ import keras
 from keras import ops
 
 from trainer_module.augment import augment
+from trainer_module.devices import ReplicaSeedGenerator, gathered, share_of_replica
 from trainer_module.normalize import normalize
-from trainer_module.replicas import ReplicaSeedGenerator, gathered, share_of_replica
 from trainer_module.settings import Augmentation
 
 

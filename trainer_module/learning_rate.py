@@ -9,7 +9,10 @@ def cosine_schedule(
     learning_rate: float, steps: int, warmup_steps: int = 0
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warm-up from 0, then half a cosine down to 0 at the last step (Loshchilov & Hutter
-    2017, arXiv:1608.03983).
+    2017, arXiv:1608.03983, eq. 5 without restarts).
+
+    At step s of S, of which W warm up: rate * s / W for s < W, then
+    rate * (1 + cos(pi * (s - W) / (S - W))) / 2.
 
     Args:
         learning_rate: at the peak.

@@ -14,14 +14,13 @@ from trainer_module.augment import augment
 from trainer_module.features import encode
 from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
+from trainer_module.neighbours import knn_accuracy
 from trainer_module.normalize import normalize
 
-NEIGHBOURS = 10
 RIDGE = 1e-2  # times the mean squared feature
 MOST_TRAIN_IMAGES = 10_000  # so that watching costs little beside training
 MOST_EVAL_IMAGES = 2_000
 MOST_UNLABELLED_IMAGES = 512
-CHUNK = 1_000  # held-out images compared at once
 
 
 @dataclass(frozen=True)
@@ -34,37 +33,6 @@ class Watched:
     train_labels: np.ndarray  # integers [N]
     eval_images: np.ndarray  # uint8 [M, H, W, 3]
     eval_labels: np.ndarray  # integers [M]
-
-
-def knn_accuracy(
-    train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS
-) -> float:
-    """Accuracy of the majority among the nearest neighbours by cosine similarity.
-
-    A tie goes to the smaller label.
-
-    Args:
-        train_features: float [N, D].
-        train_labels: integers [N], not negative.
-        eval_features: float [M, D].
-        eval_labels: integers [M].
-        neighbours: at most N of them vote.
-
-    Returns:
-        Share of held-out images whose label the neighbours name, in [0, 1].
-    """
-    train, held_out = _unit_rows(train_features), _unit_rows(eval_features)
-    labels = np.asarray(train_labels)
-    neighbours = min(neighbours, len(train))
-    predicted = []
-    for start in range(0, len(held_out), CHUNK):
-        similarity = held_out[start : start + CHUNK] @ train.T  # [chunk, N]
-        nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
-        votes = np.apply_along_axis(
-            np.bincount, 1, labels[nearest], minlength=labels.max() + 1
-        )  # [chunk, C]
-        predicted.append(votes.argmax(axis=1))
-    return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
 
 
 def ridge_accuracy(train_features, train_labels, eval_features, eval_labels) -> float:
@@ -90,11 +58,6 @@ def ridge_accuracy(train_features, train_labels, eval_features, eval_labels) -> 
     kernel = np.linalg.solve(covariance, centred.T @ (targets - frequency) / len(centred))
     scores = (eval_features - mean) @ kernel + frequency
     return float(np.mean(scores.argmax(axis=1) == np.asarray(eval_labels)))
-
-
-def _unit_rows(features):
-    features = np.asarray(features, np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 class Monitor(keras.callbacks.Callback):

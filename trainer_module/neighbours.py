@@ -6,6 +6,8 @@ N images, D feature dims, K neighbours of each.
 
 import numpy as np
 
+NEIGHBOURS = 10  # that vote on a class
+CHUNK = 1_000  # held-out images compared at once
 BLOCK = 1024  # rows compared with all others at once: 60,000 images take 250 MB
 
 
@@ -45,3 +47,39 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         rows.append(np.take_along_axis(best, order, axis=1))
         similarities.append(np.take_along_axis(values, order, axis=1))
     return np.concatenate(rows), np.clip(np.concatenate(similarities), -1, 1)
+
+
+def knn_accuracy(
+    train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS
+) -> float:
+    """Accuracy of the majority among the nearest neighbours by cosine similarity.
+
+    A tie goes to the smaller label.
+
+    Args:
+        train_features: float [N, D].
+        train_labels: integers [N], not negative.
+        eval_features: float [M, D].
+        eval_labels: integers [M].
+        neighbours: at most N of them vote.
+
+    Returns:
+        Share of held-out images whose label the neighbours name, in [0, 1].
+    """
+    train, held_out = _unit_rows(train_features), _unit_rows(eval_features)
+    labels = np.asarray(train_labels)
+    neighbours = min(neighbours, len(train))
+    predicted = []
+    for start in range(0, len(held_out), CHUNK):
+        similarity = held_out[start : start + CHUNK] @ train.T  # [chunk, N]
+        nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
+        votes = np.apply_along_axis(
+            np.bincount, 1, labels[nearest], minlength=labels.max() + 1
+        )  # [chunk, C]
+        predicted.append(votes.argmax(axis=1))
+    return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
+
+
+def _unit_rows(features):
+    features = np.asarray(features, np.float32)
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

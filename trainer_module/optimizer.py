@@ -50,7 +50,12 @@ class SGD(keras.optimizers.SGD):
 class LARS(SGD):
     """Layer-wise adaptive rate scaling (You et al. 2017, arXiv:1708.03888, algorithm 1).
 
-    Keras has none.
+    Keras has none. A kernel w with gradient g (weight decay included) moves by
+
+        rate * TRUST_COEFFICIENT * |w| / |g|  *  g,
+
+    so by the same share of its own length whatever its layer: with large batches one rate for all
+    is too fast for some layers and too slow for others.
 
     Biases and norms neither decay nor adapt: they take plain momentum steps.
     """

@@ -16,17 +16,16 @@ import numpy as np
 
 from trainer_module import checkpoint, dotted
 from trainer_module.batches import EpochBatches
+from trainer_module.checkpoint import Milestones
+from trainer_module.devices import all_devices, compiles_with_xla, dtype_policy, replica_count
 from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
-from trainer_module.milestones import Milestones
+from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
-from trainer_module.precision import compiles_with_xla, dtype_policy
-from trainer_module.pretraining_loss import pretraining_loss
-from trainer_module.replicas import all_devices, replica_count
 from trainer_module.resnet import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
@@ -59,7 +58,7 @@ class Places:
     milestones: tuple[
         int, ...
         # epochs, counted from 1, whose encoders are kept beside the checkpoint
-        # (trainer_module/milestones.py)
+        # (trainer_module/checkpoint.py)
     ] = ()
 
 

@@ -12,45 +12,46 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from trainer_module.checkpoint import milestone_file
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, save_projection_head, save_served_model
 from trainer_module.finished import CHECKPOINTS, mark_finished
-from trainer_module.milestones import milestone_file
+from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.resnet import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
-from trainer_module.settings import Augmentation, Encoder, Pretraining, from_json
+from trainer_module.settings import Pretraining, PretrainingScience, from_json
 from trainer_module.tasks.registry import task_from_json
+from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
-
-HISTORY_FILE = "history.json"
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Pretrains an encoder with SimCLR; see TFX's Trainer for what `fn_args` holds.
 
-    `custom_config` carries the settings as dicts (pipeline/pipeline.py). Checkpoints lie beside the
-    node's outputs, in a folder named after settings and data: a killed or failed run finds them
-    again, whatever its run id, until one has ended.
+    `custom_config` carries a `PretrainingScience`. Checkpoints lie beside the node's outputs, in a
+    folder named after settings and data: a killed or failed run finds them again, whatever its run
+    id, until one has ended.
     """
     keras.utils.clear_session()
-    settings = fn_args.custom_config
+    settings = from_json(PretrainingScience, fn_args.custom_config)
     transform = tft.TFTransformOutput(fn_args.transform_output)
-    examples = read_split(fn_args.train_files, transform, settings)
-    checkpoints, milestones = checkpoint_dir(fn_args), tuple(settings["eval_epochs"])
+    task = task_from_json(settings.task)
+    examples = read_split(fn_args.train_files, transform, task, settings.image_size)
+    checkpoints, milestones = checkpoint_dir(fn_args), settings.eval_epochs
     encoder, projection_head, report = pretrain(
         Images(
             examples.images,
             examples.channel_mean,
             examples.channel_std,
-            tuple(settings["view_size"]),
+            settings.view_size,
         ),
-        Encoder(**settings["encoder"]),
-        from_json(Augmentation, settings["augmentation"]),
-        _that_fits(Pretraining(**settings["pretraining"]), len(examples.images)),
+        settings.encoder,
+        settings.augmentation,
+        _that_fits(settings.pretraining, len(examples.images)),
         Places(checkpoints, fn_args.model_run_dir, milestones),
-        _watched(fn_args, transform, examples),
+        _watched(fn_args, task, transform, examples),
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
@@ -61,8 +62,8 @@ def run_fn(fn_args: FnArgs) -> None:
         kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
         kept.parent.mkdir(exist_ok=True)
         shutil.copy(milestone_file(checkpoints, epoch), kept)
-    chosen = Encoder(**settings["encoder"])
-    chosen = dataclasses.replace(chosen, stem=stem_for(chosen, tuple(settings["view_size"])))
+    stem = stem_for(settings.encoder, settings.view_size)
+    chosen = dataclasses.replace(settings.encoder, stem=stem)
     write_record(fn_args.serving_model_dir, encoder_record(chosen, examples, milestones))
     mark_finished(checkpoints)
 
@@ -82,12 +83,15 @@ def _that_fits(settings: Pretraining, images: int) -> Pretraining:
 
 
 def _watched(
-    fn_args: FnArgs, transform: tft.TFTransformOutput, pretrained_on: Examples
+    fn_args: FnArgs,
+    task: Task,
+    transform: tft.TFTransformOutput,
+    pretrained_on: Examples,
 ) -> Watched | None:
     """Returns the labelled images to watch the learning on, or None where there are none."""
-    settings = fn_args.custom_config
-    if not task_from_json(settings["task"]).one_class_an_image:
+    if not task.one_class_an_image:
         return None
+    size = pretrained_on.images.shape[1:3]
     # The labels that count are always those of `train`, also where the images of another split are
     # pretrained on.
     labelled = [
@@ -96,7 +100,7 @@ def _watched(
     train = (
         pretrained_on
         if "Split-train" in fn_args.train_files[0]
-        else read_split(labelled, transform, settings)
+        else read_split(labelled, transform, task, size)
     )
-    held_out = read_split(fn_args.eval_files, transform, settings)
+    held_out = read_split(fn_args.eval_files, transform, task, size)
     return Watched(train.images, train.targets, held_out.images, held_out.targets)

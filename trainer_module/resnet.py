@@ -10,10 +10,10 @@ from functools import partial
 
 import keras
 
-from trainer_module.batch_norm import BatchNormalization
-from trainer_module.convolution import Conv2D
-from trainer_module.replicas import replica_count
-from trainer_module.settings import Encoder, require
+from trainer_module.devices import replica_count
+from trainer_module.errors import require
+from trainer_module.fast_layers import BatchNormalization, Conv2D
+from trainer_module.settings import Encoder
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # in each stage
 STAGE_CHANNELS = (64, 128, 256, 512)

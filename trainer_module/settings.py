@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainer_module import dotted
+from trainer_module.errors import require
 
 LOSSES = ("nt_xent", "dcl", "vicreg")
 OPTIMIZERS = ("sgd", "lars", "adamw")
@@ -21,13 +22,6 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
 SEEDS = 2**31  # what every generator of random numbers on the way takes
-
-
-def require(condition: bool, rule: str, **received: Any) -> None:
-    """Raises a ValueError that states `rule` and the values received, unless `condition` holds."""
-    if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise ValueError(f"{rule}. Received: {values}")
 
 
 def require_finite(settings: Any) -> None:
@@ -333,9 +327,58 @@ class Finetuning:
         _require_seed(self.seed)
 
 
+@dataclass(frozen=True)
+class Science:
+    """What both Trainers are told, as TFX's `custom_config`; the cache compares all of it.
+
+    So what one of them alone depends on stands in its own class below: another fine-tuning does not
+    pretrain again.
+    """
+
+    task: str  # as trainer_module/tasks/registry.py writes it
+    image_size: tuple[int, int]  # H, W in pixels, of Transform's images
+    view_size: tuple[int, int]  # H, W in pixels, of pretraining's views
+    encoder: Encoder
+    augmentation: Augmentation
+    pretraining: Pretraining
+    fingerprint: str  # of the code
+
+
+@dataclass(frozen=True)
+class PretrainingScience(Science):
+    """What the Pretrainer is told."""
+
+    eval_epochs: tuple[int, ...] = ()  # whose encoders are kept
+
+
+@dataclass(frozen=True)
+class FinetuningScience(Science):
+    """What the Finetuner is told."""
+
+    finetuning: Finetuning = Finetuning()
+
+
+@dataclass(frozen=True)
+class EvaluationScience:
+    """What EpochEvaluation is told."""
+
+    task: str  # as trainer_module/tasks/registry.py writes it
+    image_size: tuple[int, int]  # H, W in pixels, of Transform's images
+    eval_epochs: tuple[int, ...]  # whose encoders are evaluated
+    seed: int  # of the encoder before pretraining
+
+
+def to_json(settings: Any) -> dict[str, Any]:
+    """Returns settings as JSON-able values, from which `from_json` makes the same again."""
+    return dataclasses.asdict(settings)
+
+
 def from_json(kind: type, values: dict[str, Any]) -> Any:
-    """Returns the settings of a kind from what `dataclasses.asdict` and JSON made of them: lists
-    are tuples again, dicts are settings.
+    """Returns the settings of a kind from what `to_json` and JSON made of them: lists are tuples
+    again, dicts are settings.
+
+    What a program of ours has written is read without another library: its version would stand in
+    the fingerprint of every training.
     """
     nested = {
         field.name: field.type

@@ -20,12 +20,13 @@ from tfx.types.artifact_utils import get_split_uris
 from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from tfx.utils import path_utils
 
+from components.metadata.names import PROBE_FILE
 from components.model_check.probe import REPORT
 
 PROBE = "components.model_check.probe"
 MOST_COMPLAINT = 2000  # characters
 ROOT = Path(__file__).resolve().parents[2]
-PROBE_MINUTES = 10
+PROBE_SECONDS = 600
 BLESSED, NOT_BLESSED = (
     "INFRA_BLESSED",
     "INFRA_NOT_BLESSED",
@@ -37,9 +38,9 @@ def ModelCheck(  # noqa: N802 (a TFX component)
     model: InputArtifact[Model],
     examples: InputArtifact[Examples],
     blessing: OutputArtifact[InfraBlessing],
+    fingerprint: Parameter[str],
     split: Parameter[str] = "eval",
     requests: Parameter[int] = 16,
-    fingerprint: Parameter[str] = "",
 ) -> None:
     """Writes an InfraBlessing.
 
@@ -48,17 +49,17 @@ def ModelCheck(  # noqa: N802 (a TFX component)
       examples: raw examples, as they come from the ExampleGen.
       blessing: blessed = 1 if the model loads and answers, else 0; `report.json` holds what was
         seen.
+      fingerprint: digest of the code of check and probe.
       split: from which split the requests are taken.
       requests: how many examples are sent.
-      fingerprint: digest of the code of check and probe.
     """
     del fingerprint
     sample = os.path.join(blessing.uri, "requests.tfrecord")
     write_sample(get_split_uris([examples], split)[0], sample, requests)
-    report = run_probe(path_utils.serving_model_path(model.uri), sample, 60 * PROBE_MINUTES)
+    report = run_probe(path_utils.serving_model_path(model.uri), sample, PROBE_SECONDS)
     blessed = "error" not in report
     logging.info("ModelCheck: %s", report)
-    Path(blessing.uri, "report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    Path(blessing.uri, PROBE_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
     Path(blessing.uri, BLESSED if blessed else NOT_BLESSED).touch()
     blessing.set_int_custom_property("blessed", int(blessed))
     # As on the Evaluator's blessing: else nothing would tell which model was blessed.

@@ -7,11 +7,12 @@ names the template's block. N sampled images, C classes.
 
 import numpy as np
 
+from components.metadata.names import EVALUATOR
+from components.metadata.stored_run import StoredRun
+from components.metadata.verdict import all_classes
 from components.report import pictures, plots
-from components.report.run import EVALUATOR, Run
 from components.report.sample import Sample
-from components.verdict import all_classes
-from trainer_module.label_map import palette
+from trainer_module.segmentation.painting import palette
 from trainer_module.tasks.task import Task
 
 CONFUSION = "MultiClassConfusionMatrixPlot"  # TFMA's name
@@ -22,7 +23,7 @@ PICTURES_A_PAIR = 6
 MOST_DRAWN = 8  # pictures that a task draws itself
 
 
-def answers(run: Run, task: Task, sample: Sample) -> dict | None:
+def answers(run: StoredRun, task: Task, sample: Sample) -> dict | None:
     """Returns what to show of the model's answers, or None if there are none."""
     if not sample.answers or not task.has_target:
         return None
@@ -177,7 +178,7 @@ def _numbers(task: Task, sample: Sample) -> dict:
     }
 
 
-def _drawn(run: Run, task: Task, sample: Sample) -> dict:
+def _drawn(run: StoredRun, task: Task, sample: Sample) -> dict:
     rows = []
     raw = sample.raw_targets(task.target)
     for index, answer in enumerate(sample.answers[:MOST_DRAWN]):

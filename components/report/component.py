@@ -18,8 +18,8 @@ from tfx.types.standard_artifacts import (
     TransformGraph,
 )
 
+from components.metadata.names import REPORT
 from components.report.executor import Executor
-from components.report.place import REPORT
 
 
 class HtmlReport(Artifact):

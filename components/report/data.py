@@ -4,18 +4,20 @@ them; from TFDV's statistics.
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
-from components.report.run import Run
+from components.metadata.names import EXAMPLE_VALIDATOR, STATISTICS_GEN
+from components.metadata.stored_run import StoredRun
+from components.report import plots
+from trainer_module.tasks.task import Task
 
 ORDER = ("pretrain", "train", "eval")
 SIZES = ("height", "width")
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitRow:
     """One split: number of images, least / mean / largest of `height` and `width` in pixels, mean
     bytes of a file.
     """
@@ -26,12 +28,18 @@ class Split:
     bytes: float
 
 
-def describe_splits(run: Run) -> list[Split]:
+def describe_splits(run: StoredRun) -> list[SplitRow]:
     """Returns what StatisticsGen measured on each split."""
     return [_split(name, found) for name, found in _statistics(run).items()]
 
 
-def class_counts(run: Run, target: str) -> dict[str, Counter]:
+def class_balance(run: StoredRun, task: Task | None) -> dict | None:
+    """Returns bars of images a class and split, where targets are class names."""
+    counts = class_counts(run, task.target) if task and task.one_class_an_image else {}
+    return plots.bars(counts, "class") if counts else None
+
+
+def class_counts(run: StoredRun, target: str) -> dict[str, Counter]:
     """Returns, for each split, class name -> images, where the target is a text.
 
     {} where it is not.
@@ -51,14 +59,10 @@ def class_counts(run: Run, target: str) -> dict[str, Counter]:
     return counts
 
 
-def anomalies(run: Run) -> list[str]:
+def anomalies(run: StoredRun) -> list[str]:
     """Returns what ExampleValidator found at odds with the schema, one line each."""
     lines = []
-    for path in sorted(
-        Path(run.uri("ExampleValidator", "anomalies") or "/nonexistent").glob(
-            "Split-*/SchemaDiff.pb"
-        )
-    ):
+    for path in sorted(run.folder(EXAMPLE_VALIDATOR, "anomalies").glob("Split-*/SchemaDiff.pb")):
         found = anomalies_pb2.Anomalies.FromString(path.read_bytes())
         split = path.parent.name.removeprefix("Split-")
         if found.HasField("dataset_anomaly_info"):
@@ -68,11 +72,9 @@ def anomalies(run: Run) -> list[str]:
     return lines
 
 
-def _statistics(run: Run) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
+def _statistics(run: StoredRun) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     found = {}
-    for path in Path(run.uri("StatisticsGen", "statistics") or "/nonexistent").glob(
-        "Split-*/FeatureStats.pb"
-    ):
+    for path in run.folder(STATISTICS_GEN, "statistics").glob("Split-*/FeatureStats.pb"):
         whole = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
         found[path.parent.name.removeprefix("Split-")] = whole.datasets[0]
     return {
@@ -83,11 +85,11 @@ def _statistics(run: Run) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:
     }
 
 
-def _split(name: str, found: statistics_pb2.DatasetFeatureStatistics) -> Split:
+def _split(name: str, found: statistics_pb2.DatasetFeatureStatistics) -> SplitRow:
     features = {"/".join(feature.path.step): feature for feature in found.features}
     sizes = {side: features[side].num_stats for side in SIZES if side in features}
     sizes = {side: (stats.min, stats.mean, stats.max) for side, stats in sizes.items()}
-    return Split(name, found.num_examples, sizes, _mean_bytes(features.get("image")))
+    return SplitRow(name, found.num_examples, sizes, _mean_bytes(features.get("image")))
 
 
 def _mean_bytes(feature) -> float:

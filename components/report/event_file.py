@@ -1,4 +1,10 @@
-"""TensorBoard's event files, read and written without TensorBoard."""
+"""TensorBoard's event files, read by TensorFlow alone; tensorboard.py and the Trainers' EventLog
+write them likewise.
+
+Why not by the tensorboard package: TensorFlow 2.21 no longer brings it, and it would put four
+packages of 35 MB, most of them the pages that it serves, into every installation, to save some ten
+lines here. Who looks at the files installs it by itself: `make extra NAME=tensorboard`.
+"""
 
 from collections import defaultdict
 from pathlib import Path

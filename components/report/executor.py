@@ -9,7 +9,7 @@ from pathlib import Path
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types.artifact_utils import get_single_uri
 
-from components.report.place import FILE, METADATA, REPORT, TENSORBOARD
+from components.metadata.names import METADATA_VARIABLE, REPORT, REPORT_FILE, TENSORBOARD
 
 
 class Executor(BaseExecutor):
@@ -21,12 +21,14 @@ class Executor(BaseExecutor):
         The inputs say what must be done before; their places are read from ML Metadata, as `python
         -m pipeline.report` does for any run.
         """
+        from components.metadata.snapshot import read
+        from components.metadata.store import open_store
+        from components.metadata.stored_run import StoredRun
         from components.report.page import write_report
         from components.report.tensorboard import write_tensorboard
-        from components.store import open_store
 
         folder = Path(get_single_uri(output_dict[REPORT]))
-        contents = write_report(
-            open_store(os.environ[METADATA]), self._context.pipeline_run_id, folder / FILE
-        )
+        snapshot = read(open_store(os.environ[METADATA_VARIABLE]))
+        run = StoredRun(snapshot, self._context.pipeline_run_id)
+        contents = write_report(run, folder / REPORT_FILE)
         write_tensorboard(contents, folder / TENSORBOARD)

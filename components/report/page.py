@@ -14,10 +14,9 @@ from typing import Any
 
 import jinja2
 import markupsafe
-from ml_metadata.metadata_store import MetadataStore
 
+from components.metadata.stored_run import StoredRun
 from components.report.contents import Contents, collect
-from components.report.run import Run
 
 FOLDER = Path(__file__).resolve().parent
 TEMPLATE, STYLE, SCRIPT = "page.html", "page.css", "page.js"
@@ -34,15 +33,14 @@ UNSEEN = {
 UNSEEN |= {code: f"\\u{code:04x}" for code in (*range(0x2060, 0x2070), 0xFEFF)}
 
 
-def write_report(store: MetadataStore, run_id: str, path: Path) -> Contents:
+def write_report(run: StoredRun, path: Path) -> Contents:
     """Writes the report of a run to an HTML file and returns what it tells.
 
     Args:
-      store: the pipeline's metadata.
-      run_id: one of its runs, finished or not.
+      run: finished or not.
       path: of the file.
     """
-    contents = collect(Run(store, run_id))
+    contents = collect(run)
     path.write_text(render(contents), encoding="utf-8")
     return contents
 

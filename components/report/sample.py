@@ -15,12 +15,14 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.file_list_example_gen.rows import parse_rows
-from components.report.run import EXAMPLE_GEN, FINETUNER, TRANSFORM, Run
+from components.metadata.names import EXAMPLE_GEN, FINETUNER, TRANSFORM
+from components.metadata.stored_run import StoredRun
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import load_encoder, load_projection_head
 from trainer_module.monitor import thinned
 from trainer_module.preprocessing import IMAGE, IMAGE_ID
+from trainer_module.tasks.registry import task_from_json
 
 READ_BATCH = 1024  # records looked at together
 ASKED_AT_ONCE = 64  # images in one request to the served model
@@ -66,7 +68,7 @@ class Sample:
         return [_raw(record, name) for record in self.records]
 
 
-def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
+def take_sample(run: StoredRun, split: str, most: int, most_asked: int) -> Sample:
     """Reads some images of a split and asks the run's models about them.
 
     Args:
@@ -102,18 +104,18 @@ def take_sample(run: Run, split: str, most: int, most_asked: int) -> Sample:
     )
 
 
-def record_files(run: Run, node: str, key: str, split: str) -> list[str]:
+def record_files(run: StoredRun, node: str, key: str, split: str) -> list[str]:
     """Returns the gzipped TFRecord files of one split."""
     return sorted(tf.io.gfile.glob(f"{run.uri(node, key)}/Split-{split}/*.gz"))
 
 
-def splits(run: Run) -> list[str]:
+def splits(run: StoredRun) -> list[str]:
     """Returns the names of the transformed splits."""
     folders = tf.io.gfile.glob(f"{run.uri(TRANSFORM, 'transformed_examples')}/Split-*")
     return sorted(Path(folder).name.removeprefix("Split-") for folder in folders)
 
 
-def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
+def read_chosen(run: StoredRun, files: list[str], chosen: np.ndarray) -> Examples:
     """Returns the transformed examples with these ids, ordered by id."""
     transform = tft.TFTransformOutput(run.uri(TRANSFORM, "transform_graph"))
     with tempfile.TemporaryDirectory() as folder:
@@ -121,10 +123,12 @@ def read_chosen(run: Run, files: list[str], chosen: np.ndarray) -> Examples:
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for _, record in _with_ids(files, chosen):
                 writer.write(record)
-        return read_split([path], transform, run.training_settings)
+        settings = run.training_settings
+        task = task_from_json(settings["task"])
+        return read_split([path], transform, task, tuple(settings["image_size"]))
 
 
-def some_examples(run: Run, split: str, most: int) -> Examples:
+def some_examples(run: StoredRun, split: str, most: int) -> Examples:
     """Returns at most `most` transformed examples of a split, ordered by id, which is as good as
     shuffled.
     """
@@ -151,12 +155,12 @@ def ask(model_dir: str, records: list[bytes]) -> list[dict]:
     return answers
 
 
-def names_by_id(run: Run) -> dict[int, str]:
+def names_by_id(run: StoredRun) -> dict[int, str]:
     """Returns image id -> file name as the list files have it.
 
     A list that cannot be read any more is left out.
     """
-    told = run.parameters[EXAMPLE_GEN]
+    told = run.nodes[EXAMPLE_GEN].properties
     found = {}
     for split in json.loads(told["input_config"])["splits"]:
         try:

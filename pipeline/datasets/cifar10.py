@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.datasets import files
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 
 CLASSES = (
     "airplane",
@@ -49,7 +49,7 @@ BROKEN_PICKLE = (
 )
 
 
-class Split(NamedTuple):
+class Half(NamedTuple):
     """Half of the data set, before it is written."""
 
     labels: dict[str, str]  # path of an image, train/CLASS/NAME.png -> its class
@@ -83,7 +83,7 @@ def write(
     """
     counts = {"train": train_images, "eval": eval_images}
     for name, count in counts.items():
-        files.require(
+        require(
             count is None or count >= 1,
             f"`{name}_images` must be at least 1",
             **{f"{name}_images": count},
@@ -102,7 +102,7 @@ def write(
 
 
 def _write_splits(
-    folder: Path, splits: Iterator[Split], counts: dict[str, int | None], seed: int
+    folder: Path, splits: Iterator[Half], counts: dict[str, int | None], seed: int
 ) -> dict[str, Path]:
     lists = {}
     for (name, count), split in zip(counts.items(), splits, strict=True):
@@ -113,7 +113,7 @@ def _write_splits(
     return lists
 
 
-def _read_split(source: files.Source, split: str) -> Split:
+def _read_split(source: files.Source, split: str) -> Half:
     """Reads a split from whichever of the three forms the source has."""
     for suffix, parse in (("", parse_python_batch), (".bin", parse_binary_batch)):
         members = _batch_members(source, [name + suffix for name in BATCHES[split]])
@@ -207,17 +207,17 @@ def _checked_batch(
     ), labels  # [n, channel, row, column] -> [n, row, column, channel]
 
 
-def _split_of_arrays(split: str, images: np.ndarray, labels: np.ndarray) -> Split:
+def _split_of_arrays(split: str, images: np.ndarray, labels: np.ndarray) -> Half:
     paths = [f"{split}/{CLASSES[label]}/{place:05d}.png" for place, label in enumerate(labels)]
     places = {path: place for place, path in enumerate(paths)}
     classes = [CLASSES[label] for label in labels]
-    return Split(
+    return Half(
         dict(zip(paths, classes, strict=True)),
         lambda path: files.encode_png(np.ascontiguousarray(images[places[path]])),
     )
 
 
-def _split_of_folders(source: files.Source, split: str) -> Split:
+def _split_of_folders(source: files.Source, split: str) -> Half:
     """Finds the images in train/CLASS or test/CLASS, below whatever folder.
 
     Their files are copied as they are.
@@ -234,10 +234,10 @@ def _split_of_folders(source: files.Source, split: str) -> Split:
             f"The source is no CIFAR-10: neither official batches nor images in "
             f"{', '.join(missing)}. For images of your own: `folder`"
         )
-    return Split(labels, lambda path: source.read(members[path]))
+    return Half(labels, lambda path: source.read(members[path]))
 
 
-def _downloaded() -> Iterator[Split]:
+def _downloaded() -> Iterator[Half]:
     """Fetches the official archive; keras checks its SHA-256."""
     from keras.datasets import cifar10
 

@@ -22,13 +22,6 @@ from trainer_module.errors import InputError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 
 
-def require(condition: bool, rule: str, **received: Any) -> None:
-    """Raises an InputError that states `rule` and the values received, unless `condition` holds."""
-    if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise InputError(f"{rule}. Received: {values}")
-
-
 def write_file(path: Path, content: bytes) -> None:
     """Writes `content` whole or not at all, and leaves a file that already holds it untouched:
     caches look at its mtime.

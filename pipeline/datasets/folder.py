@@ -5,7 +5,7 @@ images where they are.
 from pathlib import Path
 
 from pipeline.datasets import files
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 
 
 def write(
@@ -28,7 +28,7 @@ def write(
     Raises:
         InputError: where there are no two class folders with images, or a split would be empty.
     """
-    files.require(
+    require(
         0 < eval_fraction < 1,
         "`eval_fraction` must satisfy 0 < eval_fraction < 1",
         eval_fraction=eval_fraction,

@@ -5,15 +5,17 @@ that one which was cut off does not count.
 """
 
 import dataclasses
+import difflib
 import importlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from pipeline.config import Configuration, Lists
+from pipeline.choices import Choices, Lists
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
@@ -38,34 +40,30 @@ class Written:
     lists: Sequence[str] = ()
 
 
-def with_dataset(configuration: Configuration, source: str) -> Configuration:
-    """Writes the recipe's own data set, unless it is there, and returns what names its lists.
-
-    Args:
-      configuration: of the run.
-      source: archive or folder to read from, where the data set is not generated; '' for the one
-        it was read from before.
+def lists_of(choices: Choices) -> Lists:
+    """Returns the user's own lists, or those of the recipe's data set, which is written unless it
+    is there.
 
     Raises:
-      InputError: if the source is missing or has no meaning, or there is no list for the task.
+      InputError: if there is no such data set, its source is missing or has no meaning, an option
+        is none of its, or there is no list for the task.
     """
-    if not configuration.dataset.name:
-        rule = "`--source` is of a recipe's data set, and has no meaning beside lists of your own"
-        files.require(not source, rule, source=source)
-        return configuration
-    name, options = configuration.dataset.name, configuration.dataset.options
+    chosen = choices.dataset
+    if not chosen.name:
+        return choices.lists
     # A whole data set is written once for all recipes.
-    folder = DATA / (configuration.recipe if options else name)
-    written = _written(folder, Written(name, json.loads(json.dumps(options)), source))
+    folder = DATA / (choices.recipe if chosen.options else chosen.name)
+    wanted = Written(chosen.name, json.loads(json.dumps(chosen.options)), chosen.source)
+    written = _written(folder, wanted)
     splits = ("train", "eval")
-    lists = [str(folder / _list_for(configuration.task, written, split)) for split in splits]
-    return dataclasses.replace(configuration, lists=Lists(*lists))
+    return Lists(*(str(folder / _list_for(choices.task, written, split)) for split in splits))
 
 
 def _written(folder: Path, wanted: Written) -> Written:
     """Returns what the folder holds once it holds what is wanted."""
-    module = importlib.import_module(f"pipeline.datasets.{wanted.name}")
+    module = _module(wanted.name)
     accepted = inspect.signature(module.write).parameters
+    _check_options(wanted, accepted)
     before = _read(folder)
     again = bool(before) and before.name == wanted.name and not wanted.source
     source = before.source if again else wanted.source and str(Path(wanted.source).resolve())
@@ -82,6 +80,32 @@ def _written(folder: Path, wanted: Written) -> Written:
     wanted = dataclasses.replace(wanted, lists=[path.name for path in lists.values()])
     _note(folder, wanted)
     return wanted
+
+
+def _module(name: str) -> ModuleType:
+    """Imports the module of a data set."""
+    names = [path.stem for path in Path(__file__).parent.glob("[a-z]*.py")]
+    known = sorted({*names} - {"files", "of_recipe"})
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}"
+        raise InputError(f"`dataset.name` must be a data set. Received: {name!r}. {hint}")
+    return importlib.import_module(f"pipeline.datasets.{name}")
+
+
+def _check_options(wanted: Written, accepted: Mapping[str, inspect.Parameter]) -> None:
+    """Refuses an option that the function does not take, or not of that type."""
+    known = [name for name in accepted if name not in ("output_dir", "source", "download")]
+    for name, value in wanted.options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(known) or 'none'}"
+            raise InputError(f"No option {name!r} of the data set {wanted.name!r}. {hint}")
+        kind = accepted[name].annotation
+        if isinstance(value, bool) or not isinstance(value, kind | int if kind is float else kind):
+            told = getattr(kind, "__name__", kind)
+            rule = f"`dataset.options.{name}` must be of type {told}"
+            raise InputError(f"{rule}. Received: {value!r}")
 
 
 def _read(folder: Path) -> Written | None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.datasets import files
+from trainer_module.errors import require
 
 # periods by which lines leave the straight way, at most: pixels of straight ones match by chance
 BEND = 0.4
@@ -117,13 +118,11 @@ def write(
     Raises:
         InputError: where an argument breaks its rule.
     """
-    files.require(train_images >= 1, "`train_images` must be at least 1", train_images=train_images)
-    files.require(eval_images >= 1, "`eval_images` must be at least 1", eval_images=eval_images)
-    files.require(
-        16 <= image_size <= 1024, "`image_size` must lie in [16, 1024]", image_size=image_size
-    )
-    files.require(seed >= 0, "`seed` must be at least 0", seed=seed)
-    files.require(
+    require(train_images >= 1, "`train_images` must be at least 1", train_images=train_images)
+    require(eval_images >= 1, "`eval_images` must be at least 1", eval_images=eval_images)
+    require(16 <= image_size <= 1024, "`image_size` must lie in [16, 1024]", image_size=image_size)
+    require(seed >= 0, "`seed` must be at least 0", seed=seed)
+    require(
         1 <= regions <= MOST_REGIONS, f"`regions` must lie in [1, {MOST_REGIONS}]", regions=regions
     )
     folder = Path(output_dir)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pipeline.datasets import files
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 
 GENDERS = ("male", "female")  # in the order of the ids in file names, as RACES
 RACES = ("white", "black", "asian", "indian", "others")
@@ -67,8 +67,8 @@ def write(
         InputError: where there are no faces, bad names that are not skipped, or a split would be
           empty.
     """
-    files.require(target in TARGETS, f"`target` must be one of {TARGETS}", target=target)
-    files.require(
+    require(target in TARGETS, f"`target` must be one of {TARGETS}", target=target)
+    require(
         on_bad_row in ON_BAD_ROW, f"`on_bad_row` must be one of {ON_BAD_ROW}", on_bad_row=on_bad_row
     )
     faces, problems = _faces(Path(source))

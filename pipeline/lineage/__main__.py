@@ -21,9 +21,10 @@ from pathlib import Path
 
 from ml_metadata.errors import StatusError
 
-from components.metadata_url import FORM, without_password
-from components.snapshot import Snapshot, read
-from components.store import open_store
+from components.metadata.snapshot import Snapshot, read
+from components.metadata.store import open_store
+from components.metadata.stored_run import StoredRun
+from components.metadata.url import FORM, without_password
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
@@ -67,7 +68,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
     try:
-        result, lines = answer(snapshot_of(flags), flags)
+        metadata = flags.metadata or metadata_of(flags.pipeline_root)
+        result, lines = answer(snapshot_at(metadata), flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return 2
@@ -78,13 +80,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def snapshot_of(flags: argparse.Namespace) -> Snapshot:
-    """Reads the store that the flags name, again if a run is just writing to it.
+def snapshot_at(metadata: str) -> Snapshot:
+    """Reads the store that lies there, again if a run is just writing to it.
 
     Raises:
-      InputError: if there is none.
+      InputError: if it cannot be read.
     """
-    metadata = flags.metadata or metadata_of(flags.pipeline_root)
     for attempt in range(ATTEMPTS):
         try:
             with libraries_to_log(
@@ -135,7 +136,7 @@ def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, 
     if flags.downstream:
         told = downstream(snapshot, flags.downstream)
         return told, downstream_lines(told)
-    runs = [describe_run(snapshot, run) for run in snapshot.runs.values()]
+    runs = [describe_run(StoredRun(snapshot, run_id)) for run_id in snapshot.runs]
     return runs, run_lines(runs)
 
 

@@ -1,7 +1,7 @@
 """What changed between two models: inputs, parameters, code, metrics; only what differs."""
 
 from components.file_list_example_gen import image_index
-from components.snapshot import Execution, Snapshot
+from components.metadata.snapshot import Execution, Snapshot
 from pipeline.lineage.models import Model, fingerprints_of, judgement, lists_of
 from pipeline.lineage.table import aligned
 from pipeline.lineage.tree import new_parameters, shown
@@ -86,9 +86,8 @@ def _indexes(snapshot: Snapshot, maker: Execution) -> dict[str, image_index.Inde
     found = {}
     for execution in snapshot.ancestors(maker).values():
         if lists_of(execution):
-            for numbers in execution.outputs.values():
-                for number in numbers:
-                    found |= image_index.read(snapshot.artifacts[number].uri)
+            for item in snapshot.made_by(execution):
+                found |= image_index.read(item.uri)
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import Row
-from components.snapshot import Artifact, Execution, Snapshot
+from components.metadata.snapshot import Artifact, Execution, Snapshot
 from pipeline.lineage.models import Model, all_models, lists_of, moment
 from pipeline.lineage.table import aligned
 from trainer_module.errors import InputError

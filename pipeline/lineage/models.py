@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from components.graph import model_graph
-from components.snapshot import Artifact, Execution, Snapshot
+from components.metadata.graph import model_graph
+from components.metadata.snapshot import Artifact, Execution, Snapshot
 
 MODEL, PUSHED_MODEL, BLESSINGS = "Model", "PushedModel", ("ModelBlessing", "InfraBlessing")
 SHOWN = 10  # models named in an error
@@ -112,12 +112,9 @@ def judgement(snapshot: Snapshot, model: Model) -> Judgement:
     measured = [*snapshot.ancestors(model.maker).values(), *judges]
     blessed = {}
     for judge in judges:
-        artifacts = [
-            snapshot.artifacts[number] for numbers in judge.outputs.values() for number in numbers
-        ]
         verdicts = [
             bool(item.properties["blessed"])
-            for item in artifacts
+            for item in snapshot.made_by(judge)
             if item.type in BLESSINGS and "blessed" in item.properties
         ]
         if verdicts:
@@ -128,11 +125,7 @@ def judgement(snapshot: Snapshot, model: Model) -> Judgement:
 
 
 def _trains(snapshot: Snapshot, execution: Execution) -> bool:
-    return any(
-        snapshot.artifacts[number].type == MODEL
-        for numbers in execution.outputs.values()
-        for number in numbers
-    )
+    return any(item.type == MODEL for item in snapshot.made_by(execution))
 
 
 def lists_of(execution: Execution) -> dict[str, str]:

@@ -4,7 +4,8 @@ it.
 
 import textwrap
 
-from components.snapshot import BASELINE, Execution, Snapshot
+from components.metadata.names import BASELINE_INPUT
+from components.metadata.snapshot import Execution, Snapshot
 from pipeline.lineage.models import Model, describe, fingerprints_of, lists_of
 
 WIDTH = 120  # columns
@@ -147,19 +148,18 @@ def new_parameters(snapshot: Snapshot, execution: Execution) -> dict:
 def _outcome(snapshot: Snapshot, execution: Execution) -> str:
     """Returns what an execution behind the model came to, in one line."""
     results = [_pairs(execution.metrics)] if execution.metrics else []
-    for numbers in execution.outputs.values():
-        for item in (snapshot.artifacts[number] for number in numbers):
-            if "blessed" in item.properties:
-                results.append("blessed" if item.properties["blessed"] else "REFUSED")
-            elif "pushed_version" in item.properties:
-                results.append(
-                    f"version {item.properties['pushed_version']}"
-                    if item.properties.get("pushed")
-                    else "not pushed"
-                )
-            elif item.type == "Model":
-                results.append(f"model {item.id}")
-    against = [f"against model {number}" for number in execution.inputs.get(BASELINE, [])]
+    for item in snapshot.made_by(execution):
+        if "blessed" in item.properties:
+            results.append("blessed" if item.properties["blessed"] else "REFUSED")
+        elif "pushed_version" in item.properties:
+            results.append(
+                f"version {item.properties['pushed_version']}"
+                if item.properties.get("pushed")
+                else "not pushed"
+            )
+        elif item.type == "Model":
+            results.append(f"model {item.id}")
+    against = [f"against model {number}" for number in execution.inputs.get(BASELINE_INPUT, [])]
     told = (
         f"{execution.node}, execution {execution.id}: "
         f"{', '.join([execution.state, *results, *against])}"

@@ -107,7 +107,7 @@ class Regression(Task):
 
     def fitted_linear(self, features, targets) -> list:
         """Returns kernel [D, 1] and bias [1] of ridge regression."""
-        from trainer_module.ridge import fit_ridge
+        from trainer_module.linear_eval import fit_ridge
 
         return list(fit_ridge(features, targets))
 

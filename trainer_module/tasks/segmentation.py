@@ -89,7 +89,7 @@ class Segmentation(Task):
           ValueError: if it is no label map, has another size than its image, or holds an id that is
             no class.
         """
-        from trainer_module.label_map import encode_label_map, problem, read_label_map
+        from trainer_module.segmentation.label_map import encode_label_map, problem, read_label_map
 
         label_map = read_label_map(target)
         if reason := problem(label_map, image_size, self.num_classes, self.ignored_class):
@@ -101,7 +101,7 @@ class Segmentation(Task):
         """A single pixel."""
         import numpy as np
 
-        from trainer_module.label_map import encode_label_map
+        from trainer_module.segmentation.label_map import encode_label_map
 
         return {
             "label_map": encode_label_map(np.full((1, 1), max(self.ignored_class, 0), np.uint8))
@@ -166,7 +166,7 @@ class Segmentation(Task):
         There is one kind of decoder.
         """
         del kind
-        from trainer_module.decoder import build_decoder
+        from trainer_module.segmentation.decoder import build_decoder
 
         return build_decoder(encoder, self.num_classes)
 
@@ -175,13 +175,13 @@ class Segmentation(Task):
 
         Light and colours vary a little.
         """
-        from trainer_module.paired import augment_pair
+        from trainer_module.segmentation.paired_views import augment_pair
 
         return augment_pair(images, targets, settings, images.shape[1:3], chance)
 
     def loss(self, statistics: dict, settings: Finetuning):
         """Returns the loss of logits [B, H, W, C] against class ids [B, H, W]."""
-        from trainer_module.pixel_loss import PixelLoss, class_weights
+        from trainer_module.segmentation.pixel_loss import PixelLoss, class_weights
 
         return PixelLoss(
             class_weights(statistics["class_pixels"], settings.class_balance),
@@ -274,7 +274,7 @@ class Segmentation(Task):
         """Returns the largest classes and their shares of the picture."""
         import numpy as np
 
-        from trainer_module.label_map import read_label_map
+        from trainer_module.segmentation.label_map import read_label_map
 
         ids, counts = np.unique(read_label_map(answer["label_map_png"]), return_counts=True)
         largest = sorted(zip(counts / counts.sum(), ids, strict=True), reverse=True)[:SHOWN_CLASSES]
@@ -289,7 +289,8 @@ class Segmentation(Task):
         import tensorflow as tf
         from PIL import Image
 
-        from trainer_module.label_map import overlay, palette, read_label_map
+        from trainer_module.segmentation.label_map import read_label_map
+        from trainer_module.segmentation.painting import overlay, palette
 
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
         coloured, buffer = (

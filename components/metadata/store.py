@@ -1,0 +1,136 @@
+"""Opens ML Metadata's store, and writes the little we add to what TFX writes.
+
+What it holds is read by snapshot.py. Imports nothing heavier than ml_metadata.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+
+from ml_metadata.errors import StatusError
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.metadata.url import (
+    PASSWORD_VARIABLE,
+    is_mysql,
+    parse_mysql,
+    password_of,
+    without_password,
+)
+from trainer_module.errors import InputError
+
+RUN_CONTEXT = "pipeline_run"  # TFX's name of the context that stands for a run
+
+
+def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
+    """Opens the store at `metadata`, a SQLite file or mysql://....
+
+    `read_only` is safe while a run goes on.
+
+    Raises:
+      InputError: if it cannot be opened.
+    """
+    try:
+        return MetadataStore(connection(metadata, read_only))
+    except (RuntimeError, StatusError) as error:
+        reason = str(error).partition(" query:")[0].rstrip(": ")
+        hint = f". {_mysql_hint(metadata)}" if is_mysql(metadata) else ""
+        raise InputError(
+            f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}"
+        ) from error
+
+
+def _mysql_hint(metadata: str) -> str:
+    if not password_of(metadata):
+        return f"No password was given; the environment variable {PASSWORD_VARIABLE} can hold it"
+    return (
+        "Is the server up, and are user, password and database right? docs/lineage.md tells how "
+        "to start one"
+    )
+
+
+def connection(metadata: str, read_only: bool = False) -> mlmd.ConnectionConfig:
+    """Returns ML Metadata's description of the store at `metadata`.
+
+    See components/metadata/url.py for what that can be.
+
+    Raises:
+      InputError: if it is a malformed URL.
+    """
+    if is_mysql(metadata):
+        server = parse_mysql(metadata)
+        address = (
+            {"socket": server.socket}
+            if server.socket
+            else {"host": server.host, "port": server.port}
+        )
+        access = {"user": server.user, "password": server.password, "skip_db_creation": read_only}
+        return mlmd.ConnectionConfig(
+            mysql=mlmd.MySQLDatabaseConfig(database=server.database, **address, **access)
+        )
+    mode = (
+        mlmd.SqliteMetadataSourceConfig.READONLY
+        if read_only
+        else mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    )
+    return mlmd.ConnectionConfig(
+        sqlite=mlmd.SqliteMetadataSourceConfig(filename_uri=metadata, connection_mode=mode)
+    )
+
+
+def note_run(store: MetadataStore, run_id: str, facts: Mapping[str, str | int | float]) -> None:
+    """Records facts of a run beside its executions; they are no part of any cache key.
+
+    The metrics of a node are facts too, `metric.NODE.NAME`: written onto its execution they would
+    change its times, onto its artifacts they would change the cache keys of what reads them.
+    """
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    if context is None:  # the run ended before it began
+        return
+    for name, value in facts.items():
+        kind = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
+        setattr(context.custom_properties[name], kind, value)
+    store.put_contexts([context])
+
+
+def this_process() -> str:
+    """Returns `host pid`, by which `is_alive` can tell later whether a run still goes on."""
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def is_alive(process: str) -> bool:
+    """Tells whether `host pid` still runs.
+
+    What goes on at another host cannot be seen from here and is believed.
+    """
+    host, _, number = process.rpartition(" ")
+    if host != socket.gethostname():
+        return True
+    try:
+        os.kill(int(number), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # someone else's
+    return True
+
+
+def sweep_interrupted(store: MetadataStore, run_id: str) -> int:
+    """Marks executions that a killed run left RUNNING as canceled, and returns how many there were.
+
+    Nothing else works on that run: the caller holds the lock of its pipeline root. Other roots may
+    share the store.
+    """
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    executions = store.get_executions_by_context(context.id) if context else []
+    stale = [
+        execution
+        for execution in executions
+        if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+    ]
+    for execution in stale:
+        execution.last_known_state = mlmd.Execution.CANCELED
+    if stale:
+        store.put_executions(stale)
+    return len(stale)

@@ -1,0 +1,216 @@
+"""One run as ML Metadata and its artifacts tell it: the value that runner, summary, report and
+lineage ask what the run came to.
+
+Of a run that failed or still goes on it tells what there is so far.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from components.metadata import verdict
+from components.metadata.names import (
+    ENCODER,
+    EPOCH_EVALUATION,
+    EPOCHS_FILE,
+    EVALUATOR,
+    FINETUNER,
+    GATES,
+    MODEL_CHECK,
+    PRETRAINER,
+    PUSHER,
+    REPORT,
+    REPORT_FILE,
+    RUN_REPORT,
+    TRAINERS,
+)
+from components.metadata.snapshot import Artifact, Execution, Run, Snapshot
+from components.metadata.store import is_alive
+from trainer_module.log_files import EVALUATION_FILE
+
+GOOD = ("done", "cached")  # states of a node
+INTERRUPTED = "interrupted"
+NOWHERE = Path("/nonexistent")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One run of a snapshot; what is read of files is read when it is asked for, and once."""
+
+    snapshot: Snapshot
+    id: str
+
+    @property
+    def row(self) -> Run:
+        """What the store holds of the run itself; of one that it does not know, nothing."""
+        return self.snapshot.runs.get(self.id, Run(self.id))
+
+    @property
+    def executions(self) -> list[Execution]:
+        """Everything that was executed, in order; a node twice where the run was continued."""
+        return [self.snapshot.executions[number] for number in self.row.executions]
+
+    @cached_property
+    def nodes(self) -> dict[str, Execution]:
+        """The latest execution of each node, by its id."""
+        return {execution.node: execution for execution in self.executions}
+
+    @property
+    def state(self) -> str:
+        """How the run ended, or 'running', or 'interrupted'.
+
+        Where the runner left no word of it, what its nodes say.
+        """
+        facts = self.row.facts
+        if facts.get("state") == "running":
+            return "running" if is_alive(str(facts.get("process", ""))) else INTERRUPTED
+        bad = [execution.state for execution in self.executions if execution.state not in GOOD]
+        return str(facts.get("state") or (bad[0] if bad else "done"))
+
+    @property
+    def started(self) -> float:
+        """When the first node began, in seconds since 1970; 0 before."""
+        return min((execution.started for execution in self.executions), default=0.0)
+
+    @property
+    def ended(self) -> float:
+        """When the last node ended, likewise."""
+        ends = [execution.started + execution.seconds for execution in self.executions]
+        return max(ends, default=0.0)
+
+    def artifact(self, node: str, key: str) -> Artifact | None:
+        """Returns the artifact that a node put out under a key, or None."""
+        found = self.nodes[node].outputs.get(key, []) if node in self.nodes else []
+        return self.snapshot.artifacts[found[0]] if found else None
+
+    def folder(self, node: str, key: str) -> Path:
+        """Returns the folder of that artifact; one that does not exist where there is none."""
+        artifact = self.artifact(node, key)
+        return Path(artifact.uri) if artifact else NOWHERE
+
+    def uri(self, node: str, key: str) -> str:
+        """Returns the same as text, '' where there is no such folder, or none any more."""
+        folder = self.folder(node, key)
+        return str(folder) if folder.exists() else ""
+
+    def json_file(self, node: str, key: str, file: str) -> dict:
+        """Returns what a JSON file in that folder holds, {} where there is none."""
+        path = self.folder(node, key) / file
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def settings(self, node: str) -> dict:
+        """Returns a Trainer's settings (pipeline/pipeline.py), or {}."""
+        told = self.nodes[node].properties if node in self.nodes else {}
+        return json.loads(told.get("custom_config") or "{}")
+
+    @property
+    def training_settings(self) -> dict:
+        """The settings of the first Trainer that ran, or {}."""
+        return self.settings(PRETRAINER) or self.settings(FINETUNER)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The digests of the code that nodes answered by, of those that have one."""
+        digests = {name: node.parameters.get("fingerprint") for name, node in self.nodes.items()}
+        return {name: digest for name, digest in digests.items() if digest}
+
+    @property
+    def encoder_uri(self) -> str:
+        """Where the model lies whose features are shown: the pretrained one, or without pretraining
+        the final one; '' for none.
+        """
+        return (
+            self.uri(PRETRAINER, "model")
+            or self.uri(ENCODER, "result")
+            or self.uri(FINETUNER, "model")
+        )
+
+    @property
+    def blessed(self) -> bool | None:
+        """Whether every gate accepted the model; False as soon as one refused it.
+
+        None where one has not been asked: not yet, or never, as of an encoder alone, which can be
+        refused but has no metric to be blessed for.
+        """
+        said = [self._says(gate) for gate in GATES]
+        return False if False in said else None if None in said else True
+
+    def _says(self, gate: str) -> bool | None:
+        artifact = self.artifact(gate, "blessing")
+        blessed = artifact.properties.get("blessed") if artifact else None
+        return None if blessed is None else bool(blessed)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Every reason against the model, a sentence each."""
+        evaluation, check = self.uri(EVALUATOR, "evaluation"), self.uri(MODEL_CHECK, "blessing")
+        reasons = []
+        if self._says(EVALUATOR) is False and evaluation:
+            reasons += verdict.evaluator_refusals(evaluation)
+        if self._says(MODEL_CHECK) is False and check:
+            reasons.append(verdict.model_check_refusal(check))
+        return reasons
+
+    @property
+    def pushed(self) -> str:
+        """The folder that the model was pushed to, or ''."""
+        artifact = self.artifact(PUSHER, "pushed_model")
+        told = artifact.properties if artifact else {}
+        return told.get("pushed_destination", "") if told.get("pushed") else ""
+
+    @cached_property
+    def metrics_by_node(self) -> dict[str, dict[str, float]]:
+        """What was measured, by node: as the run noted it when it ended, or before that from its
+        artifacts.
+        """
+        if self.row.metrics:
+            return self.row.metrics
+        evaluation = self.uri(EVALUATOR, "evaluation")
+        found = {EVALUATOR: verdict.evaluated_metrics(evaluation)} if evaluation else {}
+        for node in TRAINERS:
+            if told := self.json_file(node, "model_run", EVALUATION_FILE):
+                found[node] = verdict.measured(told["metrics"])
+        return found
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The same by name alone."""
+        by_node = self.metrics_by_node.values()
+        return {name: value for metrics in by_node for name, value in metrics.items()}
+
+    @property
+    def metrics_by_class(self) -> dict[str, float]:
+        """The Evaluator's metric of each class that occurs."""
+        evaluation = self.uri(EVALUATOR, "evaluation")
+        return verdict.metrics_by_class(evaluation) if evaluation else {}
+
+    @property
+    def accuracy_by_epoch(self) -> list[dict]:
+        """Accuracy of the encoders that were kept along the way, one row an epoch; [] where none
+        were kept.
+        """
+        return self.json_file(EPOCH_EVALUATION, "evaluation", EPOCHS_FILE).get("rows", [])
+
+    @property
+    def report(self) -> str | None:
+        """The page about the run, or None where it was not made."""
+        page = self.folder(RUN_REPORT, REPORT) / REPORT_FILE
+        return str(page) if page.exists() else None
+
+
+def runs_with_other_models(run: StoredRun) -> list[StoredRun]:
+    """Returns the runs of the same pipeline before this one that made a model of their own, the
+    latest first.
+    """
+    ids = [*run.snapshot.runs]
+    model = run.artifact(FINETUNER, "model")
+    seen, others = {model.id if model else None, None}, []
+    # oldest first: a model belongs to the run that made it, not to those that found it in the cache
+    for run_id in ids[: ids.index(run.id)] if run.id in ids else ids:
+        other = StoredRun(run.snapshot, run_id)
+        made = other.artifact(FINETUNER, "model")
+        if made and made.id not in seen and other.row.pipeline == run.row.pipeline:
+            seen.add(made.id)
+            others.append(other)
+    return others[::-1]

@@ -1,0 +1,114 @@
+"""The head of the page: the verdict and the run's numbers; and the table that holds them against
+the untrained encoder and earlier models.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from components.metadata.names import PRETRAINER, PUSHER
+from components.metadata.stored_run import StoredRun, runs_with_other_models
+from trainer_module.tasks.task import Task
+
+# What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
+# and what the number is, for a person.
+SCORES = {
+    "": ("", "of the served model on held-out images"),
+    "linear_": (", linear", "of a linear head on the frozen, pretrained features"),
+    "untrained_linear_": (
+        ", untrained",
+        "of the same linear head on features of the encoder before pretraining",
+    ),
+    "pretrained_": (", pretrained", "of this head trained on the pretrained encoder"),
+    "untrained_": (
+        ", untrained",
+        "of the same head and training on the encoder before pretraining",
+    ),
+}
+KNN = "knn_accuracy"
+KNN_MEANING = "of the majority among the 10 nearest training images, by pretrained features"
+WORDS = {True: "blessed", False: "refused", None: "not judged"}
+MOST_EARLIER_MODELS = 20
+
+
+def verdict(run: StoredRun) -> dict:
+    """Returns whether the model was accepted, a word for it, and every reason against it."""
+    broken = [name for name, node in run.nodes.items() if node.state in ("failed", "canceled")]
+    if run.blessed is False:
+        state = "refused"
+    elif broken or PUSHER not in run.nodes:
+        state = "unfinished"
+    else:
+        state = "blessed" if run.pushed else "done"
+    reasons = [*run.refusals, *(f"{name} did not finish" for name in broken)]
+    return {"state": state, "reasons": reasons, "pushed": run.pushed}
+
+
+def scores(run: StoredRun, task: Task) -> list[dict]:
+    """Returns the run's numbers as texts, with what they mean."""
+    found, title = run.metrics, metric_title(task)
+    rows = [
+        {
+            "name": title + suffix,
+            "value": task.shown(found[prefix + task.metric]),
+            "meaning": meaning,
+        }
+        for prefix, (suffix, meaning) in SCORES.items()
+        if prefix + task.metric in found
+    ]
+    if KNN in found:
+        value = f"{100 * found[KNN]:.2f} %"
+        rows.append(
+            {"name": "Accuracy of neighbours (kNN)", "value": value, "meaning": KNN_MEANING}
+        )
+    return rows
+
+
+def metric_title(task: Task) -> str:
+    """Returns the metric's name as a heading."""
+    return task.metric.replace("_", " ").replace("iou", "IoU").capitalize().replace("iou", "IoU")
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """A row of the table of models; a number is None where it was not measured."""
+
+    name: str
+    run_id: str = ""
+    is_this: bool = False
+    epochs: int | None = None
+    # the task's metric of a linear head, or of the pretrained encoder with its head
+    probe: float | None = None
+    knn: float | None = None
+    served: float | None = None
+    verdict: str = ""
+
+
+def models(run: StoredRun, task: Task) -> list[ModelRow]:
+    """Returns this run's model, its encoder before pretraining, and the earlier models of the
+    store.
+    """
+    this = run.metrics
+    if not this:
+        return []
+    untrained = this.get(f"untrained_linear_{task.metric}", this.get(f"untrained_{task.metric}"))
+    before = (
+        []
+        if untrained is None
+        else [ModelRow("the same encoder before pretraining", probe=untrained)]
+    )
+    others = runs_with_other_models(run)[:MOST_EARLIER_MODELS]
+    earlier = [_model("earlier run", other, task) for other in others]
+    return [dataclasses.replace(_model("this run", run, task), is_this=True), *before, *earlier]
+
+
+def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
+    found = run.metrics
+    return ModelRow(
+        name,
+        run.id,
+        epochs=run.settings(PRETRAINER).get("pretraining", {}).get("epochs"),
+        probe=found.get(f"linear_{task.metric}", found.get(f"pretrained_{task.metric}")),
+        knn=found.get(KNN),
+        served=found.get(task.metric),
+        verdict=WORDS[run.blessed],
+    )

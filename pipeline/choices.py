@@ -1,0 +1,270 @@
+"""What a person chooses about a run, as one frozen value; what follows from it and from the data is
+the plan (plan.py).
+
+Standard library only, so that a wrong flag is told at once.
+"""
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.metadata.url import parse_mysql
+from trainer_module.errors import InputError
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Finetuning,
+    Pretraining,
+    Target,
+    require,
+    require_finite,
+)
+from trainer_module.tasks.registry import TASKS
+
+LEAST_SIDE = 16  # pixels
+MOST_SIDE = 1024
+OWN = "own"  # the recipe of lists of the user's own
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Where the images are named; '' where a list is not given."""
+
+    train: str = ""
+    eval: str = ""
+    pretrain: str = ""
+
+    def __post_init__(self):
+        """Checks every rule."""
+        rule = "`--train_file_path` is missing: a list of `path,label` rows"
+        require(bool(self.train) or not (self.eval or self.pretrain), rule, train=self.train)
+        require(
+            not (self.pretrain and self.eval and same_list(self.pretrain, self.eval)),
+            "`--pretrain_file_path` and `--val_file_path` name the same list; pretrain on other "
+            "images",
+            pretrain=self.pretrain,
+            eval=self.eval,
+        )
+
+    def given(self) -> dict[str, str]:
+        """Returns split -> absolute path.
+
+        A pretraining list that is the training list is stored once, as `train`.
+        """
+        paths = {split: absolute(path) for split, path in dataclasses.asdict(self).items() if path}
+        if self.pretrain and self.train and same_list(self.pretrain, self.train):
+            del paths["pretrain"]
+        return paths
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that the recipe writes for itself (pipeline/datasets); `name` '' for lists of the
+    user's own.
+    """
+
+    name: str = ""
+    # archive or folder that it is read from; '' for none, or the one it was read from before
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the function that writes it
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a model must show to be blessed."""
+
+    min_metric: float = 0.0  # least accuracy or mean IoU, in [0, 1]
+    # most error, in units of the target, where less is better; 0: any that beats a constant answer
+    max_error: float = 0.0
+    # below the latest blessed model of the same pipeline; of an error, the share it may grow by
+    max_metric_drop: float = 0.02
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require_finite(self)
+        require(
+            0 <= self.min_metric <= 1, "`min_metric` must lie in [0, 1]", min_metric=self.min_metric
+        )
+        require(self.max_error >= 0, "`max_error` must be at least 0", max_error=self.max_error)
+        require(
+            0 <= self.max_metric_drop <= 1,
+            "`max_metric_drop` must lie in [0, 1]",
+            max_metric_drop=self.max_metric_drop,
+        )
+
+    def limit(self, higher_is_better: bool) -> float:
+        """Returns the bound of a metric that points this way."""
+        return self.min_metric if higher_is_better else self.max_error
+
+    def beating(self, constant_score: float, higher_is_better: bool) -> "Gate":
+        """Returns this gate, or one that asks for as much as a constant answer scores where that is
+        more.
+        """
+        if higher_is_better:
+            return dataclasses.replace(self, min_metric=max(self.min_metric, constant_score))
+        return dataclasses.replace(
+            self, max_error=min(self.max_error or constant_score, constant_score)
+        )
+
+
+@dataclass(frozen=True)
+class SavePaths:
+    """Folders of the user's, outside the pipeline root: where a run leaves what it made.
+
+    '' where not asked for.
+    """
+
+    pretrain: str = ""  # the encoder, and where an encoder is looked for before one is pretrained
+    finetune: str = ""  # the final model
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Everything that a person may set. A recipe, a file and the command line make it together
+    (layers.py).
+    """
+
+    # of the folder below runs/, of the models that a new one is compared with; 'own' stands for one
+    # that is made of the training list's path
+    name: str = OWN
+    recipe: str = OWN  # whose values are taken for what a file leaves out
+    task: str = "classification"
+    lists: Lists = Lists()
+    dataset: Dataset = Dataset()
+    image_size: tuple[int, int] = (32, 32)  # H, W in pixels, stored by Transform, and served
+    view_size: tuple[int, int] = (32, 32)  # H, W in pixels, what pretraining sees
+    on_bad_row: str = "fail"
+    encoder: Encoder = Encoder()
+    augmentation: Augmentation = Augmentation()
+    pretraining: Pretraining = Pretraining()
+    target: Target = Target()
+    finetuning: Finetuning = Finetuning()
+    gate: Gate = Gate()
+    # after which epochs, counted from 1, the frozen features are evaluated
+    eval_epochs: tuple[int, ...] = ()
+    # the task learns the whole network from its labels, without pretraining
+    from_scratch: bool = False
+    save_paths: SavePaths = SavePaths()
+    pipeline_root: str = ""  # '': runs/NAME
+    metadata: str = ""  # a MySQL server's URL; '': a file in the pipeline root
+    # Which settings a person named: a recipe's own give way to the data (a smaller batch, the
+    # encoder that is there), a person's are obeyed or refused.
+    named: frozenset[str] = field(default=frozenset(), compare=False)
+
+    def __post_init__(self):
+        """Checks every rule that a section cannot check by itself."""
+        rule = "`name` must be the name of a folder: letters, digits, and . _ - within"
+        require(bool(re.fullmatch(r"\w[\w.-]*", self.name)), rule, name=self.name)
+        require(self.task in TASKS, f"`task` must be one of {', '.join(TASKS)}", task=self.task)
+        require(
+            self.on_bad_row in ("fail", "skip"),
+            "`on_bad_row` must be 'fail' or 'skip'",
+            on_bad_row=self.on_bad_row,
+        )
+        if self.metadata:
+            parse_mysql(self.metadata)
+        _check_sizes(self)
+        _check_lists(self)
+        _check_epochs(self)
+        if self.from_scratch:
+            idle = {
+                "--task=pretrain": self.task == "pretrain",
+                "--freeze": self.finetuning.freeze,
+                "--eval_epochs": self.eval_epochs,
+                "--pretrain_save_path": self.save_paths.pretrain,
+            }
+            refuse_beside_from_scratch(idle)
+
+    @property
+    def pipeline_name(self) -> str:
+        """One for each task: an encoder is no newer version of a classifier."""
+        name = self.name
+        if name == OWN and self.lists.train:
+            path = Path(self.lists.train).resolve()
+            digest = hashlib.sha256(str(path).encode()).hexdigest()[:6]
+            name = f"{path.parent.name or 'images'}-{digest}"
+        return name if self.task == "classification" else f"{name}-{self.task}"
+
+
+def _check_sizes(choices: Choices) -> None:
+    for name in ("image_size", "view_size"):
+        height, width = getattr(choices, name)
+        rule = f"`{name}` must have a height and a width from {LEAST_SIDE} to {MOST_SIDE} pixels"
+        require(
+            min(height, width) >= LEAST_SIDE and max(height, width) <= MOST_SIDE,
+            rule,
+            **{name: (height, width)},
+        )
+    square = choices.view_size[0] == choices.view_size[1]
+    turning = choices.augmentation.quarter_turn_probability > 0
+    rule = "`view_size` must be square for quarter turns"
+    require(square or not turning, rule, view_size=choices.view_size)
+
+
+def _check_lists(choices: Choices) -> None:
+    lists = choices.lists
+    require(
+        not (choices.dataset.name and lists.train),
+        "`dataset` must have no name beside lists of your own",
+        dataset=choices.dataset.name,
+        train=lists.train,
+    )
+    require(
+        bool(choices.dataset.name) or not choices.dataset.source,
+        "`--source` is of a recipe's data set, and has no meaning beside lists of your own",
+        source=choices.dataset.source,
+    )
+    require(
+        choices.task == "pretrain" or bool(lists.eval) or not lists.pretrain,
+        "`--pretrain_file_path` beside `--train_file_path` needs `--val_file_path` too: nothing is "
+        "held out then",
+        pretrain=lists.pretrain,
+    )
+
+
+def _check_epochs(choices: Choices) -> None:
+    epochs = choices.eval_epochs
+    rising = all(first < second for first, second in zip((0, *epochs), epochs, strict=False))
+    rule = "`eval_epochs` must be at least 1 and rise, as in 200,400,600"
+    require(rising, rule, eval_epochs=epochs)
+
+
+def refuse_beside_from_scratch(idle: Mapping[str, Any]) -> None:
+    """Refuses what belongs to pretraining.
+
+    Args:
+      idle: flag -> whether it was given, beside `--from_scratch`.
+
+    Raises:
+      InputError: if one was.
+    """
+    clashing = ", ".join(name for name, given in idle.items() if given)
+    if clashing:
+        raise InputError(
+            f"`--from_scratch` learns the encoder from labels alone, without pretraining. Received "
+            f"beside it: {clashing}"
+        )
+
+
+def absolute(path: str) -> str:
+    """Returns a local path from the root on, a remote one as it is."""
+    return path if "://" in path else os.path.abspath(path)
+
+
+def same_list(first: str, second: str) -> bool:
+    """Tells whether two paths name the same rows.
+
+    A link in another folder does not: its relative names are those of images there.
+    """
+    return _place_of_list(first) == _place_of_list(second)
+
+
+def _place_of_list(path: str) -> tuple[str, str]:
+    if "://" in path:
+        return "", path
+    return os.path.realpath(os.path.dirname(path)), os.path.realpath(path)

@@ -1,0 +1,336 @@
+"""The flags of `python local_runner.py`, and which settings they name.
+
+Flags of the original SimCLR program keep their names and meaning. Nothing heavy is imported here,
+so that `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from components.metadata.url import FORM
+from pipeline.arguments import folder, refuse_empty
+from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
+from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
+from pipeline.recipes import RECIPES, recipe_named
+from trainer_module.errors import InputError
+from trainer_module.settings import DEPTHS, HEADS
+from trainer_module.tasks.registry import TASKS
+
+DESCRIPTION = "Runs the pipeline on this machine; `python local_runner.py` alone runs the demo."
+PRECEDENCE = """\
+what wins, if several say something about one setting:
+  flags and --set, over the file of --config, over the recipe. A flag and --set that name one
+  setting with two values are refused; a flag that sets several at once (--strength, --seed,
+  --input_size) gives way to --set of one of them. docs/settings.md has examples.
+"""
+# flag -> the one setting that it names, in the order in which later ones win
+DIRECT = {
+    "recipe": "recipe",
+    "task": "task",
+    "train_file_path": "lists.train",
+    "val_file_path": "lists.eval",
+    "pretrain_file_path": "lists.pretrain",
+    "source": "dataset.source",
+    "input_size": "image_size",
+    "crop_size": "view_size",
+    "num_classes": "target.num_classes",
+    "on_bad_row": "on_bad_row",
+    "depth": "encoder.depth",
+    "width": "encoder.width",
+    "head": "finetuning.head",
+    "freeze": "finetuning.freeze",
+    "label_fraction": "finetuning.label_fraction",
+    "num_epochs": "TRAINING.epochs",
+    "batch_size": "TRAINING.batch_size",
+    "learning_rate": "TRAINING.learning_rate",
+    "pretrain_epochs": "pretraining.epochs",
+    "temperature": "pretraining.temperature",
+    "eval_epochs": "eval_epochs",
+    "from_scratch": "from_scratch",
+    "pretrain_save_path": "save_paths.pretrain",
+    "finetune_save_path": "save_paths.finetune",
+    "pipeline_root": "pipeline_root",
+    "metadata": "metadata",
+}
+JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that names the nearest flag for an unknown one, and takes no empty value."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        refuse_empty(self)
+
+    def parse_args(self, args=None, namespace=None):
+        """Parses; an unknown flag ends with exit code 2 and a suggestion."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flag = unknown[0].split("=")[0]
+            known = [name for action in self._actions for name in action.option_strings]
+            near = difflib.get_close_matches(flag, known, 1)
+            self.error(
+                f"No flag {flag!r}." + (f" Did you mean {near[0]!r}?" if near else " See --help.")
+            )
+        return parsed
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be True or False. Received: {text!r}")
+    return text.lower() == "true"
+
+
+def build_parser() -> Parser:
+    """Returns the command line."""
+    parser = _run_and_image_flags()
+    _add_training_flags(parser.add_argument_group("model and training"))
+    return parser
+
+
+def _run_and_image_flags() -> Parser:
+    usage = "python local_runner.py [--recipe NAME] [flags]"
+    parser = Parser(
+        prog="local_runner.py",
+        usage=usage,
+        description=DESCRIPTION,
+        epilog=PRECEDENCE,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run = parser.add_argument_group("what to run")
+    run.add_argument(
+        "--recipe",
+        help=f"named configuration: {', '.join(sorted(RECIPES))}; default: demo, or own with lists "
+        f"of your own",
+    )
+    run.add_argument("--config", metavar="FILE", help="settings, as --print_config writes them")
+    run.add_argument(
+        "--print_config", action="store_true", help="print all settings as a file; run nothing"
+    )
+    run.add_argument("--task", choices=TASKS, help="default: classification")
+    run.add_argument("--resume", action="store_true", help="continue the interrupted run")
+    run.add_argument(
+        "--from_scratch",
+        nargs="?",
+        const=True,
+        type=_boolean,
+        help="no pretraining: the task learns the whole network",
+    )
+    run.add_argument(
+        "--pretrain_save_path",
+        help="folder: pretraining leaves its encoder there, any other task takes it from there",
+    )
+    run.add_argument("--finetune_save_path", help="folder for the final model")
+    run.add_argument(
+        "--pipeline_root",
+        type=folder,
+        help="folder of artifacts, metadata, pushed models; default: runs/NAME",
+    )
+    run.add_argument(
+        "--metadata",
+        metavar=FORM,
+        help="keep ML Metadata on a MySQL server, not in the pipeline root",
+    )
+    data = parser.add_argument_group("images")
+    data.add_argument("--train_file_path", help="list file, one `path,target` (or `path`) a line")
+    data.add_argument(
+        "--val_file_path", help="list file; without it 20 %% of the training list are held out"
+    )
+    data.add_argument(
+        "--pretrain_file_path", help="list file, one `path` a line; default: the training images"
+    )
+    data.add_argument(
+        "--cifar10",
+        nargs="?",
+        const=True,
+        default=False,
+        type=_boolean,
+        help="the recipe cifar10_original",
+    )
+    data.add_argument("--source", help="archive or folder that a recipe's data set is read from")
+    data.add_argument("--input_size", metavar='"H W"', help='pixels, as in "240 240"')
+    data.add_argument(
+        "--crop_size",
+        metavar='"H W"',
+        help="pixels of the views in pretraining; default: the input size",
+    )
+    data.add_argument(
+        "--num_classes",
+        type=int,
+        help="default: counted in the training list, where that is possible",
+    )
+    data.add_argument(
+        "--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping"
+    )
+    return parser
+
+
+def _add_training_flags(model) -> None:
+    model.add_argument("--depth", type=int, choices=DEPTHS, help="of the ResNet")
+    model.add_argument("--width", type=float, help="multiplies the channels")
+    model.add_argument("--head", choices=HEADS)
+    model.add_argument(
+        "--freeze", nargs="?", const=True, type=_boolean, help="train the head alone"
+    )
+    model.add_argument("--batch_size", type=int, help="images, of the task's training")
+    model.add_argument(
+        "--num_epochs",
+        type=int,
+        help="of the task's training: pretraining with --task=pretrain, else fine-tuning",
+    )
+    model.add_argument("--pretrain_epochs", type=int, help="of pretraining, whatever the task")
+    model.add_argument("--learning_rate", type=float, help="of the task's training")
+    model.add_argument("--temperature", type=float, help="of the contrastive loss")
+    model.add_argument(
+        "--strength", type=float, help="of the colour jitter; 1.0 is SimCLR's for ImageNet"
+    )
+    model.add_argument(
+        "--eval_epochs",
+        metavar="E,E,...",
+        help="epochs of pretraining after which the frozen features are evaluated",
+    )
+    model.add_argument(
+        "--label_fraction",
+        type=float,
+        help="share of the labels that fine-tuning may use, in (0, 1]",
+    )
+    model.add_argument("--seed", type=int)
+    model.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="any setting, by the names that --print_config shows",
+    )
+
+
+def choices_of(flags: argparse.Namespace) -> Choices:
+    """Returns what a command line and the file that it names choose.
+
+    Raises:
+      ValueError: naming the field, the rule and the value received.
+    """
+    file, settings = _settings_of_file(flags.config), _settings_by_name(flags.set)
+    try:
+        return _stacked(flags, file, settings)
+    except ValueError as error:
+        raise _of_file(flags.config, file, error) from error
+
+
+def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices:
+    recipe = recipe_named(_recipe(flags, file, settings))
+    task = flags.task or settings.get("task") or file.get("task") or recipe.task
+    named = _named(flags, "pretraining" if task == "pretrain" else "finetuning")
+    _refuse_contradiction(named, settings)
+    if flags.from_scratch:
+        refuse_beside_from_scratch({"--pretrain_epochs": flags.pretrain_epochs})
+    line = {setting: value for setting, (_, value) in named.items()}
+    line |= {**settings, "recipe": recipe.recipe}
+    return stacked(recipe, file, line, _implied(flags))
+
+
+def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
+    """Raises an InputError if `--resume` is given with flags that would make it another run."""
+    defaults = vars(parser.parse_args([]))
+    others = [
+        name
+        for name, value in vars(flags).items()
+        if value != defaults[name] and name not in ("resume", "pipeline_root", "metadata")
+    ]
+    if others:
+        raise InputError(
+            f"`--resume` takes the settings of the interrupted run; leave out "
+            f"--{', --'.join(others)}"
+        )
+
+
+def _settings_of_file(path: str | None) -> Layer:
+    if not path:
+        return {}
+    from pipeline.config_file import read_settings
+
+    return read_settings(path)
+
+
+def _of_file(path: str | None, file: Layer, error: ValueError) -> ValueError:
+    """Returns the error, said of the file where that breaks a rule without any flag."""
+    try:
+        stacked(recipe_named(_recipe_of(file)), file, {})
+    except ValueError as of_file:
+        return InputError(f"{path}: {of_file}")
+    return error
+
+
+def _settings_by_name(given: list[str]) -> dict[str, Any]:
+    settings = {}
+    for setting in given:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError(f"`--set` takes SECTION.FIELD=VALUE. Received: {setting!r}")
+        settings[name] = from_text(kind_of(name), text, name)
+    return settings
+
+
+def _recipe(flags: argparse.Namespace, file: Layer, settings: Layer) -> str:
+    """Returns the name of the recipe that the run is made from.
+
+    Raises:
+      InputError: if two are named: the file's settings would be no longer those of its recipe.
+    """
+    asked = flags.recipe or settings.get("recipe") or ("cifar10_original" if flags.cifar10 else "")
+    if asked and file.get("recipe", asked) != asked:
+        raise InputError(
+            f"`recipe` must be named once. Received: {asked} by a flag, {file['recipe']} in "
+            f"{flags.config}. Fix: leave the flag out, or the line `recipe:` of the file"
+        )
+    if any((flags.train_file_path, flags.val_file_path, flags.pretrain_file_path)):
+        return asked or file.get("recipe", OWN)
+    return asked or _recipe_of({**file, **settings})
+
+
+def _recipe_of(layer: Layer) -> str:
+    return layer.get("recipe") or (OWN if any(map(layer.get, LISTS)) else "demo")
+
+
+def _named(flags: argparse.Namespace, training: str) -> dict[str, tuple[str, Any]]:
+    """Returns setting -> flag that names it and its value.
+
+    Args:
+      flags: of the command line.
+      training: the section of the task's training.
+    """
+    if flags.num_classes is not None and flags.num_classes < 2:
+        raise InputError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
+    named = {}
+    for name, setting in DIRECT.items():
+        value, setting = getattr(flags, name), setting.replace("TRAINING", training)
+        if value is not None:
+            if isinstance(value, str):
+                value = from_text(KINDS[setting], value, f"--{name}")
+            named[setting] = f"--{name}", str(value) if KINDS[setting] is str else value
+    return named
+
+
+def _implied(flags: argparse.Namespace) -> dict[str, Any]:
+    """Returns what follows from flags that set several settings, or one beside their own."""
+    implied = {}
+    if flags.input_size:
+        implied["view_size"] = from_text(KINDS["view_size"], flags.input_size, "--input_size")
+    if flags.seed is not None:
+        implied |= {"pretraining.seed": flags.seed, "finetuning.seed": flags.seed}
+    if flags.strength is not None:
+        implied |= {f"augmentation.{name}": most * flags.strength for name, most in JITTER.items()}
+    return implied
+
+
+def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:
+    """Raises an InputError if `--set` says another thing than a flag of the same setting."""
+    for setting, (flag, value) in named.items():
+        if settings.get(setting, value) != value:
+            raise InputError(
+                f"`{flag}` and `--set {setting}` must not differ. Received: {value} and "
+                f"{settings[setting]}. Fix: leave one of them out"
+            )

@@ -1,0 +1,100 @@
+"""The encoders that runs took from the user's folders: a copy of each in the pipeline root, named
+after the fingerprint of its content, so that what ML Metadata says of it stays true.
+
+A copy is about 90 MB for a ResNet-18. It is kept for the latest run, and while a model that was
+made from it is in serving/: the same encoder again finds what was made from it in the cache.
+"""
+
+import shutil
+from pathlib import Path
+
+from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.metadata.snapshot import read
+from pipeline.lineage.models import all_models
+from pipeline.save_paths import SERVING, SavedEncoder
+from trainer_module.errors import InputError
+from trainer_module.saved_encoder import EXTRAS, encoder_fingerprint
+
+FOLDER = "imported"  # of the pipeline root
+
+
+def place_of(saved: SavedEncoder, root: Path) -> str:
+    """Returns the folder of an encoder in the pipeline root, or '' where none was taken."""
+    return str(root / FOLDER / saved.fingerprint) if saved.path else ""
+
+
+def bring_in(saved: SavedEncoder, root: Path) -> str:
+    """Copies an encoder into the pipeline root, unless a whole copy is there.
+
+    Args:
+      saved: which one; nothing is done where its path is ''.
+      root: the pipeline root.
+
+    Returns:
+      The folder of what is now a TFX Model artifact, or ''.
+
+    Raises:
+      InputError: if the encoder is no longer the one that was found at the path.
+    """
+    folder = Path(place_of(saved, root))
+    if saved.path and encoder_fingerprint(folder / SERVING) != saved.fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(Path(saved.path, EXTRAS), unfinished / SERVING / EXTRAS)
+        received = encoder_fingerprint(unfinished / SERVING)
+        if received != saved.fingerprint:
+            raise InputError(
+                f"The encoder in {saved.path} must not change while it is copied. Received: "
+                f"fingerprint {received}, a moment ago {saved.fingerprint}. Fix: start again"
+            )
+        unfinished.rename(folder)
+    return place_of(saved, root)
+
+
+def enter_again(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
+    """Makes the artifact of an encoder that was removed and is back live: TFX would enter it, yet
+    give no other node what is marked as deleted.
+    """
+    _mark(place_of(saved, root), mlmd.Artifact.LIVE, store)
+
+
+def remove_others(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
+    """Removes the encoders that serve no more from the pipeline root; their artifacts stay, marked
+    as deleted.
+
+    Marked first: what a kill leaves behind is removed at the end of the next run.
+
+    Args:
+      saved: the run's own, which is kept; none where its path is ''.
+      root: the pipeline root.
+      store: its metadata.
+    """
+    others = {str(folder) for folder in (root / FOLDER).glob("*")} - {place_of(saved, root)}
+    for uri in others - _origins_of_served(store) if others else ():
+        _mark(uri, mlmd.Artifact.DELETED, store)
+        shutil.rmtree(uri)
+
+
+def _origins_of_served(store: MetadataStore) -> set[str]:
+    """Returns the URIs of all that those models were made from whose pushed copy is on disk."""
+    snapshot = read(store)
+    makers = [
+        maker
+        for model in all_models(snapshot)
+        if any(Path(item.properties["pushed_destination"]).is_dir() for item in model.pushed)
+        for maker in snapshot.ancestors(model.maker).values()
+    ]
+    numbers = [number for maker in makers for items in maker.outputs.values() for number in items]
+    return {snapshot.artifacts[number].uri for number in numbers}
+
+
+def _mark(uri: str, state: mlmd.Artifact.State, store: MetadataStore) -> None:
+    found = store.get_artifacts_by_uri(uri) if uri else []
+    changed = [artifact for artifact in found if artifact.state != state]
+    for artifact in changed:
+        artifact.state = state
+    if changed:  # a new time of change is a new cache key
+        store.put_artifacts(changed)

@@ -1,0 +1,194 @@
+"""What follows from the choices and the data: the plan of a run, all input checked.
+
+Standard library only but for what writes a data set, so that bad input is told before anything
+heavy is loaded.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.file_list_example_gen.rows import Row, check_rows, parse_rows, refuse
+from components.file_list_example_gen.same_images import refuse_doubles
+from pipeline.choices import Choices, Gate, Lists
+from pipeline.datasets.of_recipe import lists_of
+from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
+from trainer_module.errors import InputError
+from trainer_module.settings import Encoder, Pretraining
+from trainer_module.tasks.registry import TASKS
+from trainer_module.tasks.task import Task
+from trainer_module.tasks.unlabelled import Unlabelled
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, decided. What is not here is as it was chosen."""
+
+    choices: Choices
+    task: Task  # fixed by the training list
+    lists: Lists  # every row is checked
+    encoder: Encoder  # the one that was found, or the one to pretrain
+    pretraining: Pretraining  # with a batch that fits
+    gate: Gate  # above what a constant answer scores
+    eval_epochs: tuple[int, ...]  # whose encoders there are or will be
+    saved_encoder: SavedEncoder = SavedEncoder()
+
+    @property
+    def name(self) -> str:
+        """Of the pipeline."""
+        return self.choices.pipeline_name
+
+
+def as_chosen(choices: Choices, task: Task) -> Plan:
+    """Returns the plan of a run that takes the choices as they are, as for images that no list
+    names.
+    """
+    return Plan(
+        choices,
+        task,
+        choices.lists,
+        choices.encoder,
+        choices.pretraining,
+        choices.gate,
+        choices.eval_epochs,
+    )
+
+
+def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
+    """Looks for what the choices name, writes the recipe's data set if it is not there, and checks
+    every row of every list.
+
+    Args:
+      choices: of a person.
+      may_take_encoder: False continues a run that found none at its `--pretrain_save_path`: the one
+        that is there by now is its own.
+
+    Raises:
+      InputError: naming what breaks a rule; all bad rows together.
+    """
+    check_save_paths(choices)
+    found = find_encoder(choices) if may_take_encoder else (choices.encoder, SavedEncoder())
+    encoder, saved = found
+    if saved.path:
+        print(
+            f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
+            f"not pretrained again"
+        )
+    eval_epochs = kept_epochs(choices, saved)
+    lists = lists_of(choices)
+    rows, task = checked_rows(choices, lists)
+    gate = gate_above_chance(choices.gate, task, rows.get("eval", rows["train"]))
+    _tell_what_has_no_effect(choices, task)
+    pretraining = choices.pretraining
+    if not (saved.path or choices.from_scratch):
+        pretraining = pretraining_that_fits(choices, len(rows.get("pretrain", rows["train"])))
+    return Plan(choices, task, lists, encoder, pretraining, gate, eval_epochs, saved)
+
+
+def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
+    """Returns those epochs to evaluate whose encoder there is or will be; a recipe's own others are
+    left out.
+
+    Raises:
+      InputError: if the person named one that there will not be.
+    """
+    last, task = choices.pretraining.epochs, TASKS[choices.task]
+    possible = {
+        epoch
+        for epoch in choices.eval_epochs
+        if (epoch in saved.milestones if saved.path else epoch <= last)
+    }
+    possible = possible if task.one_class_an_image or task is Unlabelled else set()
+    absent = [epoch for epoch in choices.eval_epochs if epoch not in possible]
+    if absent and "eval_epochs" in choices.named:
+        there = (
+            f"{saved.path} holds {', '.join(map(str, saved.milestones)) or 'none'}"
+            if saved.path
+            else f"pretraining ends after {last}"
+        )
+        named = ", ".join(map(str, absent))
+        raise InputError(
+            f"`--eval_epochs` must name epochs of pretraining whose encoder is kept, for "
+            f"--task=classification. Received: {named} for --task={choices.task}, while {there}. "
+            f"Fix: leave them out, or pretrain with these epochs"
+        )
+    return tuple(sorted(possible))
+
+
+def checked_rows(choices: Choices, lists: Lists) -> tuple[dict[str, list[Row]], Task]:
+    """Reads and checks every row of every list.
+
+    Returns:
+      The rows of each split, and the task that the training list fixes.
+
+    Raises:
+      InputError: naming all bad rows, or that there is no list.
+    """
+    if not lists.train:
+        raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
+    rows, problems = {}, []
+    for split, path in lists.given().items():
+        rows[split], malformed = parse_rows(path)
+        problems += malformed
+    targets = [row.target for row in rows["train"]]
+    task = TASKS[choices.task].from_targets(targets, choices.target)
+    for split, found in rows.items():
+        problems += check_rows(found, Unlabelled() if split == "pretrain" else task)
+    refuse(problems)
+    refuse_doubles(rows, task)
+    return rows, task
+
+
+def gate_above_chance(gate: Gate, task: Task, rows: Sequence[Row]) -> Gate:
+    """Returns a gate that asks for more than the best constant answer to the targets of these
+    rows.
+    """
+    constant = float(f"{task.constant_score([row.target for row in rows]):.4g}")
+    return gate.beating(constant, task.higher_is_better)
+
+
+def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
+    """Returns pretraining with a batch of at most `images`.
+
+    Raises:
+      InputError: if there are too few images for any batch, or for the one that the person named.
+    """
+    pretraining = choices.pretraining
+    if images >= pretraining.batch_size:
+        return pretraining
+    if "pretraining.batch_size" in choices.named or images < 2:
+        rule = "`pretraining.batch_size` must be from 2 to the number of images to pretrain on"
+        raise InputError(
+            f"{rule}. Received: batch_size={pretraining.batch_size}, {images} images. Fix: a "
+            f"smaller batch or more images"
+        )
+    print(
+        f"Only {images} images to pretrain on: batches of {images} instead of "
+        f"{pretraining.batch_size}"
+    )
+    return dataclasses.replace(pretraining, batch_size=images)
+
+
+def _tell_what_has_no_effect(choices: Choices, task: Task) -> None:
+    finetuning = choices.finetuning
+    flags = {"epochs": "num_epochs", "batch_size": "batch_size", "learning_rate": "learning_rate"}
+    idle = [f"--{flag}" for name, flag in flags.items() if f"finetuning.{name}" in choices.named]
+    if idle and task.fits_linear and finetuning.freeze and finetuning.head == "linear":
+        print(
+            f"Note: a linear head on a frozen encoder is fitted until it converges; "
+            f"{', '.join(idle)} changes nothing there"
+        )
+    if "finetuning.head" in choices.named and not task.on_features:
+        print(f"Note: {task.name} has one kind of head; --head changes nothing there")
+
+
+def to_dict(plan: Plan) -> Mapping:
+    """Returns the settings that a run has, as plain JSON-able values; what a person chose is in the
+    run's own file (config_file.py).
+    """
+    settings = dataclasses.asdict(plan.choices)
+    for name in ("named", "pipeline_root", "metadata"):  # of the place, and not of the run
+        del settings[name]
+    decided = dataclasses.asdict(plan)
+    del decided["choices"], decided["task"]
+    return {**settings, **decided, "name": plan.name}

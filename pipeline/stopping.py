@@ -1,0 +1,69 @@
+"""A run that is asked to stop, by Ctrl-C or SIGTERM, ends within seconds, whatever it is doing.
+
+Python handles a signal in the main thread, between two of its own steps: not while TensorFlow
+computes, and what the handler raises may be swallowed, or told as an error of another kind, by a
+library on its way. So it counts whether a stop was asked for, not which exception arrives; and
+where none arrives in time the process ends itself, as a kill would end it, which `--resume`
+survives. Standard library alone.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE = 3.0  # seconds, in which a run notes its state
+STOPPED = 1  # exit code
+
+_asked = threading.Event()
+
+
+def asked_to_stop() -> bool:
+    """Tells whether the latest `stoppable` block was asked to stop."""
+    return _asked.is_set()
+
+
+@contextmanager
+def stoppable(told: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
+    """Raises KeyboardInterrupt in a block that is asked to stop, once, and ends the process where
+    that does not end the block. A signal that is ignored, as in the background, stays so.
+
+    Args:
+      told: returns what a person reads where the block has no time to say it.
+      grace: seconds from the signal to the end of the process.
+    """
+    _asked.clear()
+    left = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handlers = {number: signal.signal(number, _stop) for number in heeded}
+    # Written to at once, whatever the main thread does.
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(reading, left, told, grace), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(writing)
+
+
+def _stop(signum, frame) -> None:
+    if not _asked.is_set():
+        _asked.set()
+        raise KeyboardInterrupt
+
+
+def _watch(reading: int, left: threading.Event, told: Callable[[], str], grace: float) -> None:
+    """Waits for a signal, or for the end of the block, which closes the other end."""
+    signals = os.read(reading, 1)
+    os.close(reading)
+    if signals and not left.wait(grace):
+        print(told(), flush=True)
+        os._exit(STOPPED)

@@ -1,0 +1,75 @@
+"""What is asked to stop ends in time, whatever it is doing, and says so once."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FRAME = """
+import hashlib, time
+from pipeline.stopping import asked_to_stop, stoppable
+
+def wait():
+    print("ready", flush=True)
+    {body}
+
+try:
+    with stoppable(lambda: "told by the watcher", grace=0.5):
+        {call}
+except KeyboardInterrupt:
+    print("interrupted")
+print("asked" if asked_to_stop() else "not asked")
+"""
+BUSY = 'hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000_000)'  # long and without the GIL
+SWALLOWED = """
+    for _ in range(60):
+        try:
+            time.sleep(0.5)
+        except BaseException:
+            pass
+"""
+
+
+def stop(number, body, call="wait()", before=""):
+    """Sends a signal to a block once it is ready; returns exit code, lines and seconds."""
+    source = before + FRAME.format(body=body, call=call)
+    process = subprocess.Popen(
+        [sys.executable, "-c", source], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)  # so that it is in the midst of it
+    sent = time.monotonic()
+    process.send_signal(number)
+    told = process.stdout.read().splitlines()
+    return process.wait(), told, time.monotonic() - sent
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_interrupts_the_block_at_once(number):
+    code, told, seconds = stop(number, "time.sleep(30)")
+    assert (code, told) == (0, ["interrupted", "asked"]) and seconds < 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_long_step_of_a_library_does_not_hold_it_up(number):
+    code, told, seconds = stop(number, BUSY)
+    assert (code, told) == (1, ["told by the watcher"]) and seconds < 3
+
+
+def test_an_interruption_that_a_library_swallows_ends_the_process_all_the_same():
+    code, told, seconds = stop(signal.SIGTERM, SWALLOWED)
+    assert (code, told) == (1, ["told by the watcher"]) and seconds < 3
+
+
+def test_after_the_block_the_signal_has_its_old_meaning():
+    code, told, _ = stop(signal.SIGTERM, "pass", call="pass\n    wait()\n    time.sleep(30)")
+    assert (code, told) == (-signal.SIGTERM, [])
+
+
+def test_a_signal_that_is_ignored_in_the_background_stays_ignored():
+    before = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    assert stop(signal.SIGINT, "time.sleep(1)", before=before)[:2] == (0, ["not asked"])

@@ -1,0 +1,165 @@
+"""What this machine computes with: the number format and compiler that suit it, several devices.
+
+With several, every replica of the model sees its share of a batch, and together they act as one
+device would.
+
+Only TensorFlow's MirroredStrategy has replicas here; everywhere else these functions change
+nothing. Three things must be shared for R replicas to compute what one would: the embeddings, which
+are each other's negatives (`gathered`), the statistics of batch normalization
+(`keras.layers.BatchNormalization(synchronized=True)`), and the mean over the batch
+(`share_of_replica`). One thing must differ: the random numbers (`ReplicaSeedGenerator`).
+
+B images, of which a replica sees B / R; P dimensions of the embedding.
+"""
+
+import contextlib
+from pathlib import Path
+
+import keras
+from keras import ops
+
+AMPERE = (8, 0)  # compute capability from which NVIDIA GPUs multiply bfloat16 matrices
+BFLOAT16_CPU_FLAGS = ("avx512_bf16", "amx_bf16")
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def dtype_policy(precision: str) -> str:
+    """Returns the Keras dtype policy for a precision of the settings.
+
+    Args:
+        precision: 'float32', 'bfloat16', 'float16' (loss scaled by Keras) or 'auto': bfloat16 where
+          the hardware multiplies it fast, float16 on older GPUs, float32 else.
+
+    Returns:
+        'float32', 'mixed_bfloat16' or 'mixed_float16'; weights are float32 in all of them.
+    """
+    return POLICIES[
+        best_precision(gpu_capability(), _cpu_flags()) if precision == "auto" else precision
+    ]
+
+
+def best_precision(capability: tuple[int, int] | None, cpu_flags: str) -> str:
+    """Returns the precision that suits a GPU of this compute capability, or where it is None a CPU
+    with these flags.
+    """
+    if capability is not None:
+        return "bfloat16" if capability >= AMPERE else "float16"
+    flags = cpu_flags.split()
+    return "bfloat16" if any(flag in flags for flag in BFLOAT16_CPU_FLAGS) else "float32"
+
+
+def compiles_with_xla() -> bool:
+    """Tells whether to compile the step with XLA: always on JAX, on TensorFlow with a GPU only (on
+    CPU it is slower, measured).
+    """
+    return keras.backend.backend() == "jax" or gpu_capability() is not None
+
+
+def gpu_capability() -> tuple[int, int] | None:
+    """Returns the compute capability of the first GPU the backend sees, or None where there is
+    none.
+    """
+    if keras.backend.backend() == "jax":
+        return _jax_capability()
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_capability()
+    return None
+
+
+def _jax_capability():
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform not in ("gpu", "cuda"):
+        return None
+    major, minor = str(device.compute_capability).split(".")
+    return int(major), int(minor)
+
+
+def _tensorflow_capability():
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", AMPERE)
+
+
+def _cpu_flags() -> str:
+    """Returns the flags of the first CPU as Linux names them, '' elsewhere."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    return next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "")
+
+
+SEED_STRIDE = 1_000_003  # between replicas, so that their seeds do not meet those of other runs
+
+
+def replica_count() -> int:
+    """Returns R, the replicas that a model built here and now would have."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def all_devices():
+    """Returns the scope in which to build a model that trains on all GPUs.
+
+    A scope that is open already is kept.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
+        return contextlib.nullcontext()
+    return tf.distribute.MirroredStrategy().scope()
+
+
+def gathered(embedding):
+    """Joins the embeddings of all replicas.
+
+    The gradient of every replica's loss flows back to where they came from.
+
+    Args:
+        embedding: of this replica's images, [B / R, P].
+
+    Returns:
+        [B, P] on every replica, the first replica's rows first.
+    """
+    replica = _this_replica()
+    return embedding if replica is None else replica.all_gather(embedding, axis=0)
+
+
+def share_of_replica(loss):
+    """Returns the part of a loss over the whole batch that this replica answers for, since
+    gradients are summed over replicas.
+    """
+    replica = _this_replica()
+    return loss if replica is None else loss / replica.num_replicas_in_sync
+
+
+class ReplicaSeedGenerator(keras.random.SeedGenerator):
+    """A seed generator that draws other numbers on every replica.
+
+    On one device it is Keras' own, number for number.
+    """
+
+    def next(self, ordered=True):
+        """Returns the next seed, [2] integers, and moves on."""
+        seed, replica = super().next(ordered), _this_replica()
+        if replica is None:
+            return seed
+        shift = SEED_STRIDE * ops.cast(replica.replica_id_in_sync_group, seed.dtype)
+        return seed + ops.stack([shift, ops.zeros_like(shift)])
+
+
+def _this_replica():
+    """Returns TensorFlow's context of the one of several replicas that is running this, or None."""
+    if replica_count() == 1:
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context()
