@@ -104,10 +104,7 @@ def write(root: Path, summary: dict) -> None:
 
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
-    shown = {
-        name: task.shown(value) if name.endswith(task.metric) else f"{100 * value:.2f} %"
-        for name, value in summary["metrics"].items()
-    }
+    shown = {name: task.told(name, value) for name, value in summary["metrics"].items()}
     decimals = max((len(value) for value in shown.values()), default=0)
     rows = [(name.replace("_", " "), f"{value:>{decimals}}") for name, value in shown.items()]
     by_class = summary["metrics_by_class"]

@@ -33,16 +33,18 @@ def measured(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def evaluated_metrics(evaluation_uri: str) -> dict[str, float]:
-    """Returns the metric that has a threshold, over the whole evaluation split, by name.
+    """Returns the metrics that a task's evaluation gives a name, over the whole evaluation split;
+    the one that gates comes first.
 
-    Without it, if it is no number.
+    Without those that are no number.
     """
     import tensorflow_model_analysis as tfma
 
     result = tfma.load_eval_result(evaluation_uri)
     whole = dict(result.slicing_metrics).get(())  # None if there was no image at all
     found = numbers(whole[""][""]) if whole else {}
-    return {name: found[name] for name in _gated(result) if name in found}
+    names = dict.fromkeys([*_gated(result), *_named(result)])
+    return {name: found[name] for name in names if name in found}
 
 
 def metrics_by_class(evaluation_uri: str) -> dict[str, float]:
@@ -87,12 +89,14 @@ def _numbers_first(name: str) -> tuple[bool, int, str]:
 
 def _gated(result) -> list[str]:
     """Returns the names of the metrics of an evaluation that have thresholds."""
+    return [name for name, metric in _named(result).items() if metric.per_slice_thresholds]
+
+
+def _named(result) -> dict[str, object]:
+    """Returns name -> metric of an evaluation's configuration, of those that are given a name."""
     metrics = [metric for spec in result.config.metrics_specs for metric in spec.metrics]
-    return [
-        json.loads(f"{{{metric.config}}}")["name"]
-        for metric in metrics
-        if metric.per_slice_thresholds
-    ]
+    named = [(json.loads(f"{{{metric.config}}}").get("name"), metric) for metric in metrics]
+    return {name: metric for name, metric in named if name}
 
 
 def evaluator_refusals(evaluation_uri: str) -> list[str]:

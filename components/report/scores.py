@@ -5,7 +5,7 @@ the untrained encoder and earlier models.
 import dataclasses
 from dataclasses import dataclass
 
-from components.metadata.names import PRETRAINER, PUSHER
+from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module.tasks.task import Task
 
@@ -55,6 +55,11 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
         for prefix, (suffix, meaning) in SCORES.items()
         if prefix + task.metric in found
     ]
+    others = [name for name in run.metrics_by_node.get(EVALUATOR, {}) if name != task.metric]
+    rows += [
+        {"name": heading(name), "value": task.told(name, found[name]), "meaning": SCORES[""][1]}
+        for name in others
+    ]
     if KNN in found:
         value = f"{100 * found[KNN]:.2f} %"
         rows.append(
@@ -65,7 +70,12 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
 
 def metric_title(task: Task) -> str:
     """Returns the metric's name as a heading."""
-    return task.metric.replace("_", " ").replace("iou", "IoU").capitalize().replace("iou", "IoU")
+    return heading(task.metric)
+
+
+def heading(name: str) -> str:
+    """Returns a metric's name as a heading."""
+    return name.replace("_", " ").capitalize().replace("iou", "IoU")
 
 
 @dataclass(frozen=True)

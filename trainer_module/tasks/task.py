@@ -5,12 +5,15 @@ A task is one file in this folder with one frozen dataclass that implements `Tas
 registry.py. Every other file of the project is given a task object and asks it. In the order of an
 image's road, a task says
 
-    rows       what the second column of a list means, what is wrong with it, what a constant answer
-    would score ingest     what a row's target becomes in its tf.Example Transform  what the
-    Trainers read of it, and what is learned about it from the training split (`statistics`)
-    training   head, augmentation, loss and metrics serving    what the served model answers
-    Evaluator  TFMA's configuration: the metric, its slices and its thresholds a person   one line
-    and perhaps pictures for a prediction
+    rows       what the second column of a list means, what is wrong with it, what a constant
+               answer would score
+    ingest     what a row's target becomes in its tf.Example
+    Transform  what the Trainers read of it, and what is learned about it from the training split
+               (`statistics`)
+    training   head, augmentation, loss and metrics
+    serving    what the served model answers
+    Evaluator  TFMA's configuration: the metric, its slices and its thresholds
+    a person   one line and perhaps pictures for a prediction
 
 Lists are checked before anything heavy is imported: the module of a task imports the standard
 library alone at its top, and Keras or TensorFlow inside the methods that need them. The dataclass's
@@ -26,6 +29,7 @@ from typing import Any, ClassVar, Protocol
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
+SHARES = ("accuracy", "iou", "precision", "recall", "auc")  # end the names of metrics in [0, 1]
 
 
 class Task(Protocol):
@@ -228,6 +232,14 @@ class Task(Protocol):
     def shown(self, value: float) -> str:
         """Returns a value of the metric as a person reads it."""
         return f"{100 * value:.2f} %"
+
+    def told(self, name: str, value: float) -> str:
+        """Returns any number of a run as a person reads it: its metric as `shown`, of others the
+        shares by their names' endings as such.
+        """
+        if name.endswith(self.metric):
+            return self.shown(value)
+        return f"{100 * value:.2f} %" if name.endswith(SHARES) else f"{value:.4g}"
 
     def line(self, answer: dict[str, Any]) -> str:
         """Returns one line about the answer to one image, of what `served` returns as numpy values
