@@ -1,4 +1,4 @@
-"""SimCLR on CIFAR-10 on one GPU: seconds an epoch, and the accuracy of the frozen encoder.
+r"""SimCLR on CIFAR-10 on one GPU: seconds an epoch, and the accuracy of the frozen encoder.
 
 The last line is JSON.
 
@@ -6,8 +6,8 @@ The data are .npz files with `images` (uint8 [n, 32, 32, 3]) and `labels` ([n]),
 named train*.npz and eval*.npz. A run that does not end within --minutes stops at its last
 checkpoint and says so; the same command continues it.
 
-    KERAS_BACKEND=jax python benchmarks/gpu_cifar10.py --pieces cifar10 --folder run --epochs 100
-    --minutes 9
+    KERAS_BACKEND=jax python benchmarks/gpu_cifar10.py --pieces cifar10 --folder run \
+        --epochs 100 --minutes 9
 
 The step of a PyTorch user on the same card: `python benchmarks/torch_step.py --batch_size 512
 --compiled`.
@@ -51,9 +51,8 @@ def main() -> None:
     done, started = epochs_done(options.folder), time.monotonic()
     try:
         signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(
-            signal.ITIMER_REAL, 60 * options.minutes, 1.0
-        )  # again and again: raised inside a destructor, it is lost
+        # again and again: raised inside a destructor, it is lost
+        signal.setitimer(signal.ITIMER_REAL, 60 * options.minutes, 1.0)
         encoder, _, report = pretrain(
             Images(watched.train_images, mean, std, watched.train_images.shape[1:3]),
             Encoder(options.depth, options.width),

@@ -80,9 +80,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="none, one or several",
     )
     parser.add_argument("--torch_python", default=sys.executable, help="a Python that has PyTorch")
-    parser.add_argument(
-        "--learner", choices=("ours", "stock"), help=argparse.SUPPRESS
-    )  # of a child process
+    # of a child process
+    parser.add_argument("--learner", choices=("ours", "stock"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 

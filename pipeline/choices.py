@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata.url import parse_mysql
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 from trainer_module.settings import (
     Augmentation,
     Encoder,
     Finetuning,
     Pretraining,
     Target,
-    require,
     require_finite,
 )
 from trainer_module.tasks.registry import TASKS

@@ -140,9 +140,8 @@ def rotated(image, angle):
             (width - 1) / 2 - np.sin(angle) * y + np.cos(angle) * x,
         )
         top, left = int(np.floor(y)), int(np.floor(x))
-        corners = around[
-            margin + top : margin + top + 2, margin + left : margin + left + 2
-        ]  # [2, 2, C]
+        # [2, 2, C]
+        corners = around[margin + top : margin + top + 2, margin + left : margin + left + 2]
         weights = np.outer([top + 1 - y, y - top], [left + 1 - x, x - left])
         turned[row, column] = (weights[..., None] * corners).sum(axis=(0, 1))
     return turned
@@ -210,9 +209,8 @@ def test_brightness_and_saturation_are_those_of_tf_image(tf, image):
         recolour(image, 0.5 * one, one, one, 0 * one), 0.5 * image, atol=1e-6
     )
     grey = np.repeat(tf.image.rgb_to_grayscale(image), 3, axis=-1)
-    np.testing.assert_allclose(
-        recolour(image, one, one, 0 * one, 0 * one), grey, atol=1e-3
-    )  # tf.image rounds its weights
+    # tf.image rounds its weights
+    np.testing.assert_allclose(recolour(image, one, one, 0 * one, 0 * one), grey, atol=1e-3)
 
 
 def test_a_turn_of_hue_moves_red_the_way_hsv_does():

@@ -63,9 +63,8 @@ def keys(project, task_name):
     )
     plan = as_chosen(choices, task)
     graph = graph_of(plan)(plan, Folders("/root/artifacts", "/root/serving"))
-    nodes = {
-        node.id: node for node in graph.components if node.id != "Baseline"
-    }  # which has no key
+    # which has no key
+    nodes = {node.id: node for node in graph.components if node.id != "Baseline"}
     given = {
         name: sorted((key, str(value)) for key, value in node.exec_properties.items())
         for name, node in nodes.items()

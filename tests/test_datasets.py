@@ -113,9 +113,8 @@ def test_the_pattern_fills_the_region_of_the_label_map():
     dots, _ = shapes.draw(np.random.default_rng(0), np.full(8, shapes.CLASSES.index("dots")), 32)
     changed = (stripes != dots).any(-1)
     inside = label_maps != shapes.BACKGROUND
-    edge = (
-        0.02 * changed.size
-    )  # a pixel less than half inside counts as outside and still shows some pattern
+    # a pixel less than half inside counts as outside and still shows some pattern
+    edge = 0.02 * changed.size
     assert changed[inside].mean() > 0.3 and changed[~inside].sum() < edge
 
 

@@ -220,9 +220,8 @@ def _training_images(place):
 def test_lineage_leads_from_the_model_back_to_the_lists(place):
     command = [sys.executable, "-m", "pipeline.lineage", "--pipeline_root", "root", "latest"]
     result = subprocess.run(command, cwd=place, capture_output=True, text=True, check=True)
-    unwrapped = " ".join(
-        result.stdout.replace("|", " ").split()
-    )  # where lines end depends on the length of the folder's name
+    # where lines end depends on the length of the folder's name
+    unwrapped = " ".join(result.stdout.replace("|", " ").split())
     for told in (
         "Finetuner, execution",
         "Pretrainer, execution",
@@ -297,9 +296,8 @@ def test_another_road_unlabelled_pretraining_ids_for_labels_a_trained_encoder_an
         "--head=mlp",
     ]
     result = run(place, *flags, "--num_epochs=10", "--batch_size=8", "--num_classes=3", *SMALL)
-    verdict = {True: 0, False: 3}[
-        summary(place, "other")["blessed"]
-    ]  # two classes of brightness, one epoch
+    # two classes of brightness, one epoch
+    verdict = {True: 0, False: 3}[summary(place, "other")["blessed"]]
     assert result.returncode == verdict, result.stdout + result.stderr
     assert summary(place, "other")["metrics"]["accuracy"] >= 0.5
     proof = json.loads(

@@ -155,9 +155,8 @@ def values(metrics):
 
 def test_it_is_that_of_a_slow_loop_over_pixels_of_which_some_are_ignored(analyze):
     truths, predictions = masks(4)
-    metrics, accepted = analyze(
-        truths, predictions, predictions, num_classes=5
-    )  # class 4 does not occur
+    # class 4 does not occur
+    metrics, accepted = analyze(truths, predictions, predictions, num_classes=5)
     expected = slow_iou(truths, predictions, 4)
     mean, of_classes = values(metrics)
     assert of_classes[:4] == pytest.approx(expected) and math.isnan(of_classes[4])

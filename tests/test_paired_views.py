@@ -71,9 +71,8 @@ def test_image_and_label_map_show_the_same_places():
         np.asarray(tensor)
         for tensor in augment_pair(images, label_maps, GEOMETRY, (24, 32), chance())
     )
-    seen = (
-        np.abs(views[..., 0] * 15 - ids) < 1e-3
-    )  # the brightness is the class id, but for pixels that average two patches
+    # the brightness is the class id, but for pixels that average two patches
+    seen = np.abs(views[..., 0] * 15 - ids) < 1e-3
     assert seen.mean() > 0.6
     wrong = np.roll(ids, 1, axis=0)
     assert (np.abs(views[..., 0] * 15 - wrong) < 1e-3).mean() < 0.1
@@ -178,8 +177,7 @@ def test_eager_and_compiled_views_are_equal():
 
 def test_the_centre_of_a_pixel_is_the_same_for_image_and_label_map():
     ramp = np.arange(40, dtype="float32")
-    read = (
-        np.asarray(resize_matrix([4], [30], [1], 40, 10))[0] @ ramp
-    )  # antialiased, so the mean of three pixels
+    # antialiased, so the mean of three pixels
+    read = np.asarray(resize_matrix([4], [30], [1], 40, 10))[0] @ ramp
     nearest = np.asarray(nearest_matrix([4], [30], [1], 40, 10))[0] @ ramp
     np.testing.assert_allclose(nearest[1:-1], read[1:-1], atol=1e-4)

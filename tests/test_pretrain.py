@@ -36,9 +36,8 @@ def striped_images(count=96):
     wave = 0.5 + 0.5 * np.sin(
         2 * np.pi * (np.arange(IMAGE_SIZE[0])[None] / 4 + rng.uniform(size=(count, 1)))
     )  # [N, size]
-    stripes = np.where(
-        labels[:, None, None] == 1, wave[:, None, :], wave[:, :, None]
-    )  # [N, size, size]
+    # [N, size, size]
+    stripes = np.where(labels[:, None, None] == 1, wave[:, None, :], wave[:, :, None])
     pixels = stripes[..., None] * rng.uniform(80, 255, (count, 1, 1, 3))
     return np.broadcast_to(pixels, (count, *IMAGE_SIZE, 3)).astype(np.uint8), labels
 

@@ -15,16 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops, random
 
+from trainer_module.errors import require
 from trainer_module.normalize import to_unit_range
-from trainer_module.settings import Augmentation, require
+from trainer_module.settings import Augmentation
 
 CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
-STEPS_OF_CHANCE = (
-    2**23
-)  # different random numbers in [0, 1), as many as float32 has of equal distance
-LUMA = np.array(
-    [0.299, 0.587, 0.114], "float32"
-)  # ITU-R BT.601: how much red, green and blue make grey
+# different random numbers in [0, 1), as many as float32 has of equal distance
+STEPS_OF_CHANCE = 2**23
+# ITU-R BT.601: how much red, green and blue make grey
+LUMA = np.array([0.299, 0.587, 0.114], "float32")
 
 
 def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
@@ -81,12 +80,10 @@ def apply_separable(images, rows, columns):
     _, height, width, channels = images.shape
     view_height, view_width = rows.shape[1], columns.shape[1]
     read = ops.matmul(rows, ops.reshape(images, [-1, height, width * channels]))  # [B, h, W * 3]
-    read = ops.transpose(
-        ops.reshape(read, [-1, view_height, width, channels]), [0, 2, 1, 3]
-    )  # [B, W, h, 3]
-    read = ops.matmul(
-        columns, ops.reshape(read, [-1, width, view_height * channels])
-    )  # [B, w, h * 3]
+    # [B, W, h, 3]
+    read = ops.transpose(ops.reshape(read, [-1, view_height, width, channels]), [0, 2, 1, 3])
+    # [B, w, h * 3]
+    read = ops.matmul(columns, ops.reshape(read, [-1, width, view_height * channels]))
     return ops.transpose(ops.reshape(read, [-1, view_width, view_height, channels]), [0, 2, 1, 3])
 
 
@@ -175,9 +172,8 @@ def _reading_matrices(settings, image_shape, view_size, seed):
     columns = resize_matrix(*box.columns, width, view_size[1])
     if settings.blur_probability > 0:
         sigma = view_size[0] * _uniform(settings.blur_sigma, count, seed)
-        sigma = ops.where(
-            _happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3
-        )  # so narrow that it changes nothing
+        # so narrow that it changes nothing
+        sigma = ops.where(_happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3)
         rows = ops.matmul(blur_matrix(sigma, view_size[0]), rows)
         columns = ops.matmul(blur_matrix(sigma, view_size[1]), columns)
     return rows, columns
@@ -333,9 +329,8 @@ def jitter(views, settings: Augmentation, seed):
         for amount in (settings.brightness, settings.contrast)
     ]
     saturation = 1.0 + jittered * _uniform((-settings.saturation, settings.saturation), count, seed)
-    saturation = saturation * (
-        1.0 - _happens(settings.colour_drop_probability, count, seed)
-    )  # grey is saturation 0
+    # grey is saturation 0
+    saturation = saturation * (1.0 - _happens(settings.colour_drop_probability, count, seed))
     hue = jittered * _uniform((-settings.hue, settings.hue), count, seed)
     return recolour(views, *factors, saturation, hue)
 
@@ -364,9 +359,8 @@ def recolour(views, brightness, contrast, saturation, hue):
     offset = (brightness * (1.0 - contrast))[:, None] * mean_grey  # [B, 1]
     _, height, width, _ = views.shape
     pixels = ops.reshape(views, [-1, height * width, 3])
-    recoloured = (
-        ops.matmul(pixels, ops.transpose(matrix, [0, 2, 1])) + offset[:, :, None]
-    )  # [B, h * w, 3]
+    # [B, h * w, 3]
+    recoloured = ops.matmul(pixels, ops.transpose(matrix, [0, 2, 1])) + offset[:, :, None]
     return ops.reshape(recoloured, [-1, height, width, 3])
 
 

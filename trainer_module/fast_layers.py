@@ -69,9 +69,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=True,
         )
         count = tf.cast(tf.size(inputs) / inputs.shape[-1], variance.dtype)
-        biased_variance = variance * (
-            1.0 - 1.0 / count
-        )  # the kernel divides by count - 1, Keras by count
+        # the kernel divides by count - 1, Keras by count
+        biased_variance = variance * (1.0 - 1.0 / count)
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
         self.moving_variance.assign(
             self.moving_variance * self.momentum + biased_variance * (1.0 - self.momentum)

@@ -131,9 +131,8 @@ def finetune(
     twin = in_precision(encoder, settings.precision)
     trained = task.head(twin, settings.head)
     trained.set_weights(finetuned.get_weights())
-    twin.trainable = (
-        not settings.freeze
-    )  # batch normalization of a frozen encoder keeps its statistics, too
+    # batch normalization of a frozen encoder keeps its statistics, too
+    twin.trainable = not settings.freeze
     batches = LabelledBatches(train.images, train.targets, settings.batch_size, settings.seed)
     _fit(
         Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings, callbacks

@@ -66,9 +66,8 @@ class SimCLR(keras.Model):
             [2B, P]; rows i and B + i belong to the same image.
         """
         both = ops.concatenate([images, images], axis=0)  # [2B, H, W, 3]
-        views = augment(
-            both, self.views.augmentation, self.views.size, self.chance
-        )  # [2B, h, w, 3]
+        # [2B, h, w, 3]
+        views = augment(both, self.views.augmentation, self.views.size, self.chance)
         views = normalize(views, self.views.channel_mean, self.views.channel_std)
         return self.head(self.encoder(views, training=training), training=training)
 

@@ -42,9 +42,8 @@ def nt_xent(first, second, temperature, decoupled=False):
     count = ops.shape(first)[0]
     logits = ops.matmul(embedding, ops.transpose(embedding)) / temperature  # [2B, 2B], s(i, k) / t
     # The other view of row i is row i + B, or i - B: the embedding turned by half its length.
-    positives = (
-        ops.sum(embedding * ops.roll(embedding, count, axis=0), axis=1) / temperature
-    )  # [2B]
+    # [2B]
+    positives = ops.sum(embedding * ops.roll(embedding, count, axis=0), axis=1) / temperature
     rows = ops.arange(2 * count)
     left_out = ops.equal(rows[:, None], rows[None, :])  # a view is no negative of its own
     if decoupled:
@@ -81,9 +80,8 @@ def uniformity(embedding):
     """
     unit = l2_normalize(embedding)
     count = ops.shape(unit)[0]
-    potentials = ops.exp(
-        4.0 * (ops.matmul(unit, ops.transpose(unit)) - 1.0)
-    )  # exp(-2 |a - b|^2), since |a - b|^2 = 2 - 2ab
+    # exp(-2 |a - b|^2), since |a - b|^2 = 2 - 2ab
+    potentials = ops.exp(4.0 * (ops.matmul(unit, ops.transpose(unit)) - 1.0))
     pairs = ops.cast(count * (count - 1), "float32")
     return ops.log((ops.sum(potentials) - ops.sum(ops.diagonal(potentials))) / pairs)
 

@@ -129,7 +129,6 @@ def view_embeddings(learner: SimCLR, images):
     seen = normalize(
         augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std
     )
-    features = learner.encoder.predict_on_batch(seen)[
-        : len(both)
-    ]  # with several replicas each answers for the whole batch
+    # with several replicas each answers for the whole batch
+    features = learner.encoder.predict_on_batch(seen)[: len(both)]
     return ops.split(learner.head.predict_on_batch(features)[: len(both)], 2, axis=0)

@@ -31,17 +31,15 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
             f"{len(features)} images"
         )
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = np.asarray(
-        features / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32
-    )  # [N, D]
+    # [N, D]
+    unit = np.asarray(features / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
     rows, similarities = [], []
     for start in range(0, len(unit), BLOCK):
         block = unit[start : start + BLOCK] @ unit.T  # [BLOCK, N]
         own = np.arange(len(block))
         block[own, start + own] = -np.inf  # nobody is its own neighbour
-        best = np.sort(
-            np.argpartition(-block, count - 1, axis=1)[:, :count], axis=1
-        )  # [BLOCK, K], by row number
+        # [BLOCK, K], by row number
+        best = np.sort(np.argpartition(-block, count - 1, axis=1)[:, :count], axis=1)
         values = np.take_along_axis(block, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         rows.append(np.take_along_axis(best, order, axis=1))
@@ -73,9 +71,8 @@ def knn_accuracy(
     for start in range(0, len(held_out), CHUNK):
         similarity = held_out[start : start + CHUNK] @ train.T  # [chunk, N]
         nearest = np.argpartition(-similarity, neighbours - 1, axis=1)[:, :neighbours]
-        votes = np.apply_along_axis(
-            np.bincount, 1, labels[nearest], minlength=labels.max() + 1
-        )  # [chunk, C]
+        # [chunk, C]
+        votes = np.apply_along_axis(np.bincount, 1, labels[nearest], minlength=labels.max() + 1)
         predicted.append(votes.argmax(axis=1))
     return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
 

@@ -34,9 +34,8 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """
     height, width = custom_config["image_size"]
     with tf.device("/CPU:0"):  # the GPU is the Trainers'
-        images = decode_images(
-            tf.reshape(inputs["image"], [-1]), height, width
-        )  # [B, H, W, 3] uint8
+        # [B, H, W, 3] uint8
+        images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)
     mean, std = normalization(custom_config) or channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
@@ -101,9 +100,8 @@ def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
       Two float32 [3] in units of [0, 1] pixels.
     """
-    means, variances = tf.nn.moments(
-        tf.cast(images, tf.float32) / 255.0, axes=[1, 2]
-    )  # [B, 3] each
+    # [B, 3] each
+    means, variances = tf.nn.moments(tf.cast(images, tf.float32) / 255.0, axes=[1, 2])
     mean = tft.mean(means, reduce_instance_dims=False)
     variance = tft.var(means, reduce_instance_dims=False) + tft.mean(
         variances, reduce_instance_dims=False

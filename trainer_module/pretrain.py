@@ -96,9 +96,8 @@ def pretrain(
     with all_devices():
         _refuse_uneven_batch(settings.batch_size, replica_count())
         learner = build_learner(data, encoder, augmentation, settings)
-    trained = untrained_encoder(
-        encoder, data.images.shape[1:3], settings.seed
-    )  # float32 and of the images' size, for measuring and as result
+    # float32 and of the images' size, for measuring and as result
+    trained = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
     progress = checkpoint.load(learner, path, identity)

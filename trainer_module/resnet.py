@@ -76,9 +76,8 @@ def build_encoder(
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
             tensor = _block(layers, tensor, count, stride, name)
-    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(
-        tensor
-    )  # [B, D]
+    # [B, D]
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
     return keras.Model(images, features, name=f"resnet{settings.depth}")
 
 

@@ -25,9 +25,8 @@ class EncoderRecord:
 
     encoder: Encoder  # its settings, the stem decided
     image_size: tuple[int, int]  # (H, W) in pixels of the images it was made for
-    channel_mean: tuple[
-        float, ...
-    ]  # [3], in units of [0, 1] pixels: what its images are normalized with
+    # [3], in units of [0, 1] pixels: what its images are normalized with
+    channel_mean: tuple[float, ...]
     channel_std: tuple[float, ...]  # [3], likewise
     input_channels: int = CHANNELS
     milestones: tuple[int, ...] = ()  # epochs of pretraining whose encoders lie beside it

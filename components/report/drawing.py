@@ -17,9 +17,8 @@ PASSING_WIDTH = 14  # of a line that passes a layer
 GAP_X, GAP_Y = 20, 40
 SWEEPS = 8  # over the layers, to put each node below the nodes it reads from
 
-Place = (
-    str | tuple[str, int]
-)  # a node, or (node, layer): the line from that node as it passes that layer
+# a node, or (node, layer): the line from that node as it passes that layer
+Place = str | tuple[str, int]
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,8 @@ def flat_map(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     dims = min(PRINCIPAL_DIMS, *unit.shape)
     principal = PCA(dims, random_state=seed).fit_transform(unit)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
-    start = (
-        principal[:, :2] / max(float(np.std(principal[:, 0])), 1e-12) * 1e-4
-    )  # as sklearn's 'pca'; also for points that all coincide
+    # as sklearn's 'pca'; also for points that all coincide
+    start = principal[:, :2] / max(float(np.std(principal[:, 0])), 1e-12) * 1e-4
     tsne = TSNE(perplexity=perplexity, init=start, max_iter=ITERATIONS, random_state=seed, n_jobs=1)
     # On a busy machine the threads of one map wait for each other at every step, ten times as long
     # as they work.

@@ -67,9 +67,8 @@ def write_projector(
       sheet: N images in the same order.
     """
     (folder / SHEET_FILE).write_bytes(sheet.jpeg)
-    header = (
-        [list(columns)] if len(columns) > 1 else []
-    )  # the projector takes the first row for one only then
+    # the projector takes the first row for one only then
+    header = [list(columns)] if len(columns) > 1 else []
     rows = ["\t".join(map(visible, row)) for row in (*header, *zip(*columns.values(), strict=True))]
     (folder / METADATA_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
     blocks = []

@@ -83,9 +83,8 @@ PATTERNS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "stripes": _stripes,
     "zigzag": _zigzag,
 }
-CLASSES = tuple(
-    PATTERNS
-)  # a class's id, in label maps too, is its place in this alphabetical order
+# a class's id, in label maps too, is its place in this alphabetical order
+CLASSES = tuple(PATTERNS)
 BACKGROUND = len(CLASSES)  # class id of the clutter in label maps: a class of its own
 LABEL_MAP_CLASSES = len(CLASSES) + 1
 IGNORED = 255  # in label maps: pixels on the edge of a region, which belong to neither side
@@ -238,9 +237,8 @@ def draw_scenes(
     label_maps = np.full((count, image_size, image_size), BACKGROUND, np.uint8)
     first = generator.uniform(0, 2 * np.pi, (count, 1, 1)).astype(np.float32)
     for number in range(regions):
-        angle = (
-            first + 2 * np.pi * number / regions
-        )  # around the centre, so that they cover one another only here and there
+        # around the centre, so that they cover one another only here and there
+        angle = first + 2 * np.pi * number / regions
         class_ids = generator.integers(len(CLASSES), size=count)
         centre_x, centre_y = 0.3 * np.cos(angle), 0.3 * np.sin(angle)
         filled = _filled_region(generator, class_ids, x - centre_x, y - centre_y, SMALLER)
@@ -284,9 +282,8 @@ def _filled_region(
         _uniform(generator, count, -0.1, 0.1),
     )
     region = _coverage(size * _outline(generator, x - region_x, y - region_y))
-    ink = _coverage(size * _ink(generator, class_ids, x - region_x, y - region_y))[
-        ..., None
-    ]  # [N, S, S, 1]
+    # [N, S, S, 1]
+    ink = _coverage(size * _ink(generator, class_ids, x - region_x, y - region_y))[..., None]
     return _FilledRegion(
         region, np.where(swapped, dark * ink + light * (1 - ink), light * ink + dark * (1 - ink))
     )

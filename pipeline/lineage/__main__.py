@@ -1,10 +1,12 @@
-"""Where did this model come from, and what came of these images: `python -m pipeline.lineage
-[--pipeline_root DIR] ...`.
+"""Where did this model come from, and what came of these images?
 
-    (nothing)                 the runs, and what each node did in them
-    MODEL                     how a model was judged, the tree from it back to the list files, and
-    what came of it --diff MODEL MODEL        what changed: inputs, parameters, code, metrics
-    --downstream LIST_OR_IMAGE    which models saw it
+`python -m pipeline.lineage [--pipeline_root DIR]` and
+
+    (nothing)                   the runs, and what each node did in them
+    MODEL                       how a model was judged, the tree from it back to the list files, and
+                                what came of it
+    --diff MODEL MODEL          what changed: inputs, parameters, code, metrics
+    --downstream LIST_OR_IMAGE  which models saw it
 
 A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone
 (and for images the index beside the examples), so it answers at once and is safe while a run goes
@@ -73,9 +75,8 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return 2
-    signal.signal(
-        signal.SIGPIPE, signal.SIG_DFL
-    )  # `| head` may close the pipe; MySQL's client has set this otherwise
+    # `| head` may close the pipe; MySQL's client has set this otherwise
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
     return 0
 

@@ -39,9 +39,8 @@ def build_decoder(encoder: keras.Model, num_classes: int, seed: int = 0) -> kera
         ValueError: if there are fewer than two classes.
     """
     require(num_classes >= 2, "`num_classes` must be at least 2", num_classes=num_classes)
-    _, *stages = stage_outputs(
-        encoder
-    )  # the stem is as fine as stage 1 or so dear that it does not pay
+    # the stem is as fine as stage 1 or so dear that it does not pay
+    _, *stages = stage_outputs(encoder)
     channels = max(LEAST_CHANNELS, stages[1].shape[-1])
     layers = _Layers(seed)
     coarsest = stages[-1]

@@ -11,8 +11,9 @@ B images of H x W pixels -> B views of h x w pixels.
 from keras import ops
 
 from trainer_module.augment import apply_separable, jitter, random_box, resize_matrix
+from trainer_module.errors import require
 from trainer_module.normalize import to_unit_range
-from trainer_module.settings import Augmentation, require
+from trainer_module.settings import Augmentation
 
 PAIRED = (
     "crop",
@@ -50,9 +51,8 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
     rows, columns = (
         nearest_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size)
     )
-    ids = apply_separable(ops.cast(label_maps, "float32")[..., None], rows, columns)[
-        ..., 0
-    ]  # [B, h, w]
+    # [B, h, w]
+    ids = apply_separable(ops.cast(label_maps, "float32")[..., None], rows, columns)[..., 0]
     return ops.clip(jitter(views, settings, seed), 0.0, 1.0), ops.cast(ops.round(ids), "int32")
 
 
@@ -71,14 +71,12 @@ def nearest_matrix(low, size, flipped, source_size: int, view_size: int):
     Returns:
         float32 [B, view_size, source_size].
     """
-    low, size, flipped = (
-        ops.cast(value, "float32")[:, None] for value in (low, size, flipped)
-    )  # [B, 1]
+    # [B, 1]
+    low, size, flipped = (ops.cast(value, "float32")[:, None] for value in (low, size, flipped))
     index = ops.arange(view_size, dtype="float32")[None]  # [1, view_size]
     index = index + flipped * (view_size - 1 - 2 * index)
-    pixel = low + ops.floor(
-        (2 * index + 1) * size / (2 * view_size)
-    )  # [B, view_size]; whole numbers to the last, so no rounding
+    # [B, view_size]; whole numbers to the last, so no rounding
+    pixel = low + ops.floor((2 * index + 1) * size / (2 * view_size))
     return ops.one_hot(ops.cast(pixel, "int32"), source_size, dtype="float32")
 
 

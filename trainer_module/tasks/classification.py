@@ -47,9 +47,8 @@ class Classification(Task):
         Raises:
           InputError: if the list names more classes than `num_classes`, or only one.
         """
-        given = [
-            label for label in targets if label
-        ]  # rows without a label are told with all other bad rows
+        # rows without a label are told with all other bad rows
+        given = [label for label in targets if label]
         ids = [label for label in given if _is_integer(label)]
         named = len(ids) < LEAST_ID_SHARE * len(given)
         labels = set(given if named else ids)

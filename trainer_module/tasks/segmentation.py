@@ -138,9 +138,8 @@ class Segmentation(Task):
             ids,
             fn_output_signature=tf.int64,
         )  # [C, B]
-        total = tf.cast(
-            tft.sum(tf.transpose(pixels), reduce_instance_dims=False), tf.float32
-        )  # [C]
+        # [C]
+        total = tf.cast(tft.sum(tf.transpose(pixels), reduce_instance_dims=False), tf.float32)
         packed = tf.map_fn(tf.io.serialize_tensor, label_maps, fn_output_signature=tf.string)
         return {
             "label_map": packed,
@@ -224,9 +223,8 @@ class Segmentation(Task):
             )
 
         with tf.device("/CPU:0"):
-            sizes = tf.map_fn(
-                size, encoded, fn_output_signature=tf.TensorSpec([2], tf.int32)
-            )  # [B, 2]
+            # [B, 2]
+            sizes = tf.map_fn(size, encoded, fn_output_signature=tf.TensorSpec([2], tf.int32))
             largest = tf.reduce_max(sizes, axis=0)
             signature = (tf.TensorSpec([], tf.string), tf.TensorSpec([None, None], tf.uint8))
             pictures, class_ids = tf.map_fn(answer, (outputs, sizes), fn_output_signature=signature)
