@@ -42,9 +42,10 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         print(text_of(choices), end="")
         return DONE
     from pipeline.plan import make_plan
-    from pipeline.runner import Root, run
 
     plan = make_plan(choices)
+    from pipeline.runner import Root, run  # heavy
+
     path = Path(choices.pipeline_root or RUNS / plan.name)
     return run(plan, Root(path.resolve(), choices.metadata), arguments)
 
@@ -68,8 +69,7 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 
 
 def interrupted_root(given: Path | None):
-    """Returns the pipeline root to continue: the one given, or the latest below runs/ whose run did
-    not finish.
+    """Returns the root to continue: the one given, or the latest below runs/ that did not finish.
 
     Raises:
       InputError: if there is none.

@@ -29,7 +29,7 @@ class Plan:
     lists: Lists  # every row is checked
     encoder: Encoder  # the one that was found, or the one to pretrain
     pretraining: Pretraining  # with a batch that fits
-    gate: Gate  # above what a constant answer scores
+    gate: Gate  # not below what a constant answer scores
     eval_epochs: tuple[int, ...]  # whose encoders there are or will be
     saved_encoder: SavedEncoder = SavedEncoder()
 
@@ -140,8 +140,8 @@ def checked_rows(choices: Choices, lists: Lists) -> tuple[dict[str, list[Row]], 
 
 
 def gate_above_chance(gate: Gate, task: Task, rows: Sequence[Row]) -> Gate:
-    """Returns a gate that asks for more than the best constant answer to the targets of these
-    rows.
+    """Returns a gate that asks for no less than the best constant answer to the targets of these
+    rows, to four digits.
     """
     constant = float(f"{task.constant_score([row.target for row in rows]):.4g}")
     return gate.beating(constant, task.higher_is_better)
@@ -175,8 +175,8 @@ def _tell_what_has_no_effect(choices: Choices, task: Task) -> None:
     idle = [f"--{flag}" for name, flag in flags.items() if f"finetuning.{name}" in choices.named]
     if idle and task.fits_linear and finetuning.freeze and finetuning.head == "linear":
         print(
-            f"Note: a linear head on a frozen encoder is fitted until it converges; "
-            f"{', '.join(idle)} changes nothing there"
+            f"Note: a linear head on a frozen encoder is fitted until it converges, whatever "
+            f"{' and '.join(idle)} may be"
         )
     if "finetuning.head" in choices.named and not task.on_features:
         print(f"Note: {task.name} has one kind of head; --head changes nothing there")

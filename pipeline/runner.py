@@ -49,7 +49,6 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
-REPORT_COMMAND = "pipeline.report"
 
 
 @dataclass(frozen=True)
@@ -300,7 +299,7 @@ def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, St
     if missing:
         print(
             f"The report could not be made; the log says why. Everything else is done. Try again: "
-            f"python -m {REPORT_COMMAND}"
+            f"python -m pipeline.report --pipeline_root={shlex.quote(str(root.path))}"
         )
     return store, done
 

@@ -124,6 +124,24 @@ def test_a_list_that_options_of_before_left_is_not_taken():
         lists_of(chosen("shapes", scenes))
 
 
+def test_an_image_that_is_added_to_a_folder_is_in_the_lists_of_the_next_run(tmp_path, capsys):
+    place = tmp_path / "photos"
+    for index in range(40):
+        file = place / ("cat", "dog")[index % 2] / f"{index}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"image")
+
+    def listed():
+        lists = lists_of(read_from(chosen("folder"), place))
+        return sum(len(Path(path).read_text().splitlines()) for path in (lists.train, lists.eval))
+
+    assert listed() == 40
+    (place / "cat" / "new.png").write_bytes(b"image")
+    capsys.readouterr()
+    assert listed() == 41
+    assert capsys.readouterr().out == ""
+
+
 def test_a_list_that_was_removed_is_written_again(tmp_path):
     place = source(tmp_path / "cifar")
     with_list(chosen("cifar10", TEN), place).unlink()

@@ -1,10 +1,11 @@
 """Random views of images: every operation of SimCLR's augmentation, for a whole batch at once,
 inside the compiled step.
 
-An image is read in two steps. Where a view's pixels lie in the image is linear and separable, so
+Most of it happens in two steps. Where a view's pixels lie in the image is linear and separable, so
 crop, resize, flip and blur are together two small matrices an image: view = rows @ image @
 columns^T. What colour they have is linear too, so brightness, contrast, saturation, hue and colour
-drop are together one 3x3 matrix and one offset an image.
+drop are together one 3x3 matrix and one offset an image. Turns, rotation, noise and cutout, where
+they are asked for, are steps of their own.
 
 B images of H x W pixels -> B views of h x w pixels, values in [0, 1].
 """
@@ -20,7 +21,7 @@ from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation
 
 CROP_ATTEMPTS = 10  # as in torchvision's RandomResizedCrop
-# different random numbers in [0, 1), as many as float32 has of equal distance
+# different random numbers in [0, 1): TensorFlow makes its own floats from 23 bits, too
 STEPS_OF_CHANCE = 2**23
 # ITU-R BT.601: how much red, green and blue make grey
 LUMA = np.array([0.299, 0.587, 0.114], "float32")

@@ -101,13 +101,15 @@ def l2_normalize(embedding):
     )
 
 
-VARIANCE_EPSILON = 1e-4  # of the paper's algorithm 1
-TARGET_DEVIATION = 1.0  # gamma of eq. 1
+VARIANCE_EPSILON = 1e-4  # of algorithm 1 of the VICReg paper
+TARGET_DEVIATION = 1.0  # gamma of its eq. 1
 
 
 def vicreg(first, second, invariance=25.0, variance=25.0, covariance=1.0):
-    """Returns the loss of eq. 6, with the squared distance as a mean over dimensions too, as the
-    authors' algorithm 1 and code have it.
+    """VICReg: views of an image agree, every dimension varies, no two say the same; no negatives.
+
+    Eq. 6 of Bardes et al. 2022 (arXiv:2105.04906), with the squared distance as a mean over
+    dimensions too, as their algorithm 1 and code have it.
 
     Embeddings are not scaled to length 1: their size is what the variance term holds.
 

@@ -55,11 +55,8 @@ class Places:
 
     checkpoints: str  # found again by a run that continues this one
     logs: str  # for TensorBoard
-    milestones: tuple[
-        int, ...
-        # epochs, counted from 1, whose encoders are kept beside the checkpoint
-        # (trainer_module/checkpoint.py)
-    ] = ()
+    # epochs, counted from 1, whose encoders are kept beside the checkpoint
+    milestones: tuple[int, ...] = ()
 
 
 def pretrain(
@@ -96,14 +93,14 @@ def pretrain(
     with all_devices():
         _refuse_uneven_batch(settings.batch_size, replica_count())
         learner = build_learner(data, encoder, augmentation, settings)
-    # float32 and of the images' size, for measuring and as result
-    trained = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
+    # float32 and of the images' size: it takes over the weights for measuring, and at the end
+    result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
     progress = checkpoint.load(learner, path, identity)
     rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
     callbacks = [
-        Monitor(trained, data.images, settings.monitor_every_epochs, watched),
+        Monitor(result, data.images, settings.monitor_every_epochs, watched),
         *_event_log(places.logs),
         Milestones(places.checkpoints, places.milestones),
         checkpoint.Checkpoint(path, identity, progress, rhythm),
@@ -114,12 +111,12 @@ def pretrain(
         settings,
         callbacks,
     )
-    trained.set_weights(learner.encoder.get_weights())
-    head = _head(trained, settings)
+    result.set_weights(learner.encoder.get_weights())
+    head = _head(result, settings)
     head.set_weights(learner.head.get_weights())
     seconds = round(time.monotonic() - started, 2)
     return (
-        trained,
+        result,
         head,
         {
             "history": progress.history,
@@ -165,8 +162,8 @@ def build_learner(
             settings.optimizer, _schedule(settings, steps_per_epoch), settings.weight_decay
         ),
         steps_per_execution=_divisor(steps_per_epoch, settings.steps_per_execution),
-        jit_compile=compiles_with_xla()
-        and replica_count() == 1,  # TensorFlow's XLA knows no collectives over a mirrored step
+        # TensorFlow's XLA knows no collectives over a mirrored step.
+        jit_compile=compiles_with_xla() and replica_count() == 1,
     )
     learner.optimizer.build(learner.trainable_variables)
     return learner
@@ -214,11 +211,8 @@ def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list)
     """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted."""
     steps = batches.steps_per_epoch
     done, begun = divmod(batches.first_step, steps)
-    shared = {
-        "shuffle": False,
-        "callbacks": callbacks,
-        "verbose": 1 if sys.stdout.isatty() else 2,
-    }  # a bar for a person, a line for a file
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar for a person, a line for a file
+    shared = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
     if begun:
         learner.fit(
             batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, **shared
@@ -236,7 +230,7 @@ def _refuse_large_batch(batch_size: int, count: int) -> None:
         raise InputError(
             f"`batch_size` must be at most the number of pretraining images. Received: "
             f"batch_size={batch_size}, images={count}. "
-            f"Fix: --batch_size {max(2, count)} or more images"
+            f"Fix: a smaller `pretraining.batch_size`, of at least 2, or more images"
         )
 
 
@@ -245,7 +239,7 @@ def _refuse_uneven_batch(batch_size: int, replicas: int) -> None:
         raise InputError(
             f"`batch_size` must be a multiple of the number of GPUs. Received: "
             f"batch_size={batch_size}, GPUs={replicas}. "
-            f"Fix: --batch_size {batch_size - batch_size % replicas or replicas}"
+            f"Fix: --set pretraining.batch_size={batch_size - batch_size % replicas or replicas}"
         )
 
 

@@ -36,7 +36,7 @@ NOWHERE = Path("/nonexistent")
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run of a snapshot; what is read of files is read when it is asked for, and once."""
+    """One run of a snapshot; files of its artifacts are read when they are asked for."""
 
     snapshot: Snapshot
     id: str
@@ -75,7 +75,7 @@ class StoredRun:
 
     @property
     def ended(self) -> float:
-        """When the last node ended, likewise."""
+        """When the last node ended, in seconds since 1970; 0 before."""
         ends = [execution.started + execution.seconds for execution in self.executions]
         return max(ends, default=0.0)
 
@@ -90,7 +90,7 @@ class StoredRun:
         return Path(artifact.uri) if artifact else NOWHERE
 
     def uri(self, node: str, key: str) -> str:
-        """Returns the same as text, '' where there is no such folder, or none any more."""
+        """Returns an artifact's folder as text; '' where there is none, or none any more."""
         folder = self.folder(node, key)
         return str(folder) if folder.exists() else ""
 
@@ -134,7 +134,9 @@ class StoredRun:
         refused but has no metric to be blessed for.
         """
         said = [self._says(gate) for gate in GATES]
-        return False if False in said else None if None in said else True
+        if False in said:
+            return False
+        return None if None in said else True
 
     def _says(self, gate: str) -> bool | None:
         artifact = self.artifact(gate, "blessing")
@@ -175,7 +177,7 @@ class StoredRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The same by name alone."""
+        """Every number of the run by its name."""
         by_node = self.metrics_by_node.values()
         return {name: value for metrics in by_node for name, value in metrics.items()}
 

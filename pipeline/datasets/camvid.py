@@ -17,6 +17,7 @@ LISTS = {
     "eval_segmentation": "val.txt",
     "test_segmentation": "test.txt",
 }
+LISTS_ALONE = False  # images are written, once
 
 
 def write(output_dir: str | Path, source: str | Path) -> dict[str, Path]:

@@ -56,6 +56,9 @@ class Half(NamedTuple):
     load: Callable[[str], bytes]  # path of an image -> its file
 
 
+LISTS_ALONE = False  # images are written, once
+
+
 def write(
     output_dir: str | Path,
     source: str | Path | None = None,

@@ -14,6 +14,8 @@ from pathlib import Path
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
+LISTS_ALONE = False  # images are written, once
+
 
 def write(output_dir: str | Path) -> dict[str, Path]:
     """Writes the images as they are in the package and the lists train.csv and eval.csv.

@@ -7,6 +7,8 @@ from pathlib import Path
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
 
+LISTS_ALONE = True  # images stay at their source, which may change between two runs
+
 
 def write(
     output_dir: str | Path, source: str | Path, eval_fraction: float = 0.2

@@ -68,13 +68,15 @@ def _written(folder: Path, wanted: Written) -> Written:
     again = bool(before) and before.name == wanted.name and not wanted.source
     source = before.source if again else wanted.source and str(Path(wanted.source).resolve())
     wanted = dataclasses.replace(wanted, source=source)
-    if before and _whole(folder, before) and _as_asked(before, wanted):
+    known = bool(before) and _whole(folder, before) and _as_asked(before, wanted)
+    if known and not module.LISTS_ALONE:
         return before
     _require_source(wanted, accepted, again)
     given = {"source": source} if source else {"download": True} if "download" in accepted else {}
     verb = "Downloading" if "download" in given else "Writing"
     origin = f" from {source}{', as before' if again else ''}" if source else ""
-    print(f"{verb} the data set {wanted.name} into {folder}{origin} ...", flush=True)
+    if not known:
+        print(f"{verb} the data set {wanted.name} into {folder}{origin} ...", flush=True)
     _note(folder, wanted)
     lists = module.write(folder, **wanted.options, **given)
     wanted = dataclasses.replace(wanted, lists=[path.name for path in lists.values()])

@@ -28,6 +28,7 @@ BEND = 0.4
 BLOCK = 500
 CLUTTER = 5  # things that lie around behind the region
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+LISTS_ALONE = False  # images are written, once
 
 
 def _wave(cells: np.ndarray) -> np.ndarray:

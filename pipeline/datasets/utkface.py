@@ -45,6 +45,9 @@ class Face(NamedTuple):
         return {"gender": GENDERS[self.gender], "race": RACES[self.race]}[name]
 
 
+LISTS_ALONE = True  # images stay at their source, which may change between two runs
+
+
 def write(
     output_dir: str | Path, source: str | Path, target: str = "gender", on_bad_row: str = "fail"
 ) -> dict[str, Path]:
