@@ -280,7 +280,14 @@ def _recipe(flags: argparse.Namespace, file: Layer, settings: Layer) -> str:
     Raises:
       InputError: if two are named: the file's settings would be no longer those of its recipe.
     """
-    asked = flags.recipe or settings.get("recipe") or ("cifar10_original" if flags.cifar10 else "")
+    named = [flags.recipe, settings.get("recipe"), "cifar10_original" if flags.cifar10 else ""]
+    named = [name for name in dict.fromkeys(named) if name]
+    if len(named) > 1:
+        raise InputError(
+            f"`recipe` must be named once; --cifar10 names cifar10_original. Received: "
+            f"{' and '.join(named)}. Fix: leave one out"
+        )
+    asked = "".join(named)
     if asked and file.get("recipe", asked) != asked:
         raise InputError(
             f"`recipe` must be named once. Received: {asked} by a flag, {file['recipe']} in "

@@ -8,6 +8,7 @@ checked once, on what comes out. Standard library only.
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -190,7 +191,7 @@ def whole_numbers(text: str, count: int, name: str) -> list[int]:
 
 def numbers(text: str, count: int, name: str) -> list[float]:
     """Returns `count` numbers from text like "240 240", "240,240" or, standing for all, "240"."""
-    parts = text.replace(",", " ").replace("x", " ").split()
+    parts = re.sub(r"(?<=\d)x(?=\d)", " ", text).replace(",", " ").split()  # 240x240, too
     parts = parts * count if len(parts) == 1 else parts
     try:
         values = [float(part) for part in parts]
@@ -199,7 +200,8 @@ def numbers(text: str, count: int, name: str) -> list[float]:
     values = values if all(map(math.isfinite, values)) else []
     require(
         len(values) == count,
-        f'`{name}` must be {count} numbers, as in "{" ".join(["240"] * count)}"',
+        f"`{name}` must be {'a number' if count == 1 else f'{count} numbers'}, as in "
+        f'"{" ".join(["240"] * count)}"',
         value=text,
     )
     return values

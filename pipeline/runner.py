@@ -108,10 +108,17 @@ def lock(root: Root) -> Iterator[None]:
     """Holds the pipeline root for this process.
 
     Raises:
-      InputError: if another run holds it.
+      InputError: if another run holds it, or it is no folder that can be written to.
     """
-    root.path.mkdir(parents=True, exist_ok=True)
-    with open(root.path / ".lock", "w", encoding="utf-8") as file:
+    try:
+        root.path.mkdir(parents=True, exist_ok=True)
+        held = open(root.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise InputError(
+            f"`--pipeline_root` must be a folder that can be written to. Received: {root.path}, "
+            f"{error.strerror}. Fix: another folder"
+        ) from error
+    with held as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

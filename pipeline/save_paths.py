@@ -48,12 +48,13 @@ def check_save_paths(choices: Choices) -> None:
     for flag, path in given.items():
         if "://" in path:
             raise InputError(f"`{flag}` must be a folder on this machine. Received: {path}")
+        if path and Path(path).exists() and not Path(path).is_dir():
+            raise InputError(f"`{flag}` must be a folder. Received: {path}, which is a file")
         found = foreign(Path(path)) if path and not (only_read and path == paths.pretrain) else []
         if found:
             raise InputError(
                 f"`{flag}` must be a new or empty folder, or one that holds nothing but what an "
-                f"earlier "
-                f"run left, unchanged, as its {LIST} lists it: it is replaced whole. "
+                f"earlier run left, unchanged, as its {LIST} lists it: it is replaced whole. "
                 f"Received: {path}, with {some(found)}. Fix: another folder"
             )
     if paths.pretrain and paths.finetune and _overlap(Path(paths.pretrain), Path(paths.finetune)):

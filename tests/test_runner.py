@@ -16,6 +16,7 @@ from pipeline.choices import Choices
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
 from pipeline.runner import BAD_INPUT, DONE, FAILED, Root, run
+from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -182,3 +183,10 @@ def test_a_row_that_a_killed_resolver_left_running_is_closed_at_the_end_of_its_r
     assert start(resume=True) == ENDED
     (row,) = store.get_executions_by_id([number])
     assert row.last_known_state == mlmd.Execution.CANCELED
+
+
+def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
+    (tmp_path / "root").write_text("mine")
+    with pytest.raises(InputError, match=r"`--pipeline_root` must be a folder.*File exists"):
+        start()
+    assert (tmp_path / "root").read_text() == "mine"

@@ -235,3 +235,9 @@ def test_no_folder_given_is_not_the_working_folder(tmp_path, monkeypatch):
     write_model(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert not holds_encoder("")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(InputError, match=r"must be a folder.*mine, which is a file"):
+        save_paths.check_save_paths(choices(finetune=tmp_path / "mine"))

@@ -14,7 +14,9 @@ from pathlib import Path
 
 def problem(path: str) -> str:
     """Returns why `path` names no function, or ''."""
-    module, _, name = path.rpartition(".")
+    module, dot, name = path.rpartition(".")
+    if not dot:
+        return f"{path!r} has no dot between a module and a function"
     source = _source(module)
     if source is None:
         return f"there is no module {module!r} on Python's path"

@@ -50,6 +50,7 @@ def parse_mysql(url: str) -> Server:
     Raises:
       InputError: naming the part that is missing or wrong.
     """
+    is_mysql(url)
     parts = urlsplit(url)
     try:
         port = parts.port or PORT

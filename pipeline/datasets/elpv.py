@@ -49,8 +49,8 @@ def _package_data() -> Path:
     package = importlib.util.find_spec("elpv_dataset")
     if package is None or package.origin is None:
         raise InputError(
-            "`elpv` needs the package elpv-dataset (90 MB, for non-commercial use): run `python -m "
-            "pip install elpv-dataset`"
+            "`elpv` needs the package elpv-dataset (90 MB, for non-commercial use): run `make "
+            "extra NAME=elpv`, or `python -m pip install elpv-dataset`"
         )
     data = Path(package.origin).parent / "data"
     if not (data / "labels.csv").is_file():
