@@ -127,7 +127,7 @@ class Counting(Answering):
         self.folder = str(folder)
 
     def answer(self, image_bytes, factor):
-        # The moment is another at every request; random numbers may be seeded, alike in each signature.
+        # Another at every request; random numbers may be seeded, alike in each signature.
         moment = tf.as_string(tf.timestamp(), precision=9)
         written = tf.io.write_file(tf.strings.join([self.folder, moment], "/"), "")
         with tf.control_dependencies([written]):
