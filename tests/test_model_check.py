@@ -164,6 +164,17 @@ def test_a_model_that_hangs_is_refused_and_the_reason_told(save, sample):
     assert time.monotonic() - started < 30
 
 
+def test_the_process_ends_with_the_one_that_asked(save, sample):
+    command = [sys.executable, "-m", component.PROBE, save(Hanging(1.0)), sample]
+    root = Path(__file__).resolve().parent.parent
+    asked = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE)
+    try:
+        asked.stdin.close()  # as the end of the process that holds it does
+        assert asked.wait(60) == 1
+    finally:
+        asked.kill()
+
+
 def test_a_report_is_found_among_what_a_model_prints():
     lines = ["loading", f"{REPORT}{{}}", f'{REPORT}{{"requests": 3}}', "goodbye"]
     assert component._report(lines) == {"requests": 3}

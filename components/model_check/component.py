@@ -87,12 +87,22 @@ def run_probe(model_dir: str, sample: str, seconds: float) -> dict:
     """
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", PROBE, model_dir, sample]
+    # The other end closes with this process, whatever ends it: the probe ends with it.
+    reading, writing = os.pipe()
     try:
         result = subprocess.run(
-            command, env=environment, capture_output=True, timeout=seconds, check=False
+            command,
+            env=environment,
+            stdin=reading,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return {"error": f"no answer within {seconds:g} s"}
+    finally:
+        os.close(reading)
+        os.close(writing)
     if result.returncode:
         return {"error": result.stderr.decode(errors="replace")[-MOST_COMPLAINT:]}
     return _report(result.stdout.decode(errors="replace").splitlines())

@@ -7,8 +7,10 @@ outputs' shapes. Any fault is the exit code.
 
 import json
 import os
+import stat
 import statistics
 import sys
+import threading
 import time
 
 SINGLE_REQUESTS = 10
@@ -60,6 +62,13 @@ def probe(model_dir: str, examples_file: str) -> dict:
     }
 
 
+def end_with_the_one_that_asked() -> None:
+    """Ends this process as soon as its standard input does, where that is a pipe."""
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_the_one_that_asked()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     print(f"{REPORT}{json.dumps(probe(*sys.argv[1:]))}")
