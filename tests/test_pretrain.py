@@ -140,7 +140,9 @@ def test_training_starts_from_the_untrained_encoder():
 
 
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"batch_size=128, images=96.*--batch_size 96"):
+    with pytest.raises(
+        InputError, match=r"batch_size=128, images=96.*--set pretraining.batch_size=96"
+    ):
         run(tmp_path, batch_size=128)
 
 

@@ -230,7 +230,7 @@ def _refuse_large_batch(batch_size: int, count: int) -> None:
         raise InputError(
             f"`batch_size` must be at most the number of pretraining images. Received: "
             f"batch_size={batch_size}, images={count}. "
-            f"Fix: a smaller `pretraining.batch_size`, of at least 2, or more images"
+            f"Fix: --set pretraining.batch_size={max(2, count)}, or more images"
         )
 
 
