@@ -398,14 +398,14 @@ def main() -> None:
     unbroken = prepare(folder)
     file = folder / "cases.json"
     done = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    wanted = {"SIGTERM": options.stops, "SIGINT": options.stops, "SIGKILL": options.kills}
+    asked = {"SIGTERM": options.stops, "SIGINT": options.stops, "SIGKILL": options.kills}
+    wanted = {kind: number for kind, number in asked.items() if number}
     given = {"unbroken": unbroken, "seed": options.seed}
     while time.monotonic() < until:
         sent = {kind: sum(len(item["kills"]) for item in done.get(kind, [])) for kind in wanted}
         # In turn, so that a call that is broken off has seen something of each.
         kind = min(wanted, key=lambda kind: sent[kind] / wanted[kind])
-        missing = wanted[kind] - sent[kind]
-        if missing <= 0:
+        if (missing := wanted[kind] - sent[kind]) <= 0:
             break
         cases = done.setdefault(kind, [])
         in_a_row = min(options.in_a_row, missing)
