@@ -1,5 +1,6 @@
 """Fixtures that several test files share: tiny real images and list files."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def pytest_sessionfinish(session):
 def _arguments_of_pytest_stay_away_from_absl(monkeypatch):
     # Beam components re-read sys.argv as absl flags; pytest's own would be refused.
     monkeypatch.setattr(sys, "argv", sys.argv[:1])
+
+
+@pytest.fixture(autouse=True)
+def _what_the_runner_sets_for_its_libraries_ends_with_the_test(monkeypatch):
+    # Else a later test's own process would compute with oneDNN, and this one without.
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "SIMCLR_BEAM_ARGS"):
+        if name in os.environ:
+            monkeypatch.setenv(name, os.environ[name])
+        else:
+            monkeypatch.setenv(name, "")
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def test_pretraining_trains_another_encoder_with_a_loss_of_our_own(tmp_path):
         (lambda: Encoder(builder="trainer_module.resnet.build"), "`builder` .*, but resnet.py "
                                                                  "defines no function 'build'"),
         (lambda: Encoder(builder="build_encoder"), "`builder` must be the dotted path of a "
-                                                   "function, but there is no module ''"),
+                                                   "function, but 'build_encoder' has no dot"),
     ],
 )  # fmt: skip
 def test_what_names_no_function_is_refused_at_once(change, message):
