@@ -174,9 +174,16 @@ def test_a_diverging_run_stops_names_what_matters_and_keeps_the_good_checkpoint(
         )
 
 
-@pytest.mark.parametrize(
-    "minutes", [15.0, 1e-6]
-)  # a checkpoint every epoch; one after every step too
+def measured_epochs(report):
+    """Returns for each quantity of a history the epochs at whose end it was measured."""
+    return {
+        name: [epoch for epoch, value in enumerate(values, 1) if value is not None]
+        for name, values in report["history"].items()
+    }
+
+
+# A checkpoint every epoch; one after every step too.
+@pytest.mark.parametrize("minutes", [15.0, 1e-6])
 def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(
     tmp_path, unbroken, minutes
 ):
@@ -199,5 +206,6 @@ def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(
     encoder, _, report = run(tmp_path)
     assert 0 < interrupted_at < report["steps"] == unbroken[2]["steps"]
     np.testing.assert_allclose(report["history"]["loss"], unbroken[2]["history"]["loss"], rtol=1e-5)
+    assert measured_epochs(report) == measured_epochs(unbroken[2])
     for one, other in zip(encoder.get_weights(), unbroken[0].get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)

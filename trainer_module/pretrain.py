@@ -212,17 +212,19 @@ def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list)
     steps = batches.steps_per_epoch
     done, begun = divmod(batches.first_step, steps)
     verbose = 1 if sys.stdout.isatty() else 2  # a bar for a person, a line for a file
-    shared = {"shuffle": False, "callbacks": callbacks, "verbose": verbose}
+    shared = {"shuffle": False, "epochs": settings.epochs, "verbose": verbose}
     if begun:
-        learner.fit(
-            batches, initial_epoch=done, epochs=done + 1, steps_per_epoch=steps - begun, **shared
+        # It is stopped, not told to be the last: the callbacks do more at the end of a run.
+        stop = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: setattr(learner, "stop_training", True)
         )
+        rest = {"steps_per_epoch": steps - begun, "callbacks": [*callbacks, stop]}
+        learner.fit(batches, initial_epoch=done, **rest, **shared)
         batches.first_step += steps - begun
         done += 1
     if done < settings.epochs:
-        learner.fit(
-            batches, initial_epoch=done, epochs=settings.epochs, steps_per_epoch=steps, **shared
-        )
+        whole = {"steps_per_epoch": steps, "callbacks": callbacks}
+        learner.fit(batches, initial_epoch=done, **whole, **shared)
 
 
 def _refuse_large_batch(batch_size: int, count: int) -> None:
