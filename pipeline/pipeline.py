@@ -66,7 +66,7 @@ class Folders:
 
     root: str  # artifacts of every node
     serving: str  # pushed models, one numbered folder each
-    # the encoder of an earlier run, as a Model artifact (pipeline/save_paths.py)
+    # the encoder of an earlier run, as a Model artifact (pipeline/imported.py)
     imported: str = ""
 
 
