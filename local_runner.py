@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 from components.metadata.url import parse_mysql
+from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
-from pipeline.stopping import STOPPED, stoppable
+from pipeline.stopping import stoppable
 from trainer_module.errors import InputError
 
 RUNS = Path("runs")
-DONE, BAD_INPUT = 0, 2  # exit codes
 INTERRUPTED = "Interrupted before the run began. The same command starts it."
 
 
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
             return _resume(parser, flags) if flags.resume else _start(flags, arguments)
     except KeyboardInterrupt:
         print(INTERRUPTED)
-        return STOPPED
+        return FAILED
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT

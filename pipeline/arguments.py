@@ -1,10 +1,21 @@
-"""What every command line asks of its values: empty ones, as of `--source=$NOT_SET`, are mistakes.
+"""What every command line has in common: exit codes, the nearest name for a mistyped one, and no
+empty values, which are mistakes, as of `--source=$NOT_SET`.
 
 Standard library alone, so that a wrong flag is told at once.
 """
 
 import argparse
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
+
+DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes; REFUSED is of a model
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Returns a hint at the known name that a mistyped word may mean, or `otherwise`."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
 def refuse_empty(parser: argparse.ArgumentParser) -> None:

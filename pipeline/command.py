@@ -4,9 +4,10 @@
 Nothing is imported before the sub-command is known, so that `--help` answers at once.
 """
 
-import difflib
 import runpy
 import sys
+
+from pipeline.arguments import BAD_INPUT, nearest
 
 MODULES = {
     "run": ("local_runner", "run the pipeline; without flags, the demo"),
@@ -36,10 +37,9 @@ def main() -> int:
         print(USAGE)
         return 0
     if name not in MODULES:
-        near = difflib.get_close_matches(name, MODULES, 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(MODULES)}."
+        hint = nearest(name, MODULES, f"There are {', '.join(MODULES)}.")
         print(f"simclr: No command {name!r}. {hint}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     sys.argv = [f"simclr {name}", *sys.argv[2:]]
     runpy.run_module(MODULES[name][0], run_name="__main__", alter_sys=True)
     return 0

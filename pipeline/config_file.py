@@ -11,7 +11,6 @@ import ast
 import dataclasses
 import inspect
 import math
-import os
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ import yaml
 
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
+from pipeline.datasets.files import write_file
 from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, kind_of, settings_of
 from trainer_module.errors import InputError
 
@@ -172,6 +172,4 @@ def _notes(section: type) -> dict[str, str]:
 
 def leave(choices: Choices, root: Path) -> None:
     """Writes the file of a run into its pipeline root, whole or not at all."""
-    draft = root / f"{FILE}.{os.getpid()}.draft"
-    draft.write_text(text_of(choices), encoding="utf-8")
-    draft.replace(root / FILE)
+    write_file(root / FILE, text_of(choices).encode())

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, read_bytes, read_rows, refuse
+from pipeline.arguments import BAD_INPUT
 from pipeline.predict import newest_model
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -259,7 +260,7 @@ def main(arguments: list[str]) -> int:
         lines = _run(flags)
     except ValueError as error:
         print(f"pipeline.embed: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     print("\n".join(lines))
     return 0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
 from components.metadata.verdict import numbers
+from pipeline.arguments import BAD_INPUT
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_to_json
@@ -148,7 +149,7 @@ def main(arguments: list[str]) -> int:
             found = evaluate(model_dir, flags.list)
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0
 

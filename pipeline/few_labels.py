@@ -13,15 +13,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.arguments import folder
+from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, folder
 from pipeline.layers import numbers
-from pipeline.stopping import STOPPED, stoppable
+from pipeline.stopping import stoppable
 from trainer_module.errors import InputError
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
 JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
 INTERRUPTED = "Interrupted. The same command begins anew, with what is done from the cache."
-DONE, BAD_INPUT, REFUSED = 0, 2, 3  # exit codes of local_runner.py that this program knows
 WAYS = {  # -> flags of local_runner.py
     "linear head, frozen encoder": ["--freeze=True"],
     "fine-tuned": ["--freeze=False"],
@@ -95,7 +94,7 @@ def main(arguments: list[str]) -> int:
             return _make_table(flags, others, arguments)
     except KeyboardInterrupt:
         print(INTERRUPTED)
-        return STOPPED
+        return FAILED
 
 
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:

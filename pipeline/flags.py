@@ -5,12 +5,11 @@ so that `--help` and a mistyped flag answer at once.
 """
 
 import argparse
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from components.metadata.url import FORM
-from pipeline.arguments import folder, refuse_empty
+from pipeline.arguments import folder, nearest, refuse_empty
 from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
 from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
 from pipeline.recipes import RECIPES, recipe_named
@@ -70,10 +69,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             flag = unknown[0].split("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
-            near = difflib.get_close_matches(flag, known, 1)
-            self.error(
-                f"No flag {flag!r}." + (f" Did you mean {near[0]!r}?" if near else " See --help.")
-            )
+            self.error(f"No flag {flag!r}. {nearest(flag, known, 'See --help.')}")
         return parsed
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.arguments import BAD_INPUT
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
@@ -163,7 +164,7 @@ def main(arguments: list[str]) -> int:
             answers = list(predict(model_dir, flags.images))
     except ValueError as error:
         print(f"pipeline.predict: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     taken: set[Path] = set()
     for answer in answers:
         pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)

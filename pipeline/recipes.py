@@ -2,10 +2,10 @@
 what time.
 """
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
+from pipeline.arguments import nearest
 from pipeline.choices import OWN, Choices, Dataset, Gate
 from trainer_module.errors import InputError
 from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
@@ -276,7 +276,7 @@ def recipe_named(name: str) -> Choices:
       InputError: if there is none; the message names the nearest.
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"No recipe {name!r}.{hint} There are: {', '.join(sorted(RECIPES))}")
+        there = f"There are: {', '.join(sorted(RECIPES))}"
+        hint = nearest(name, RECIPES, "")
+        raise InputError(f"No recipe {name!r}. {hint and f'{hint} '}{there}")
     return replace(RECIPES[name](), recipe=name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from components.metadata.names import REPORT_FILE
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
+from pipeline.arguments import BAD_INPUT
 from pipeline.lineage.__main__ import metadata_of, snapshot_at
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
         output = _writable(flags.output or flags.pipeline_root / REPORT_FILE)
     except InputError as error:
         print(f"pipeline.report: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     with libraries_to_log(os.devnull):
         from components.report.page import write_report
 

@@ -33,6 +33,7 @@ from components.metadata.store import (
 from components.metadata.stored_run import GOOD, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
+from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
 from pipeline.imported import bring_in, enter_again, remove_others
 from pipeline.plan import Plan
 from pipeline.save_paths import leave
@@ -41,7 +42,6 @@ from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS, remove_finished
 
-DONE, BAD_INPUT, REFUSED, FAILED = 0, 2, 3, 1  # exit codes
 # What libraries read when they are imported; what a person has set stays.
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pipeline.arguments import FAILED
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 3.0  # seconds, in which a run notes its state
-STOPPED = 1  # exit code
 
 _asked = threading.Event()
 
@@ -66,4 +67,4 @@ def _watch(reading: int, left: threading.Event, told: Callable[[], str], grace: 
     os.close(reading)
     if signals and not left.wait(grace):
         print(told(), flush=True)
-        os._exit(STOPPED)
+        os._exit(FAILED)

@@ -15,6 +15,7 @@ from components.file_list_example_gen.same_images import copies
 from components.metadata.names import EXAMPLE_GEN, FINETUNER, PRETRAINER
 from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
+from pipeline.datasets.files import write_file
 from pipeline.plan import Plan, to_dict
 from trainer_module.tasks.task import Task
 
@@ -98,8 +99,8 @@ def unfinished(run: StoredRun, plan: Plan, state: str) -> dict:
 
 
 def write(root: Path, summary: dict) -> None:
-    """Writes summary.json."""
-    (root / FILE).write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    """Writes summary.json, whole or not at all."""
+    write_file(root / FILE, json.dumps(summary, indent=1).encode())
 
 
 def table(summary: dict, task: Task) -> str:

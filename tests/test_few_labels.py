@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import few_labels
+from pipeline.arguments import BAD_INPUT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,7 +72,7 @@ def test_the_table_begins_with_the_fewest_labels(tmp_path):
     ],
 )
 def test_bad_flags_end_with_2(arguments, message, capfd):
-    assert few_labels.main(arguments) == few_labels.BAD_INPUT
+    assert few_labels.main(arguments) == BAD_INPUT
     assert message in capfd.readouterr().err
 
 

@@ -12,10 +12,11 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.store import open_store
+from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
-from pipeline.runner import BAD_INPUT, DONE, FAILED, Root, run
+from pipeline.runner import Root, run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled

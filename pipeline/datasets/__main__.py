@@ -6,7 +6,6 @@ once.
 """
 
 import argparse
-import difflib
 import importlib
 import shlex
 import sys
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.arguments import refuse_empty
+from pipeline.arguments import BAD_INPUT, nearest, refuse_empty
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
@@ -137,7 +136,7 @@ def main(arguments: list[str]) -> int:
         lists = module.write(**flags)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")
     print(
         summary(
@@ -171,17 +170,16 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         add_flags(subparser)
         known[name] = list(subparser._option_string_actions)
     if arguments and arguments[0] not in (*DATASETS, "-h", "--help"):
-        raise InputError(f"No data set '{arguments[0]}'. {_nearest(arguments[0], list(DATASETS))}")
+        raise InputError(f"No data set '{arguments[0]}'. {_hint(arguments[0], list(DATASETS))}")
     flags, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]
-        raise InputError(f"No flag '{flag}' of {flags.name}. {_nearest(flag, known[flags.name])}")
+        raise InputError(f"No flag '{flag}' of {flags.name}. {_hint(flag, known[flags.name])}")
     return flags
 
 
-def _nearest(word: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(word, known, 1)
-    return f"Did you mean '{nearest[0]}'?" if nearest else f"There are {', '.join(known)}"
+def _hint(word: str, known: list[str]) -> str:
+    return nearest(word, known, f"There are {', '.join(known)}")
 
 
 def _require_writable(output_dir: Path) -> None:

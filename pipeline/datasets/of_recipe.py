@@ -5,7 +5,6 @@ that one which was cut off does not count.
 """
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipeline.arguments import nearest
 from pipeline.choices import Choices, Lists
 from pipeline.datasets import files
 from trainer_module.errors import InputError
@@ -89,8 +89,7 @@ def _module(name: str) -> ModuleType:
     names = [path.stem for path in Path(__file__).parent.glob("[a-z]*.py")]
     known = sorted({*names} - {"files", "of_recipe"})
     if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(known)}"
+        hint = nearest(name, known, f"There are {', '.join(known)}")
         raise InputError(f"`dataset.name` must be a data set. Received: {name!r}. {hint}")
     return importlib.import_module(f"pipeline.datasets.{name}")
 
@@ -100,8 +99,7 @@ def _check_options(wanted: Written, accepted: Mapping[str, inspect.Parameter]) -
     known = [name for name in accepted if name not in ("output_dir", "source", "download")]
     for name, value in wanted.options.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(known) or 'none'}"
+            hint = nearest(name, known, f"It has {', '.join(known) or 'none'}")
             raise InputError(f"No option {name!r} of the data set {wanted.name!r}. {hint}")
         kind = accepted[name].annotation
         if isinstance(value, bool) or not isinstance(value, kind | int if kind is float else kind):

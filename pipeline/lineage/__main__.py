@@ -27,6 +27,7 @@ from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM, without_password
+from pipeline.arguments import BAD_INPUT
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
         result, lines = answer(snapshot_at(metadata), flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
-        return 2
+        return BAD_INPUT
     # `| head` may close the pipe; MySQL's client has set this otherwise
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
