@@ -35,6 +35,6 @@ def text(value: str) -> str:
     return value
 
 
-def folder(value: str) -> Path:
+def path_of(value: str) -> Path:
     """Returns a flag's value as a path; an empty one would be the working folder."""
     return Path(text(value))

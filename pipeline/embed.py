@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, read_bytes, read_rows, refuse
-from pipeline.arguments import BAD_INPUT
+from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.predict import newest_model
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -242,12 +242,17 @@ def main(arguments: list[str]) -> int:
         formatter_class=raw,
     )
     parser.add_argument(
-        "model", type=Path, metavar="MODEL", help="SavedModel, folder of versions, or pipeline root"
+        "model",
+        type=path_of,
+        metavar="MODEL",
+        help="SavedModel, folder of versions, or pipeline root",
     )
     parser.add_argument(
         "images", nargs="+", metavar="IMAGES", help="image files, folders or list files"
     )
-    parser.add_argument("--output", type=Path, help=f"file to write, one of {', '.join(FORMATS)}")
+    parser.add_argument(
+        "--output", type=path_of, help=f"file to write, one of {', '.join(FORMATS)}"
+    )
     parser.add_argument(
         "--neighbours",
         type=int,

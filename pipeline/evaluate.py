@@ -15,7 +15,7 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
 from components.metadata.verdict import numbers
-from pipeline.arguments import BAD_INPUT
+from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_to_json
@@ -135,7 +135,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.evaluate", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
+    parser.add_argument(
+        "model", type=path_of, help="SavedModel, folder of versions, or pipeline root"
+    )
     parser.add_argument("list", help="list file, one `path,target` a line")
     parser.add_argument(
         "--json", action="store_true", help="every metric of every part, as one JSON object"

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, folder
+from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, path_of
 from pipeline.layers import numbers
 from pipeline.stopping import stoppable
 from trainer_module.errors import InputError
@@ -61,7 +61,10 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--batch_size", type=int, default=64, help="images, of that training, default: %(default)s"
     )
     parser.add_argument(
-        "--pipeline_root", type=folder, default=Path("runs/few_labels"), help="default: %(default)s"
+        "--pipeline_root",
+        type=path_of,
+        default=Path("runs/few_labels"),
+        help="default: %(default)s",
     )
     for name in PRETRAINING_FLAGS:
         parser.add_argument(name, help="as of local_runner.py, where there is pretraining")

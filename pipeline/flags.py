@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.metadata.url import FORM
-from pipeline.arguments import folder, nearest, refuse_empty
+from pipeline.arguments import nearest, path_of, refuse_empty
 from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
 from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
 from pipeline.recipes import RECIPES, recipe_named
@@ -122,7 +122,7 @@ def _run_and_image_flags() -> Parser:
     run.add_argument("--finetune_save_path", help="folder for the final model")
     run.add_argument(
         "--pipeline_root",
-        type=folder,
+        type=path_of,
         help="folder of artifacts, metadata, pushed models; default: runs/NAME",
     )
     run.add_argument(

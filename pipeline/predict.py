@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.arguments import BAD_INPUT
+from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
@@ -147,12 +147,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.predict", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("model", type=Path, help="SavedModel, folder of versions, or pipeline root")
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    parser.add_argument(
+        "model", type=path_of, help="SavedModel, folder of versions, or pipeline root"
+    )
+    parser.add_argument("images", type=path_of, nargs="+", metavar="IMAGE")
     parser.add_argument("--json", action="store_true", help="every output, one JSON object a line")
     parser.add_argument(
         "--output_dir",
-        type=Path,
+        type=path_of,
         default=Path("predictions"),
         help="where pictures go, for tasks that draw; default: %(default)s",
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from components.metadata.names import REPORT_FILE
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
-from pipeline.arguments import BAD_INPUT
+from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.__main__ import metadata_of, snapshot_at
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.report", description=__doc__, allow_abbrev=False
     )
-    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/demo"))
+    parser.add_argument("--pipeline_root", type=path_of, default=Path("runs/demo"))
     parser.add_argument(
         "--metadata",
         default="",
@@ -36,7 +36,9 @@ def main(arguments: list[str]) -> int:
         "--run", default="", help="id of the run; default: the latest of the pipeline root"
     )
     parser.add_argument(
-        "--output", type=Path, help="HTML file to write; default: report.html in the pipeline root"
+        "--output",
+        type=path_of,
+        help="HTML file to write; default: report.html in the pipeline root",
     )
     flags = parser.parse_args(arguments)
     try:

@@ -299,3 +299,24 @@ def test_a_continued_run_does_not_take_the_encoder_that_it_has_left_itself(tmp_p
     (tmp_path / "left" / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
     taken, own = (make_plan(choose(*flags), may).saved_encoder.path for may in (True, False))
     assert (taken, own) == (str(tmp_path / "left"), "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pipeline.embed", "", "a.png"),
+        ("pipeline.embed", "model", "a.png", "--output="),
+        ("pipeline.evaluate", "", "list.csv"),
+        ("pipeline.lineage", "--pipeline_root="),
+        ("pipeline.predict", "model", ""),
+        ("pipeline.report", "--pipeline_root="),
+        ("pipeline.report", "--output="),
+    ],
+    ids=" ".join,
+)
+def test_no_tool_takes_an_empty_path_which_would_be_the_working_folder(command):
+    told = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert told.returncode == 2
+    assert "must not be empty" in told.stderr

@@ -27,7 +27,7 @@ from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM, without_password
-from pipeline.arguments import BAD_INPUT
+from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument(
         "--pipeline_root",
-        type=Path,
+        type=path_of,
         default=Path("runs/demo"),
         help="folder of a pipeline; default: runs/demo",
     )
