@@ -107,7 +107,7 @@ def test_any_setting_can_be_set():
         (["--set", "encoder.builder=foo"], "'foo' has no dot between a module and a function"),
         (["--recipe=demo", "--cifar10"], "Received: demo and cifar10_original"),
         (["--metadata=postgres://x@y/z"], "`--metadata` must be mysql://"),
-        (["--depth=50"], "--depth"),
+        (["--depth=20"], "--depth"),
         (["--resume"], "no interrupted run was found"),
         (["--val_file_path=a.csv"], "`--train_file_path` is missing"),
     ],

@@ -7,20 +7,48 @@ import pytest
 from trainer_module.resnet import build_encoder, stage_outputs, stem_for
 from trainer_module.settings import Encoder
 
+DEPTHS_AND_FEATURES = [(18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048)]
+
 
 def trainable_count(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-@pytest.mark.parametrize(("depth", "count"), [(18, 11_168_832), (34, 21_276_992)])
-def test_the_number_of_weights_is_that_of_the_architecture(depth, count):
+# what the small stem has less than the one of torchvision's models, which the others are counted by
+SMALLER_STEM = 7 * 7 * 3 * 64 - 3 * 3 * 3 * 64
+TORCHVISION = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
+
+
+@pytest.mark.parametrize(("depth", "features"), DEPTHS_AND_FEATURES)
+def test_the_number_of_weights_is_that_of_torchvisions_model(depth, features):
+    classifier = 1000 * features + 1000
+    count = TORCHVISION[depth] - classifier - SMALLER_STEM
     assert trainable_count(build_encoder(Encoder(depth=depth), (32, 32))) == count
 
 
-def test_the_imagenet_stem_has_the_weights_of_torchvisions_resnet18():
-    assert (
-        trainable_count(build_encoder(Encoder(), (128, 128))) == 11_689_512 - 513_000
-    )  # without its classifier
+def test_the_number_of_weights_of_a_resnet18_with_the_small_stem_is_the_known_one():
+    assert trainable_count(build_encoder(Encoder(), (32, 32))) == 11_168_832
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_the_imagenet_stem_has_the_weights_of_torchvisions_model(depth):
+    classifier = 1000 * dict(DEPTHS_AND_FEATURES)[depth] + 1000
+    counted = trainable_count(build_encoder(Encoder(depth=depth), (128, 128)))
+    assert counted == TORCHVISION[depth] - classifier
+
+
+@pytest.mark.parametrize(("depth", "features"), [(34, 512), (50, 2048)])
+def test_a_bottleneck_ends_in_four_times_the_channels(depth, features):
+    encoder = build_encoder(Encoder(depth=depth, width=0.125), (32, 32))
+    assert encoder.output_shape == (None, features // 8)
+    finest, coarsest = stage_outputs(encoder)[1], stage_outputs(encoder)[-1]
+    assert (finest.shape[1:3], coarsest.shape[1:3]) == ((32, 32), (4, 4))
+
+
+def test_a_bottleneck_halves_the_resolution_in_its_3x3_convolution():
+    encoder = build_encoder(Encoder(depth=50, width=0.125), (32, 32))
+    strides = [encoder.get_layer(f"stage2_block1_{part}_conv").strides for part in (1, 2, 3)]
+    assert strides == [(1, 1), (2, 2), (1, 1)]
 
 
 def test_the_stem_follows_from_the_image_size():

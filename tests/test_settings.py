@@ -31,7 +31,7 @@ COMMON = {
 @pytest.mark.parametrize(
     ("settings", "field"),
     [
-        (lambda: Encoder(depth=50), "depth=50"),
+        (lambda: Encoder(depth=20), "depth=20"),
         (lambda: Encoder(width=0), "width=0"),
         (lambda: Encoder(stem="tiny"), "stem='tiny'"),
         (lambda: Augmentation(crop_area=(0.9, 0.1)), "crop_area=(0.9, 0.1)"),

@@ -1,8 +1,8 @@
-"""The encoder: ResNet-18 or 34 (He et al. 2016, arXiv:1512.03385), from normalized images to
-features.
+"""The encoder: a ResNet of 18 to 152 layers (He et al. 2016, arXiv:1512.03385), from normalized
+images to features.
 
-B images of H x W pixels; a stage has C channels; the features are the last stage's mean over
-positions, D = 512 * width.
+B images of H x W pixels; a block has C channels, which a bottleneck's output has four times; the
+features are the last stage's mean over positions, D = 512 * width, from 50 layers on 2048 * width.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +15,15 @@ from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
 from trainer_module.settings import Encoder
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # in each stage
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}  # in each stage
+BOTTLENECK_FROM = 50  # layers
+EXPANSION = 4  # channels of a bottleneck's output for each of its 3x3 convolution
 STAGE_CHANNELS = (64, 128, 256, 512)
 SMALL_SIDE = 64  # pixels; up to here the stem keeps the resolution
 LEAST_SIDE = {"small": 8, "imagenet": 32}  # pixels; the last stage is then 1 x 1
@@ -68,6 +76,7 @@ def build_encoder(
     images = keras.Input((*image_size, 3), name="images")
     layers = _Layers(dtype, seed)
     channels = [max(8, round(count * settings.width)) for count in STAGE_CHANNELS]
+    add_block = _bottleneck if settings.depth >= BOTTLENECK_FROM else _block
     tensor = _stem(layers, images, channels[0], stem_for(settings, image_size))
     for stage, (blocks, count) in enumerate(
         zip(BLOCKS[settings.depth], channels, strict=True), start=1
@@ -75,7 +84,7 @@ def build_encoder(
         for block in range(1, blocks + 1):
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
-            tensor = _block(layers, tensor, count, stride, name)
+            tensor = add_block(layers, tensor, count, stride, name)
     # [B, D]
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
     return keras.Model(images, features, name=f"resnet{settings.depth}")
@@ -125,11 +134,15 @@ class _Layers:
         """The rectifier."""
         return keras.layers.ReLU(dtype=self.dtype, name=name)(tensor)
 
+    def unit(self, tensor, channels: int, size: int, stride: int, name: str):
+        """A convolution, its normalization and the rectifier."""
+        return self.relu(self.norm(self.conv(tensor, channels, size, stride, name), name), name)
+
 
 def _stem(layers: _Layers, images, channels: int, stem: str):
     if stem == "small":
-        return layers.relu(layers.norm(layers.conv(images, channels, 3, 1, "stem"), "stem"), "stem")
-    tensor = layers.relu(layers.norm(layers.conv(images, channels, 7, 2, "stem"), "stem"), "stem")
+        return layers.unit(images, channels, 3, 1, "stem")
+    tensor = layers.unit(images, channels, 7, 2, "stem")
     return keras.layers.MaxPooling2D(
         3, strides=2, padding="same", dtype=layers.dtype, name="stem_pool"
     )(tensor)
@@ -139,14 +152,33 @@ def _block(layers: _Layers, tensor, channels: int, stride: int, name: str):
     """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes
     (He et al., fig. 2, option B).
     """
-    shortcut = tensor
-    if stride != 1 or tensor.shape[-1] != channels:
-        shortcut = layers.norm(
-            layers.conv(tensor, channels, 1, stride, f"{name}_shortcut"), f"{name}_shortcut"
-        )
-    tensor = layers.relu(
-        layers.norm(layers.conv(tensor, channels, 3, stride, f"{name}_1"), f"{name}_1"), f"{name}_1"
-    )
+    shortcut = _shortcut(layers, tensor, channels, stride, name)
+    tensor = layers.unit(tensor, channels, 3, stride, f"{name}_1")
     tensor = layers.norm(layers.conv(tensor, channels, 3, 1, f"{name}_2"), f"{name}_2")
+    return _joined(layers, shortcut, tensor, name)
+
+
+def _bottleneck(layers: _Layers, tensor, channels: int, stride: int, name: str):
+    """1x1, 3x3 and 1x1 convolutions beside a shortcut (He et al., fig. 5).
+
+    The 3x3 convolution has the stride, not the first 1x1 as in the paper: it sees every position
+    then, worth half a point on ImageNet ("v1.5", as torchvision, timm and the SimCLR authors have
+    it).
+    """
+    shortcut = _shortcut(layers, tensor, EXPANSION * channels, stride, name)
+    tensor = layers.unit(tensor, channels, 1, 1, f"{name}_1")
+    tensor = layers.unit(tensor, channels, 3, stride, f"{name}_2")
+    tensor = layers.norm(layers.conv(tensor, EXPANSION * channels, 1, 1, f"{name}_3"), f"{name}_3")
+    return _joined(layers, shortcut, tensor, name)
+
+
+def _shortcut(layers: _Layers, tensor, channels: int, stride: int, name: str):
+    if stride == 1 and tensor.shape[-1] == channels:
+        return tensor
+    name = f"{name}_shortcut"
+    return layers.norm(layers.conv(tensor, channels, 1, stride, name), name)
+
+
+def _joined(layers: _Layers, shortcut, tensor, name: str):
     added = keras.layers.Add(dtype=layers.dtype, name=f"{name}_add")([shortcut, tensor])
     return layers.relu(added, name)

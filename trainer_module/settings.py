@@ -16,7 +16,7 @@ from trainer_module.errors import require
 
 LOSSES = ("nt_xent", "dcl", "vicreg")
 OPTIMIZERS = ("sgd", "lars", "adamw")
-DEPTHS = (18, 34)
+DEPTHS = (18, 34, 50, 101, 152)
 STEMS = ("auto", "small", "imagenet")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
