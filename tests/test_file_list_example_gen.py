@@ -6,15 +6,17 @@ import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
+from strangers.odd_images import EXIF, exif, saved, with_segments
 from tfx.types import standard_component_specs
 from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
 
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.component import FileListExampleGen, common_folder
-from components.file_list_example_gen.executor import Executor, rows_to_examples
+from components.file_list_example_gen.executor import Executor, ReadImage, rows_to_examples
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
+from trainer_module.preprocessing import decode_images
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
@@ -166,6 +168,24 @@ def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
         told = next(text for text in str(error.value).splitlines() if f"list.csv:{line}: " in text)
         assert f"train/{line - 1}.png: the label map" in told
         assert reason in told
+
+
+def test_a_label_map_drawn_upright_lies_on_its_turned_image(tmp_path):
+    label_map = np.zeros((40, 24), np.uint8)
+    label_map[4:20, 2:12] = 1
+    upright = np.where(label_map[..., None] == 1, [250, 20, 20], [20, 20, 250]).astype(np.uint8)
+    stored = saved(np.rot90(upright), "JPEG", quality=95)  # as the sensor lay
+    stored = with_segments(stored, (0xE1, EXIF + exif(6)))
+    files = {"photo.jpg": stored, "map.png": encode_label_map(label_map)}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    row = Row(str(tmp_path / "list.csv"), 1, "photo.jpg", "map.png")
+    reader = ReadImage(task_to_json(Segmentation(2)), labelled=True)
+    reader.setup()
+    feature = next(iter(reader.process(row))).features.feature
+    image = decode_images(tf.constant(feature["image"].bytes_list.value), 40, 24)[0].numpy()
+    object_seen = image[..., 0] > 128
+    np.testing.assert_array_equal(object_seen, label_map == 1)
 
 
 def test_images_without_label_maps_have_the_same_features_in_their_split(tmp_path, image_list):

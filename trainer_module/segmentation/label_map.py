@@ -27,7 +27,7 @@ def read_label_map(encoded: bytes) -> np.ndarray:
     Raises:
         ValueError: if it is no whole PNG or has colours, an alpha channel or 16 bits.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -37,7 +37,7 @@ def read_label_map(encoded: bytes) -> np.ndarray:
                 )
             if image.mode not in ("1", "L", "P"):
                 raise ValueError(f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}")
-            pixels = np.asarray(image).astype(np.uint8)
+            pixels = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint8)
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"the label map cannot be decoded: {WHAT_IS_READ}") from error
     return pixels // _spread(encoded)

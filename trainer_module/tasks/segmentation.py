@@ -211,8 +211,10 @@ class Segmentation(Task):
         del statistics
         import tensorflow as tf
 
+        from trainer_module.decoding_graph import decode_upright
+
         def size(image: tf.Tensor) -> tf.Tensor:
-            return tf.shape(tf.io.decode_image(image, channels=3, expand_animations=False))[:2]
+            return tf.shape(decode_upright(image))[:2]
 
         def answer(inputs: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             logits, own = inputs
@@ -284,15 +286,18 @@ class Segmentation(Task):
         """
         import io
 
-        import tensorflow as tf
         from PIL import Image
 
+        from trainer_module.decoding import upright_rgb
         from trainer_module.segmentation.label_map import read_label_map
         from trainer_module.segmentation.painting import overlay, palette
 
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
         coloured, buffer = (
-            overlay(image, read_label_map(answer["label_map_png"]), palette(self.num_classes)),
+            overlay(
+                upright_rgb(encoded),
+                read_label_map(answer["label_map_png"]),
+                palette(self.num_classes),
+            ),
             io.BytesIO(),
         )
         Image.fromarray(coloured).save(buffer, format="PNG")
