@@ -18,8 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_module.errors import InputError
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+from trainer_module.image_headers import ENDINGS
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -157,9 +156,7 @@ def open_source(path: Path) -> Iterator[Source]:
 def is_image(name: str) -> bool:
     """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(
-        part.startswith(".") for part in path.parts
-    )
+    return path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.parts)
 
 
 def require_listable(name: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
+from trainer_module.image_headers import ENDINGS
 
 LISTS_ALONE = True  # images stay at their source, which may change between two runs
 
@@ -67,7 +68,7 @@ def _images(source: Path) -> list[str]:
             f"`source` must hold at least two folders with images, one a class "
             f"(SOURCE/CLASS/NAME.png). Received: '{source}' with "
             f"{len(names):,} images in all and {len(classes)} such folders. Images are files that "
-            f"end in {', '.join(files.IMAGE_SUFFIXES)}"
+            f"end in {', '.join(ENDINGS)}"
         )
     for name in images:
         files.require_listable(name)
