@@ -250,8 +250,15 @@ class Target:
         255  # id of the pixels of a label map that count for nothing; -1 if there are none
     )
 
+    # of a label map's pixels, in the order of class ids, where these are not ids themselves: 0,255
+    # reads black as class 0 and white as class 1
+    values: tuple[int, ...] = ()
+
     def __post_init__(self):
         """Checks every rule."""
+        different = len(set(self.values)) == len(self.values) != 1
+        rule = "`values` must be at least two different pixel values from 0 to 255"
+        require(different and all(0 <= one <= 255 for one in self.values), rule, values=self.values)
         require(
             self.num_classes == 0 or self.num_classes >= 2,
             "`num_classes` must be at least 2",
