@@ -47,7 +47,12 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
     from pipeline.runner import Root, run  # heavy
 
     path = Path(choices.pipeline_root or RUNS / plan.name)
-    return run(plan, Root(path.resolve(), choices.metadata), arguments)
+    root = Root(path.resolve(), choices.metadata)
+    if flags.recheck:
+        from pipeline.recheck import forget_changed
+
+        forget_changed(plan, root)
+    return run(plan, root, arguments)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:

@@ -82,6 +82,7 @@ class Gate:
     max_error: float = 0.0
     # below the latest blessed model of the same pipeline; of an error, the share it may grow by
     max_metric_drop: float = 0.02
+    least_eval_images: int = 10  # held out; on fewer no model is blessed
 
     def __post_init__(self):
         """Checks every rule."""
@@ -95,6 +96,8 @@ class Gate:
             "`max_metric_drop` must lie in [0, 1]",
             max_metric_drop=self.max_metric_drop,
         )
+        rule = "`least_eval_images` must be at least 1"
+        require(self.least_eval_images >= 1, rule, least_eval_images=self.least_eval_images)
 
     def limit(self, higher_is_better: bool) -> float:
         """Returns the bound of a metric that points this way."""

@@ -161,6 +161,11 @@ def _run_and_image_flags() -> Parser:
     data.add_argument(
         "--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping"
     )
+    data.add_argument(
+        "--recheck",
+        action="store_true",
+        help="look at the content of all images for changes, not at sizes and times alone",
+    )
     return parser
 
 

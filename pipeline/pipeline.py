@@ -38,6 +38,7 @@ from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.fingerprint import node_fingerprint
 from pipeline.plan import Plan
+from trainer_module import findings
 from trainer_module.settings import (
     EvaluationScience,
     FinetuningScience,
@@ -328,6 +329,7 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
     evaluation = plan.task.evaluation(
         plan.gate.limit(plan.task.higher_is_better), plan.gate.max_metric_drop
     )
+    evaluation = with_least_images(evaluation, plan.gate.least_eval_images)
     config = json_format.ParseDict(evaluation, tfma.EvalConfig())
     evaluator = Evaluator(
         examples=data.example_gen.outputs["examples"],
@@ -360,6 +362,20 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
     return Part((baseline, evaluator, check, pusher), told)
 
 
+def with_least_images(evaluation: dict[str, Any], least: int) -> dict[str, Any]:
+    """Returns a task's evaluation that refuses a model on fewer than `least` images, too."""
+    enough = {"value_threshold": {"lower_bound": least}}
+    count = {
+        "class_name": "ExampleCount",
+        "per_slice_thresholds": [{"slicing_specs": [{}], "threshold": enough}],
+    }
+    specs = [
+        {**spec, "metrics": [one for one in spec["metrics"] if one["class_name"] != "ExampleCount"]}
+        for spec in evaluation["metrics_specs"]
+    ]
+    return {**evaluation, "metrics_specs": [*specs, {"metrics": [count]}]}
+
+
 def check_model(plan: Plan, data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:
     """Builds the node that loads the model in a fresh process."""
     return ModelCheck(
@@ -374,6 +390,7 @@ def report_run(plan: Plan, data: Data, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
         fingerprint=_code(names.RUN_REPORT, plan.task),
+        findings=findings.to_json(plan.findings),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],

@@ -12,6 +12,7 @@ from components.metadata.stored_run import StoredRun
 from components.metadata.verdict import all_classes
 from components.report import pictures, plots
 from components.report.sample import Sample
+from trainer_module.intervals import of_share
 from trainer_module.segmentation.painting import palette
 from trainer_module.tasks.task import Task
 
@@ -95,7 +96,8 @@ def _classes(counts: np.ndarray, task: Task, sample: Sample) -> dict:
             {
                 "name": names[index],
                 "images": int(totals[index]),
-                "accuracy": counts[index, index] / max(int(totals[index]), 1),
+                "accuracy": counts[index, index] / int(totals[index]),
+                "interval": of_share(counts[index, index] / int(totals[index]), int(totals[index])),
             }
             for index in range(len(names))
             if totals[index]

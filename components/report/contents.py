@@ -21,6 +21,7 @@ from components.report.maps import LEAST_POINTS, NEIGHBOURS, maps, neighbours
 from components.report.sample import Sample, splits, take_sample
 from components.report.scores import ModelRow, metric_title, models, scores, verdict
 from components.report.views import views
+from trainer_module.findings import Finding
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
@@ -49,6 +50,7 @@ class Contents:
     neighbours: list[dict]
     splits: list[data.SplitRow]
     class_balance: dict | None
+    findings: list[Finding]
     anomalies: list[str]
     drawing: drawing.Drawing
     details: list[dict]
@@ -93,6 +95,7 @@ def collect(run: StoredRun) -> Contents:
         else [],
         splits=data.describe_splits(run),
         class_balance=data.class_balance(run, task),
+        findings=data.findings(run),
         anomalies=data.anomalies(run),
         drawing=drawing.draw(run),
         details=[details(run, name) for name in run.nodes],
