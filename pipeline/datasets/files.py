@@ -13,6 +13,7 @@ import json
 import os
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -20,7 +21,7 @@ from typing import Any
 
 from components.file_list_example_gen.layout import has_image_suffix
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding, as_dicts, from_dicts
+from trainer_module.findings import NOTE, WARNING, Finding, as_dicts, counted, first, from_dicts
 
 NOTICED = ".noticed.json"  # beside lists: what was noticed while they were written
 
@@ -183,6 +184,27 @@ def is_image(name: str) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether a file or a folder that it lies in has a name that begins with a dot."""
     return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def left_out(source: Path, names: Iterable[str], used: Iterable[str]) -> list[Finding]:
+    """Returns what to tell of the files of a folder that are in no list; hidden ones are meant to
+    be passed over.
+
+    Args:
+      source: the folder.
+      names: of all its files.
+      used: those in a list.
+    """
+    used = {*used, NOTICED, "train.csv", "eval.csv", "test.csv"}
+    left = [name for name in names if name not in used and not is_hidden(name)]
+    if not left:
+        return []
+    endings = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in left)
+    shown = ", ".join(f"{count:,} with {end}" for end, count in endings.most_common(10))
+    told = f"{source}: {counted(len(left), 'file')} left out: {shown}"
+    fix = "images need an ending of images, and a place or a name that says what they show"
+    severity = WARNING if any(map(is_image, left)) else NOTE
+    return [Finding(severity, "files left out", told, len(left), first(left), fix)]
 
 
 def leave_findings(folder: Path, lists: Iterable[Path], findings: Sequence[Finding]) -> None:

@@ -4,12 +4,11 @@ images where they are.
 A tree SOURCE/train/CLASS/NAME.png beside SOURCE/val (or test) is read as the splits that it shows.
 """
 
-from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
-from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+from trainer_module.findings import NOTE, Finding, counted, first
 
 LISTS_ALONE = True  # images stay at their source, which may change between two runs
 # names of folders that are splits, by the list that they become
@@ -129,17 +128,7 @@ def _noticed(
     source: Path, names: list[str], images: list[str], splits: dict[str, str]
 ) -> list[Finding]:
     """Returns what a person should know about the files of a folder."""
-    found, used = [], set(images)
-    left = [name for name in names if name not in used and not files.is_hidden(name)]
-    ours = {files.NOTICED, *(f"{split}.csv" for split in SPLITS)}
-    left = [name for name in left if name not in ours]
-    if left:
-        endings = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in left)
-        shown = ", ".join(f"{count:,} with {end}" for end, count in endings.most_common(10))
-        told = f"{source}: {counted(len(left), 'file')} left out: {shown}"
-        fix = "rename images that have no ending of an image, and put each below its class folder"
-        severity = WARNING if any(files.is_image(name) for name in left) else NOTE
-        found.append(Finding(severity, "files left out", told, len(left), first(left), fix))
+    found = files.left_out(source, names, images)
     if splits:
         became = ", ".join(f"{top}/ becomes {split}.csv" for top, split in sorted(splits.items()))
         told = f"{source}: its folders are splits and hold the class folders: {became}"

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from pipeline.datasets import __main__ as command
-from pipeline.datasets import files, folder
+from pipeline.datasets import files, folder, utkface
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 
@@ -116,3 +116,13 @@ def test_class_folders_1_to_12_keep_their_names(tmp_path, photos):
     images = rows["train"] | rows["eval"]
     assert all(label == f"class_{name.split('_')[0]}" for name, label in images.items())
     assert len(images) == 12 * 9
+
+
+def test_faces_whose_name_says_nothing_are_told_in_every_run(tmp_path, photos):
+    names = [f"{age}_{age % 2}_0_20170101.jpg" for age in range(1, 60)]
+    source = photos(*names, "39_1_20170116.jpg", "me.webp")
+    (source / "notes.txt").write_text("no image")
+    lists = utkface.write(tmp_path / "lists", source, on_bad_row="skip")
+    (found,) = files.findings_left(str(lists["train"]))
+    assert (found.severity, found.count) == ("warning", 3)
+    assert found.examples == ("39_1_20170116.jpg", "me.webp", "notes.txt")
