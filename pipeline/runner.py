@@ -12,7 +12,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +40,7 @@ from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
+from trainer_module.findings import Finding, as_dicts, merged
 from trainer_module.finished import CHECKPOINTS, remove_finished
 
 # What libraries read when they are imported; what a person has set stays.
@@ -184,7 +185,7 @@ def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, st
         if code == DONE:
             return ended
         message += f" Every component is done. {_again(root)}"
-    _note_failure(plan, root, record["run_id"])
+    _note_failure(plan, root, record["run_id"], getattr(found, "findings", ()))
     return code, message
 
 
@@ -211,13 +212,18 @@ def _end(
     return (REFUSED if done.blessed is False else DONE), told
 
 
-def _note_failure(plan, root: Root, run_id: str) -> None:
-    """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
+def _note_failure(plan, root: Root, run_id: str, noticed: Sequence[Finding] = ()) -> None:
+    """Notes that a run failed, as far as that can be written: the disk or the store may be why.
+
+    What was `noticed` about the data is a part of it.
+    """
 
     def note():
         store = root.open_store() if root.has_metadata else None
         run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
         result = summary.unfinished(run, plan, "failed")
+        if noticed:
+            result["findings"] = as_dicts(merged(plan.findings, noticed))
         if store:
             note_run(store, run_id, summary.outcome(run, result["state"]))
         summary.write(root.path, result)
@@ -226,11 +232,13 @@ def _note_failure(plan, root: Root, run_id: str) -> None:
 
 
 def _guarded(work: Callable) -> tuple[int, str, object]:
-    """Returns an exit code, what to tell when it is not 0, and what the work returned."""
+    """Returns an exit code, what to tell when it is not 0, and what the work returned; of bad
+    input, the error.
+    """
     try:
         return DONE, "", work()
     except InputError as error:
-        return BAD_INPUT, f"\n{error}", None
+        return BAD_INPUT, f"\n{error}", error
     except KeyboardInterrupt:
         return FAILED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
@@ -238,7 +246,7 @@ def _guarded(work: Callable) -> tuple[int, str, object]:
 
         traceback.print_exc()
         if cause := _input_error(error):
-            return BAD_INPUT, f"\n{cause}", None
+            return BAD_INPUT, f"\n{cause}", cause
         reason = str(error).splitlines()[0] if str(error) else ""
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
 

@@ -8,17 +8,20 @@ import shutil
 import signal
 import sys
 
+import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.store import open_store
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.choices import Choices
+from pipeline.choices import Choices, Lists
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
 from pipeline.runner import Root, run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
+from trainer_module.segmentation.label_map import encode_label_map
+from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
@@ -191,3 +194,31 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     with pytest.raises(InputError, match=r"`--pipeline_root` must be a folder.*File exists"):
         start()
     assert (tmp_path / "root").read_text() == "mine"
+
+
+def test_what_ingest_refuses_stands_in_the_summary_of_the_failed_run(
+    image_list, tmp_path, monkeypatch, capfd
+):
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.pipeline import BEAM_ARGS, read_lists
+
+    monkeypatch.setattr(sys, "argv", ["local_runner.py"])
+    image_list("train", 20, size=8)
+    white = encode_label_map(np.eye(8, dtype=np.uint8) * 255)
+    (tmp_path / "map.png").write_bytes(white)
+    rows = "".join(f"train/{index}.png,map.png\n" for index in range(20))
+    (tmp_path / "list.csv").write_text(rows)
+    choices = Choices("tiny", task="segmentation", lists=Lists(str(tmp_path / "list.csv")))
+
+    def ingest_alone(plan, folders):
+        nodes = [read_lists(plan)]
+        args = {"components": nodes, "beam_pipeline_args": BEAM_ARGS}
+        return Pipeline(plan.name, folders.root, enable_cache=True, **args)
+
+    plan, root = as_chosen(choices, Segmentation(2)), tmp_path / "root"
+    assert run(plan, Root(root), [], create=ingest_alone) == BAD_INPUT
+    assert "--set target.values=0,255" in capfd.readouterr().out
+    told = json.loads((root / "summary.json").read_text())
+    (found,) = told["findings"]
+    assert (told["state"], found["severity"]) == ("failed", "refused")

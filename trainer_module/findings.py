@@ -59,7 +59,9 @@ def refuse_worst(findings: Sequence[Finding]) -> None:
     """
     worst = [finding for finding in findings if finding.severity == REFUSED]
     if worst:
-        raise InputError("\n".join(line for finding in worst for line in _lines(finding, "")))
+        error = InputError("\n".join(line for finding in worst for line in _lines(finding, "")))
+        error.findings = tuple(findings)
+        raise error
 
 
 def table(findings: Sequence[Finding]) -> str:
