@@ -73,7 +73,9 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     total = sum(len(file.rows) + len(file.problems) for file in files.values())
     for split, good in rows.items():
         _refuse_nothing(lists.given()[split], good, problems)
-    found = [one for split, path in lists.given().items() for one in _layout(path, files[split])]
+    found = [
+        one for split, path in lists.given().items() for one in layout_findings(path, files[split])
+    ]
     found += [*findings_left(lists.train), *skipped(problems, total), *doubles(rows, task)]
     targets = [row.target for row in rows["train"]]
     found += task.noticed_in_rows(targets) if task.has_target else []
@@ -126,7 +128,7 @@ def _refuse_nothing(list_path: str, good: list[Row], problems: list[Problem]) ->
         raise InputError("\n".join([f"{list_path}: no row of this list can be used", *lines]))
 
 
-def _layout(list_path: str, file: ListFile) -> list[Finding]:
+def layout_findings(list_path: str, file: ListFile) -> list[Finding]:
     """Returns findings about how a list is written."""
     found = []
     if file.layout.told:

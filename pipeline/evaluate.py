@@ -13,11 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
+from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, path_of
+from pipeline.data_check import layout_findings
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
+from trainer_module.findings import table as told_of_data
 from trainer_module.intervals import intervals_of, told
 from trainer_module.tasks.task import Task
 
@@ -71,6 +73,7 @@ def _write_examples(rows: list[Row], task: Task, folder: Path) -> Path:
 
 def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
     """Runs TFMA with the task's configuration, thresholds left out."""
+    import components.file_list_example_gen.executor  # noqa: F401, I001 (TFMA is whole after TFX)
     import tensorflow_model_analysis as tfma
     from apache_beam.options.pipeline_options import PipelineOptions
     from google.protobuf import json_format
@@ -160,6 +163,8 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
+    if noticed := told_of_data(layout_findings(flags.list, read_list(flags.list))):
+        print(noticed, file=sys.stderr)
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0
 
