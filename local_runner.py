@@ -11,6 +11,7 @@ from pathlib import Path
 
 from components.metadata.url import parse_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
+from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from pipeline.stopping import stoppable
 from trainer_module.errors import InputError
@@ -32,6 +33,9 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        print(f"local_runner.py: {fault(error, Path.cwd()) or error}", file=sys.stderr)
+        return FAILED
 
 
 def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
@@ -44,7 +48,8 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
     from pipeline.plan import make_plan
 
     plan = make_plan(choices)
-    from pipeline.runner import Root, run  # heavy
+    from pipeline.root import Root  # heavy, as is the next
+    from pipeline.runner import run
 
     path = Path(choices.pipeline_root or RUNS / plan.name)
     return run(plan, Root(path.resolve(), choices.metadata), arguments)
@@ -54,7 +59,8 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     """Continues an interrupted run with the settings that it was started with."""
     from pipeline.config_file import FILE
     from pipeline.plan import make_plan
-    from pipeline.runner import Root, run
+    from pipeline.root import Root
+    from pipeline.runner import run
 
     root = interrupted_root(flags.pipeline_root)
     refuse_beside_resume(parser, flags)
@@ -74,7 +80,7 @@ def interrupted_root(given: Path | None):
     Raises:
       InputError: if there is none.
     """
-    from pipeline.runner import Root, unfinished_roots
+    from pipeline.root import Root, unfinished_roots
 
     roots = [Root(given)] if given else unfinished_roots(RUNS)
     waiting = [root for root in roots if not root.record().get("finished", True)]

@@ -16,7 +16,8 @@ from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
-from pipeline.runner import Root, run
+from pipeline.root import Root
+from pipeline.runner import run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
 from trainer_module.tasks.unlabelled import Unlabelled

@@ -116,14 +116,16 @@ def is_alive(process: str) -> bool:
     return True
 
 
-def sweep_interrupted(store: MetadataStore, run_id: str) -> int:
+def sweep_interrupted(store: MetadataStore, run_id: str = "") -> int:
     """Marks executions that a killed run left RUNNING as canceled, and returns how many there were.
 
-    Nothing else works on that run: the caller holds the lock of its pipeline root. Other roots may
-    share the store.
+    Args:
+      store: nothing else works on that run, the caller holds the lock of its pipeline root.
+      run_id: of the run; '' for all, where no other root shares the store.
     """
-    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    executions = store.get_executions_by_context(context.id) if context else []
+    context = run_id and store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    of_run = store.get_executions_by_context(context.id) if context else []
+    executions = of_run if run_id else store.get_executions()
     stale = [
         execution
         for execution in executions

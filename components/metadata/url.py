@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from trainer_module.errors import InputError
 
+SQLITE_FILE = "metadata.sqlite"  # in a pipeline root
 PREFIX = "mysql://"
 FORM = "mysql://user:password@host:port/database"
 PORT = 3306
