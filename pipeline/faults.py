@@ -38,7 +38,9 @@ def fault(error: BaseException, root: Path) -> str:
             f"database is locked. Fix: close that program."
         )
     if READ_ONLY.search(told):
-        return f"The disk of {root} can only be read. Fix: mount it for writing."
+        named = [one.filename for one in led_to(error) if isinstance(one, OSError)]
+        place = next(filter(None, named), root)
+        return f"The disk of {place} can only be read. Fix: mount it for writing."
     return ""
 
 

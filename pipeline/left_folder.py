@@ -67,6 +67,23 @@ def put(source: Path, folder: Path) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Tries whether a folder can be made at a place, and a file in it; nothing stays.
+
+    Raises:
+      OSError: if not, with the folder that refuses.
+    """
+    # `put` makes its copy beside the folder.
+    place = folder.resolve().parent
+    with tempfile.TemporaryDirectory(prefix=".", dir=nearest_folder(place)) as draft:
+        Path(draft, folder.name).touch()
+
+
+def nearest_folder(place: Path) -> Path:
+    """Returns a folder, or the first above it that is there."""
+    return next(path for path in (place, *place.parents) if os.path.lexists(path))
+
+
 def refuse_foreign(folder: Path) -> None:
     """Refuses to replace what no run has left.
 

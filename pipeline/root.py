@@ -22,12 +22,13 @@ from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import SQLITE_FILE
+from pipeline.faults import fault
 from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
 
 ARTIFACTS, SERVING = "artifacts", "serving"
-PATTERN = re.compile(r"[[*?\\]")  # what Beam or TensorFlow take for a pattern in a path
+PATTERN = re.compile(r"[\[*?\\]")  # what Beam or TensorFlow take for a pattern in a path
 PATIENCE = 3.0  # seconds for another program to let go of the store
 PRIVATE = 0o600  # the store and the logs tell paths, names of images and flags
 
@@ -130,7 +131,10 @@ def refuse_unfit(root: Root) -> None:
     if not root.server and root.has_metadata:
         _refuse_held(root.metadata)
         os.chmod(root.metadata, PRIVATE)
-    store = root.open_store()
+    try:
+        store = root.open_store()
+    except (InputError, OSError) as error:
+        raise InputError(fault(error, root.path) or str(error)) from error
     refuse_moved(root, store)
     _refuse_strange_numbers(root, store)
     _refuse_early_clock(root)

@@ -8,6 +8,7 @@ command line is checked against the record before TensorFlow is imported.
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def write_record(model_dir: str, record: EncoderRecord) -> None:
 def holds_encoder(model_dir: str | Path) -> bool:
     """Tells whether a folder is a model of ours, with an encoder in it; '' is no folder."""
     files = (Path(model_dir, EXTRAS, name) for name in (ENCODER_FILE, RECORD_FILE))
-    return model_dir != "" and all(file.is_file() for file in files)
+    return model_dir != "" and all(os.path.isfile(file) for file in files)
 
 
 def read_record(model_dir: str | Path) -> EncoderRecord:

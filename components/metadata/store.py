@@ -34,7 +34,8 @@ def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
     try:
         return MetadataStore(connection(metadata, read_only))
     except (RuntimeError, StatusError) as error:
-        reason = str(error).partition(" query:")[0].rstrip(": ")
+        told = str(error).removeprefix("Error when executing query: ")
+        reason = told.partition(" query:")[0].rstrip(": ")
         hint = f". {_mysql_hint(metadata)}" if is_mysql(metadata) else ""
         raise InputError(
             f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}"
