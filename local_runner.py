@@ -4,20 +4,34 @@ Flags, file and recipe -> choices (pipeline/choices.py) -> plan (pipeline/plan.p
 (pipeline/runner.py). Nothing heavy is imported before all input has been checked.
 """
 
-import argparse
 import os
-import sys
-from pathlib import Path
+import signal
 
-from components.metadata.url import parse_mysql
-from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.faults import fault
-from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
-from pipeline.stopping import stoppable
-from trainer_module.errors import InputError
+INTERRUPTED = "Interrupted before the run began. The same command starts it."
+
+
+def _end(*_) -> None:
+    os.write(1, f"{INTERRUPTED}\n".encode())
+    os._exit(1)
+
+
+if __name__ == "__main__":  # before the rest is loaded, which takes a while
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from components.metadata.url import parse_mysql  # noqa: E402
+from pipeline.arguments import BAD_INPUT, DONE, FAILED  # noqa: E402
+from pipeline.faults import fault  # noqa: E402
+from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume  # noqa: E402
+from pipeline.stopping import stoppable  # noqa: E402
+from trainer_module.errors import InputError  # noqa: E402
 
 RUNS = Path("runs")
-INTERRUPTED = "Interrupted before the run began. The same command starts it."
 
 
 def main(arguments: list[str]) -> int:

@@ -199,6 +199,11 @@ def _check_sizes(choices: Choices) -> None:
             rule,
             **{name: (height, width)},
         )
+    larger = any(
+        view > image for view, image in zip(choices.view_size, choices.image_size, strict=True)
+    )
+    rule = "`view_size` must not be larger than `image_size`: views are parts of the stored image"
+    require(not larger, rule, view_size=choices.view_size, image_size=choices.image_size)
     square = choices.view_size[0] == choices.view_size[1]
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"

@@ -13,6 +13,7 @@ import inspect
 import math
 import re
 import textwrap
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import yaml
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
 from pipeline.datasets.files import write_file
-from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, kind_of, settings_of
+from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of, settings_of
 from trainer_module.errors import InputError
 
 FILE = "config.yaml"  # in the pipeline root
@@ -98,6 +99,8 @@ def _leaves(values: Any, section: str = "") -> Iterator[tuple[str, Any]]:
 
 def _typed(name: str, value: Any) -> Any:
     kind = kind_of(name)
+    if typing.get_origin(kind) is tuple and type(value) in (int, float, str):
+        return from_text(kind, str(value), name)  # `image_size: 32`, as --set takes it
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

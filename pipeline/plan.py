@@ -7,6 +7,7 @@ heavy is loaded.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, parse_rows, refuse
 from components.file_list_example_gen.same_images import refuse_doubles
@@ -14,8 +15,9 @@ from pipeline.choices import Choices, Gate, Lists
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from trainer_module.errors import InputError
+from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.settings import Encoder, Pretraining
-from trainer_module.tasks.registry import TASKS
+from trainer_module.tasks.registry import TASKS, task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -72,7 +74,7 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     if saved.path:
         print(
             f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
-            f"not pretrained again"
+            f"not pretrained again{_taught(saved.path)}"
         )
     eval_epochs = kept_epochs(choices, saved)
     lists = lists_of(choices)
@@ -83,6 +85,21 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     if not (saved.path or choices.from_scratch):
         pretraining = pretraining_that_fits(choices, len(rows.get("pretrain", rows["train"])))
     return Plan(choices, task, lists, encoder, pretraining, gate, eval_epochs, saved)
+
+
+def _taught(path: str) -> str:
+    """Returns what to tell of an encoder whose folder is that of a final model; '' of others."""
+    file = Path(path, EXTRAS, TASK_FILE)
+    try:
+        task = task_from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    if not task.has_target:
+        return ""
+    return (
+        f". Note: a final model of the task {task.name} lies there, not what pretraining left; "
+        f"its encoder may have learned from labels"
+    )
 
 
 def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from pipeline.root import Root
 from trainer_module.finished import CHECKPOINTS
 
 MOST_SHOWN = 20
+CURRENT_MODEL = "current_model_id"  # TFX's property of a blessing
 ENDED = ("done", "refused")  # states of a run
 LEFT_BEHIND = ("failed", "canceled")  # states of a node whose folders nobody reads
 
@@ -98,7 +99,13 @@ def _needed(snapshot: Snapshot, root: Root, keep: int) -> set[int]:
             needed.update(item for items in execution.inputs.values() for item in items)
             for ancestor in snapshot.ancestors(execution).values():
                 needed.update(item for items in ancestor.outputs.values() for item in items)
-    return needed
+    # A model that another was held against is found again by its blessings.
+    blessings = {
+        number
+        for number, item in snapshot.artifacts.items()
+        if item.properties.get(CURRENT_MODEL) in needed
+    }
+    return needed | blessings
 
 
 def _kept_runs(snapshot: Snapshot, root: Root, keep: int) -> set[str]:

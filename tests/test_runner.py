@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -12,6 +13,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.store import open_store
+from local_runner import interrupted_root
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices
 from pipeline.config_file import FILE, read_settings
@@ -192,3 +194,70 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     with pytest.raises(InputError, match=r"`--pipeline_root` must be a folder.*File exists"):
         start()
     assert (tmp_path / "root").read_text() == "mine"
+
+
+def failing(fault):
+    """Returns a function that builds a pipeline of a node that fails so."""
+
+    def create(plan, folders):
+        from failing_node import FailingNode
+        from tfx.orchestration.pipeline import Pipeline
+
+        return Pipeline(plan.name, folders.root, components=[FailingNode(fault=fault)])
+
+    return create
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("full disk", r"No space left on the disk of \S+: [\d.]+ MB are free. Fix: make room "),
+        ("full store", r"No space left on the disk of \S+: [\d.]+ MB are free. Fix: make room "),
+        ("read-only disk", "The disk of /disk/file can only be read. Fix: "),
+        ("held store", r"The metadata store of \S+ must not be held by another program.*Fix: "),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_with_the_fix_and_the_run_goes_on_after_it(
+    fault, line, start, tmp_path, capfd
+):
+    assert start(create=failing(fault)) == FAILED
+    told = [line for line in capfd.readouterr().out.splitlines() if line][-1]
+    assert re.match(line, told)
+    assert told.endswith(f"--resume --pipeline_root={tmp_path / 'root'}")
+    assert not Root(tmp_path / "root").record()["finished"]
+
+
+def test_a_run_that_ended_with_bad_input_is_not_to_be_resumed(start, tmp_path, capfd):
+    assert start(create=failing("bad input")) == BAD_INPUT
+    assert capfd.readouterr().out.splitlines()[-1] == "list.csv:3: no image"
+    with pytest.raises(InputError, match="no interrupted run was found"):
+        interrupted_root(tmp_path / "root")
+
+
+def test_after_a_damaged_record_a_run_begins_anew(start, tmp_path):
+    start()
+    (tmp_path / "root" / "run.json").write_bytes(b"")
+    assert start() == ENDED
+    assert Root(tmp_path / "root").record()["finished"]
+
+
+def test_a_log_is_for_its_owner_alone(start, tmp_path):
+    start()
+    (log,) = (tmp_path / "root" / "logs").iterdir()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_below_the_log_ends_in_a_line_too(start, capfd, monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        assert start(create=failing("full disk")) == FAILED
+        monkeypatch.undo()
+    assert "No space left on the disk of" in capfd.readouterr().out
+
+
+def test_a_server_that_does_not_answer_is_told_with_its_flag_before_anything_starts(tmp_path):
+    root = Root(tmp_path / "root", "mysql://simclr:secret@127.0.0.1:1/simclr")
+    with pytest.raises(InputError, match=r"`--metadata`.*simclr@127.0.0.1:1/simclr") as told:
+        run(as_chosen(Choices("tiny"), Unlabelled()), root, [])
+    assert "secret" not in str(told.value)
+    assert not (tmp_path / "root" / "logs").exists()

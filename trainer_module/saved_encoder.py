@@ -16,7 +16,7 @@ from trainer_module.errors import InputError
 from trainer_module.settings import Encoder, from_json
 
 EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
-ENCODER_FILE, RECORD_FILE = "encoder.keras", "encoder.json"
+ENCODER_FILE, RECORD_FILE, TASK_FILE = "encoder.keras", "encoder.json", "task.json"
 CHANNELS = 3  # of every image that is read
 
 

@@ -36,9 +36,12 @@ def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
     except (RuntimeError, StatusError) as error:
         told = str(error).removeprefix("Error when executing query: ")
         reason = told.partition(" query:")[0].rstrip(": ")
-        hint = f". {_mysql_hint(metadata)}" if is_mysql(metadata) else ""
+        flag, hint = (
+            ("`--metadata`: ", f". {_mysql_hint(metadata)}") if is_mysql(metadata) else ("", "")
+        )
         raise InputError(
-            f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}"
+            f"{flag}{without_password(metadata)}: the metadata store cannot be opened: "
+            f"{reason}{hint}"
         ) from error
 
 

@@ -28,7 +28,9 @@ def answers(run: StoredRun, task: Task, sample: Sample) -> dict | None:
     if not sample.answers or not task.has_target:
         return None
     if task.one_class_an_image:
-        counts = evaluated_confusion(run.uri(EVALUATOR, "evaluation"), len(task.names_by_id()))
+        evaluation = run.uri(EVALUATOR, "evaluation")  # '' once it is pruned
+        named = len(task.names_by_id())
+        counts = evaluated_confusion(evaluation, named) if evaluation else None
         return None if counts is None else _classes(counts, task, sample)
     if np.ndim(sample.answers[0].get(task.target, ())) == 0:
         return _numbers(task, sample)
@@ -200,7 +202,8 @@ def _drawn(run: StoredRun, task: Task, sample: Sample) -> dict:
             if content
         ]
         rows.append({"name": sample.names[index], "line": task.line(answer), "pictures": drawn})
-    classes = evaluated_classes(run.uri(EVALUATOR, "evaluation"))
+    evaluation = run.uri(EVALUATOR, "evaluation")
+    classes = evaluated_classes(evaluation) if evaluation else []
     colours = palette(len(classes)) if classes else []
     coloured = [
         row | {"colour": f"rgb{tuple(int(value) for value in colour)}"}

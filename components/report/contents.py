@@ -47,6 +47,7 @@ class Contents:
     views: dict | None
     maps: dict | None
     neighbours: list[dict]
+    no_numbers: bool  # features that are no numbers: nothing is near anything
     splits: list[data.SplitRow]
     class_balance: dict | None
     anomalies: list[str]
@@ -73,8 +74,9 @@ def collect(run: StoredRun) -> Contents:
     """Reads and computes everything that the report of a run tells."""
     settings = run.settings(FINETUNER) or run.settings(PRETRAINER)
     task = task_from_json(settings["task"]) if settings else None
-    sample = _sample(run, task) if run.encoder_uri else None
+    sample = _sample(run, task) if run.encoder_uri and splits(run) else None
     told = captions(task, sample) if sample else []
+    comparable = len(sample.names) if sample and sample.finite else 0
     return Contents(
         title=run.row.pipeline,
         run_id=run.id,
@@ -87,10 +89,9 @@ def collect(run: StoredRun) -> Contents:
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
-        maps=maps(task, sample, told) if sample and len(sample.names) >= LEAST_POINTS else None,
-        neighbours=neighbours(task, sample, told)
-        if sample and len(sample.names) > NEIGHBOURS
-        else [],
+        maps=maps(task, sample, told) if comparable >= LEAST_POINTS else None,
+        neighbours=neighbours(task, sample, told) if comparable > NEIGHBOURS else [],
+        no_numbers=sample is not None and not sample.finite,
         splits=data.describe_splits(run),
         class_balance=data.class_balance(run, task),
         anomalies=data.anomalies(run),

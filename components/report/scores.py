@@ -12,7 +12,7 @@ from trainer_module.tasks.task import Task
 # What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
 # and what the number is, for a person.
 SCORES = {
-    "": ("", "of the served model on held-out images"),
+    "": ("", "of the final model on held-out images"),
     "linear_": (", linear", "of a linear head on the frozen, pretrained features"),
     "untrained_linear_": (
         ", untrained",
