@@ -332,7 +332,7 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
 def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:
     """Raises an InputError if `--set` says another thing than a flag of the same setting."""
     for setting, (flag, value) in named.items():
-        if settings.get(setting, value) != value:
+        if setting in settings and settings[setting] != value:
             raise InputError(
                 f"`{flag}` and `--set {setting}` must not differ. Received: {value} and "
                 f"{settings[setting]}. Fix: leave one of them out"

@@ -29,7 +29,10 @@ def foreign(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return ["."] if folder.exists() else []
-    ours, there = _listed(folder), _content(folder)
+    ours = _listed(folder)
+    if not ours:  # nothing of it need be read, which may be a whole disk
+        return sorted(path.name for path in folder.iterdir() if path.name != LIST)
+    there = _content(folder)
     return sorted(name for name, digest in there.items() if ours.get(name) != digest)
 
 

@@ -148,7 +148,7 @@ def test_a_model_of_ours_among_what_is_not_ours_is_refused_before_the_run(tmp_pa
 
 
 def test_a_model_that_no_list_calls_ours_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"--finetune_save_path.*encoder.keras"):
+    with pytest.raises(InputError, match=r"--finetune_save_path.*assets.extra"):
         save_paths.check_save_paths(choices(finetune=write_model(tmp_path)))
 
 
