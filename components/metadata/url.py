@@ -40,7 +40,9 @@ def is_mysql(metadata: str) -> bool:
       InputError: if it is a URL of another kind.
     """
     if "://" in metadata and not metadata.startswith(PREFIX):
-        raise InputError(f"`--metadata` must be {FORM}. Received: {metadata}")
+        scheme, _, rest = metadata.partition("://")
+        place = rest.rpartition("@")[2]  # what stands before it may be a secret
+        raise InputError(f"`--metadata` must be {FORM}. Received: {scheme}://...{place}")
     return metadata.startswith(PREFIX)
 
 
