@@ -56,7 +56,9 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
     choices = choices_of(flags)
     if flags.print_config:
         from pipeline.config_file import text_of
+        from pipeline.datasets.of_recipe import check_dataset
 
+        check_dataset(choices.dataset)
         print(text_of(choices), end="")
         return DONE
     from pipeline.plan import make_plan

@@ -370,3 +370,10 @@ def test_an_encoder_of_a_final_model_is_not_taken_without_a_word(tmp_path, image
     (extras / TASK_FILE).write_text(task_to_json(Unlabelled()))
     make_plan(choose(*flags))
     assert "final model" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("setting", ["dataset.name=shape", "dataset.options.seeds=1"])
+def test_print_config_refuses_what_a_run_would_refuse_of_a_data_set(setting, tmp_path):
+    result = run("--print_config", "--set", setting, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Did you mean" in result.stderr

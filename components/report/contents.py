@@ -76,7 +76,6 @@ def collect(run: StoredRun) -> Contents:
     task = task_from_json(settings["task"]) if settings else None
     sample = _sample(run, task) if run.encoder_uri and splits(run) else None
     told = captions(task, sample) if sample else []
-    comparable = len(sample.names) if sample and sample.finite else 0
     return Contents(
         title=run.row.pipeline,
         run_id=run.id,
@@ -89,9 +88,7 @@ def collect(run: StoredRun) -> Contents:
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
-        maps=maps(task, sample, told) if comparable >= LEAST_POINTS else None,
-        neighbours=neighbours(task, sample, told) if comparable > NEIGHBOURS else [],
-        no_numbers=sample is not None and not sample.finite,
+        **nearness(task, sample, told),
         splits=data.describe_splits(run),
         class_balance=data.class_balance(run, task),
         anomalies=data.anomalies(run),
@@ -101,6 +98,18 @@ def collect(run: StoredRun) -> Contents:
         environment=environment(run),
         sample=sample,
     )
+
+
+def nearness(task: Task, sample: Sample | None, told: list[list[str]]) -> dict:
+    """Returns what lies near what: `maps`, `neighbours`, and `no_numbers` where features that are
+    no numbers forbid both.
+    """
+    count = len(sample.names) if sample and sample.finite else 0
+    return {
+        "maps": maps(task, sample, told) if count >= LEAST_POINTS else None,
+        "neighbours": neighbours(task, sample, told) if count > NEIGHBOURS else [],
+        "no_numbers": sample is not None and not sample.finite,
+    }
 
 
 def _sample(run: StoredRun, task: Task) -> Sample:
