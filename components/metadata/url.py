@@ -54,13 +54,13 @@ def parse_mysql(url: str) -> Server:
       InputError: naming the part that is missing or wrong.
     """
     is_mysql(url)
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or PORT
     except ValueError as error:
         raise InputError(
-            f"`--metadata` must be {FORM}; the port is no number from 1 to 65535. Received: "
-            f"{without_password(url)}"
+            f"`--metadata` must be {FORM}; the port is no number from 1 to "
+            f"65535, or the host none. Received: {without_password(url)}"
         ) from error
     database = unquote(parts.path.strip("/"))
     missing = [
