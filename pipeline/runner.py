@@ -128,7 +128,7 @@ def _end(
     summary.write(root.path, result)
     for uri, path in models.values():
         leave(uri, path)
-    remove_finished(root.path / "artifacts" / PRETRAINER / CHECKPOINTS)
+    remove_finished(root.artifacts / PRETRAINER / CHECKPOINTS)
     remove_others(plan.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
     return (REFUSED if done.blessed is False else DONE), told
@@ -246,7 +246,7 @@ def _compiled(plan, root: Root, create: Callable | None):
 
     _use_gpu_sparingly()
     imported = bring_in(plan.saved_encoder, root.path)
-    folders = Folders(str(root.path / "artifacts"), str(root.serving), imported)
+    folders = Folders(str(root.artifacts), str(root.serving), imported)
     return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
 
 
