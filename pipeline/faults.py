@@ -25,9 +25,12 @@ def fault(error: BaseException, root: Path) -> str:
       error: that ended the run.
       root: the pipeline root.
     """
-    told = " ".join(f"{os.strerror(_number(one))} {one}" for one in led_to(error))
+    errors = list(led_to(error))
+    told = " ".join(f"{os.strerror(_number(one))} {one}" for one in errors)
+    named = [one.filename for one in errors if isinstance(one, OSError)]
+    named = [name for name in named if isinstance(name, str)]
     if FULL.search(told):
-        place, free = _fullest(root)
+        place, free = _fullest([str(root), tempfile.gettempdir(), *named])
         return (
             f"No space left on the disk of {place}: {free / 1e6:.1f} MB are free. Fix: make room "
             f"there, as with python -m pipeline.prune."
@@ -38,8 +41,7 @@ def fault(error: BaseException, root: Path) -> str:
             f"database is locked. Fix: close that program."
         )
     if READ_ONLY.search(told):
-        named = [one.filename for one in led_to(error) if isinstance(one, OSError)]
-        place = next(filter(None, named), root)
+        place = next(iter(named), root)
         return f"The disk of {place} can only be read. Fix: mount it for writing."
     return ""
 
@@ -57,9 +59,11 @@ def led_to(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _fullest(root: Path) -> tuple[Path, int]:
-    """Returns the folder with the least room of those that a run writes to, and its free bytes."""
-    places = {root: 0, Path(tempfile.gettempdir()): 0}
+def _fullest(places: list[str]) -> tuple[str, int]:
+    """Returns the place with the least room, and its free bytes."""
+    free = {}
     for place in places:
-        places[place] = shutil.disk_usage(place).free
-    return min(places.items(), key=lambda item: item[1])
+        above = (place, *map(str, Path(place).parents))
+        there = next(folder for folder in above if os.path.exists(folder))
+        free[place] = shutil.disk_usage(there).free
+    return min(free.items(), key=lambda item: item[1])

@@ -2,6 +2,7 @@
 `--resume` changes nothing.
 """
 
+import io
 import json
 import os
 import re
@@ -248,7 +249,7 @@ def test_a_log_is_for_its_owner_alone(start, tmp_path):
 
 
 def test_a_full_disk_below_the_log_ends_in_a_line_too(start, capfd, monkeypatch):
-    with open("/dev/full", "w") as full:
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
         monkeypatch.setattr("sys.stderr", full)
         assert start(create=failing("full disk")) == FAILED
         monkeypatch.undo()
