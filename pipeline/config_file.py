@@ -75,6 +75,12 @@ _Dumper.add_representer(
         "tag:yaml.org,2002:seq", value, flow_style=True
     ),
 )
+_Dumper.add_representer(
+    str,  # a line break is written as an escape: a comment stands behind the first line
+    lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"'
+    ),
+)
 
 
 def read_settings(path: str) -> dict[str, Any]:

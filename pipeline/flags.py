@@ -70,6 +70,9 @@ class Parser(argparse.ArgumentParser):
             flag = unknown[0].split("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
             self.error(f"No flag {flag!r}. {nearest(flag, known, 'See --help.')}")
+        for name, value in vars(parsed).items():  # argparse makes a list of `--seed=--`
+            if value == [] and self.get_default(name) != []:
+                self.error(f"argument --{name}: must have a value. Received: '--'")
         return parsed
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks.fuzz_settings import fuzz
-from pipeline.config_file import read_settings
+from pipeline.config_file import read_settings, text_of
 from pipeline.flags import build_parser, choices_of
 from pipeline.left_folder import foreign
 from trainer_module.errors import InputError
@@ -72,3 +72,17 @@ def test_a_function_in_a_file_that_is_no_python_is_refused(tmp_path, monkeypatch
 def test_a_server_without_a_host_is_refused():
     with pytest.raises(InputError, match="`--metadata` must be"):
         choices_of(build_parser().parse_args(["--metadata=mysql://[::1"]))
+
+
+@pytest.mark.parametrize("flag", ["seed", "temperature", "strength", "pipeline_root"])
+def test_two_dashes_are_no_value(flag, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        build_parser().parse_args([f"--{flag}=--"])
+    assert stopped.value.code == 2
+    assert f"--{flag}" in capsys.readouterr().err
+
+
+def test_a_folder_with_a_line_break_in_its_name_is_written_as_it_is(tmp_path):
+    choices = choices_of(build_parser().parse_args(["--pipeline_root=/a\nb"]))
+    (tmp_path / "settings.yaml").write_text(text_of(choices))
+    assert read_settings(str(tmp_path / "settings.yaml"))["pipeline_root"] == "/a\nb"
