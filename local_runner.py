@@ -4,6 +4,11 @@ Flags, file and recipe -> choices (pipeline/choices.py) -> plan (pipeline/plan.p
 (pipeline/runner.py). Nothing heavy is imported before all input has been checked.
 """
 
+from pipeline.loading import INTERRUPTED, end_at_once_on_signals
+
+if __name__ == "__main__":  # before the rest is loaded, which takes a while
+    end_at_once_on_signals()
+
 import argparse
 import os
 import sys
@@ -11,12 +16,11 @@ from pathlib import Path
 
 from components.metadata.url import parse_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
+from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from pipeline.stopping import stoppable
-from trainer_module.errors import InputError
 
 RUNS = Path("runs")
-INTERRUPTED = "Interrupted before the run began. The same command starts it."
 
 
 def main(arguments: list[str]) -> int:
@@ -32,31 +36,43 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        print(f"local_runner.py: {fault(error, Path.cwd()) or error}", file=sys.stderr)
+        return FAILED
 
 
 def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
     choices = choices_of(flags)
     if flags.print_config:
         from pipeline.config_file import text_of
+        from pipeline.datasets.of_recipe import check_dataset
 
+        check_dataset(choices.dataset)
         print(text_of(choices), end="")
         return DONE
     from pipeline.plan import make_plan
 
     plan = make_plan(choices)
-    from pipeline.runner import Root, run  # heavy
+    from pipeline.root import Root  # heavy, as is the next
+    from pipeline.runner import run
 
     path = Path(choices.pipeline_root or RUNS / plan.name)
-    return run(plan, Root(path.resolve(), choices.metadata), arguments)
+    root = Root(path.resolve(), choices.metadata)
+    if flags.recheck:
+        from pipeline.recheck import forget_changed
+
+        forget_changed(plan, root)
+    return run(plan, root, arguments)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     """Continues an interrupted run with the settings that it was started with."""
     from pipeline.config_file import FILE
     from pipeline.plan import make_plan
-    from pipeline.runner import Root, run
+    from pipeline.root import Root, interrupted_root
+    from pipeline.runner import run
 
-    root = interrupted_root(flags.pipeline_root)
+    root = interrupted_root(flags.pipeline_root, RUNS)
     refuse_beside_resume(parser, flags)
     if flags.metadata:
         parse_mysql(flags.metadata)
@@ -66,21 +82,6 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     plan = make_plan(choices, may_take_encoder=record.get("took_encoder", True))
     root = Root(root.path, flags.metadata or record.get("metadata", ""))
     return run(plan, root, record["flags"], resume=True)
-
-
-def interrupted_root(given: Path | None):
-    """Returns the root to continue: the one given, or the latest below runs/ that did not finish.
-
-    Raises:
-      InputError: if there is none.
-    """
-    from pipeline.runner import Root, unfinished_roots
-
-    roots = [Root(given)] if given else unfinished_roots(RUNS)
-    waiting = [root for root in roots if not root.record().get("finished", True)]
-    if not waiting:
-        raise InputError("`--resume`: no interrupted run was found; start a new one without it")
-    return Root(waiting[0].path.resolve())
 
 
 if __name__ == "__main__":

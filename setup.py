@@ -37,7 +37,7 @@ setup(
         "scikit-learn>=1.5",
         "pyarrow",
         "threadpoolctl",
-        "pillow>=10",
+        "pillow>=11.3",
         "jinja2>=3.1",
         "msgspec",
         "pyyaml",
@@ -49,6 +49,7 @@ setup(
     extras_require={
         "aws": ["apache-beam[aws]"],
         "elpv": ["elpv-dataset"],
+        "heic": ["pillow-heif"],
         "tensorboard": ["tensorboard"],
         "torch": ["torch"],
         "dev": ["pytest", "pytest-xdist", "ruff", "selenium"],

@@ -9,7 +9,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3  # exit codes; REFUSED is of a model
+# Exit codes. REFUSED is of a model; IN_PART: of several images some were answered.
+DONE, FAILED, BAD_INPUT, REFUSED, IN_PART = 0, 1, 2, 3, 4
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:

@@ -82,6 +82,7 @@ class Gate:
     max_error: float = 0.0
     # below the latest blessed model of the same pipeline; of an error, the share it may grow by
     max_metric_drop: float = 0.02
+    least_eval_images: int = 10  # held out; on fewer no model is blessed
 
     def __post_init__(self):
         """Checks every rule."""
@@ -95,6 +96,8 @@ class Gate:
             "`max_metric_drop` must lie in [0, 1]",
             max_metric_drop=self.max_metric_drop,
         )
+        rule = "`least_eval_images` must be at least 1"
+        require(self.least_eval_images >= 1, rule, least_eval_images=self.least_eval_images)
 
     def limit(self, higher_is_better: bool) -> float:
         """Returns the bound of a metric that points this way."""
@@ -199,6 +202,11 @@ def _check_sizes(choices: Choices) -> None:
             rule,
             **{name: (height, width)},
         )
+    larger = any(
+        view > image for view, image in zip(choices.view_size, choices.image_size, strict=True)
+    )
+    rule = "`view_size` must not be larger than `image_size`: views are parts of the stored image"
+    require(not larger, rule, view_size=choices.view_size, image_size=choices.image_size)
     square = choices.view_size[0] == choices.view_size[1]
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"

@@ -11,12 +11,14 @@ from pipeline.arguments import BAD_INPUT, nearest
 
 MODULES = {
     "run": ("local_runner", "run the pipeline; without flags, the demo"),
+    "check": ("pipeline.check", "lists and images, without a run"),
     "lineage": ("pipeline.lineage", "what ran, and from a model back to its lists"),
     "report": ("pipeline.report", "the page about a run, anew"),
     "predict": ("pipeline.predict", "ask the pushed model about images"),
     "embed": ("pipeline.embed", "features of images, and their nearest neighbours"),
     "evaluate": ("pipeline.evaluate", "the pushed model's metric on any list"),
     "datasets": ("pipeline.datasets", "write a data set as images and lists"),
+    "prune": ("pipeline.prune", "remove what no kept model needs"),
     "few-labels": ("pipeline.few_labels", "accuracy against the share of labels"),
 }
 USAGE = "\n".join(

@@ -13,6 +13,7 @@ import inspect
 import math
 import re
 import textwrap
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ import yaml
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
 from pipeline.datasets.files import write_file
-from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, kind_of, settings_of
+from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of, settings_of
 from trainer_module.errors import InputError
 
 FILE = "config.yaml"  # in the pipeline root
@@ -37,9 +38,19 @@ WIDTH = 100  # of a line
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, which would take the last of two equal names, and 1e-3 for text."""
+    """PyYAML's, which would take the last of two equal names, and 1e-3 for text, and let a few
+    lines that name each other stand for gigabytes.
+    """
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "no setting is an alias", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
+        if not isinstance(node, yaml.MappingNode):
+            return super().construct_mapping(node, deep)
         names = [name.value for name, _ in node.value]
         for name, _ in node.value:
             if names.count(name.value) > 1:
@@ -53,12 +64,21 @@ class _Dumper(yaml.SafeDumper):
     """PyYAML's, with tuples in one line."""
 
 
+# What PyYAML raises: beside its own, what Python says of a value that is none of its kind, as of
+# the date 2001-99-99, and of a thousand brackets.
+UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
 EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 _Dumper.add_representer(
     tuple,
     lambda dumper, value: dumper.represent_sequence(
         "tag:yaml.org,2002:seq", value, flow_style=True
+    ),
+)
+_Dumper.add_representer(
+    str,  # a line break is written as an escape: a comment stands behind the first line
+    lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"'
     ),
 )
 
@@ -75,7 +95,7 @@ def read_settings(path: str) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         rule = "`--config` must be a file of settings"
         raise InputError(f"{rule}. Received: {path}, {reason}") from error
-    except yaml.YAMLError as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is not written as YAML is: {error}") from error
     try:
         return {name: _typed(name, value) for name, value in _leaves(values)}
@@ -98,6 +118,8 @@ def _leaves(values: Any, section: str = "") -> Iterator[tuple[str, Any]]:
 
 def _typed(name: str, value: Any) -> Any:
     kind = kind_of(name)
+    if typing.get_origin(kind) is tuple and type(value) in (int, float, str):
+        return from_text(kind, str(value), name)  # `image_size: 32`, as --set takes it
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:

@@ -3,7 +3,8 @@ features.npz [--neighbours K]`.
 
 MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
 root. IMAGES are image files, folders (searched to the bottom) or list files, `path` or
-`path,target` a row. The served model decodes, resizes, normalizes and encodes: what is stored is
+`path,target` a row. An image that cannot be read is named on stderr, and the others are stored; the
+exit code is then 4. The served model decodes, resizes, normalizes and encodes: what is stored is
 what the model sees. With --neighbours, the most similar images of each image by cosine.
 
 N images, D feature dims, K neighbours.
@@ -18,13 +19,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Problem, Row, read_bytes, read_rows, refuse
-from pipeline.arguments import BAD_INPUT, path_of
+from components.file_list_example_gen.rows import Problem, Row, read_rows, refuse
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
+from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.predict import newest_model
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
+from trainer_module.image_headers import ENDINGS
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
 FORMATS = (".npz", ".parquet")
 SIGNATURE = "features"  # trainer_module/export.py serves it
 BATCH = 256  # images in memory at once, and as many again that are being read
@@ -37,36 +39,22 @@ def find_images(places: list[str]) -> list[Row]:
     list has one.
 
     Raises:
-      InputError: if a place or an image of a list is missing, or a folder holds no image.
+      InputError: if a list is missing, or a folder holds no image.
     """
-    rows, problems = [], []
+    rows = []
     for place in places:
         if os.path.isdir(place):
-            files = sorted(
-                str(path)
-                for path in Path(place).rglob("*")
-                if path.suffix.lower() in SUFFIXES and path.is_file()
-            )
+            files = in_folder(place)
             if not files:
                 raise InputError(
-                    f"{place}: no image in this folder; images end in {', '.join(SUFFIXES)}"
+                    f"{place}: no image in this folder; images end in {', '.join(ENDINGS)}"
                 )
             rows += [Row(place, 0, os.path.abspath(file), "") for file in files]
-        elif Path(place).suffix.lower() in SUFFIXES:
+        elif is_image(place):
             rows.append(Row(place, 0, os.path.abspath(place), ""))
         else:
             rows += read_rows(place)
-    problems = [
-        Problem(row.list_path, row.line, row.path, "no such image")
-        for row in rows
-        if _is_absent(row.path)
-    ]
-    refuse(problems)
     return rows
-
-
-def _is_absent(path: str) -> bool:
-    return "://" not in path and not os.path.isfile(path)
 
 
 @dataclass(frozen=True)
@@ -80,15 +68,15 @@ class Embedding:
     targets: list[str]
 
 
-def embed(model_dir: Path, rows: list[Row]) -> Embedding:
-    """Asks the model for the features of every image.
+def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
+    """Asks the model for the features of every image, and returns them with what could not be read.
 
     Args:
       model_dir: a SavedModel with the signature `features`.
       rows: the images.
 
     Raises:
-      InputError: naming all images that cannot be decoded, or if the model has no such signature.
+      InputError: naming all images if none can be read, or if the model has no such signature.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
@@ -100,60 +88,34 @@ def embed(model_dir: Path, rows: list[Row]) -> Embedding:
             f"{model_dir}: the model serves no `{SIGNATURE}`, it was made by an older version; "
             f"train it again"
         )
-    parts, problems = [], []
-    for batch, encoded in _read(rows):
-        try:
-            parts.append(
-                signatures[SIGNATURE](image_bytes=tf.constant(encoded))["features"].numpy()
-            )
-        except tf.errors.InvalidArgumentError:
-            found = [
-                _problem(row)
-                for row, content in zip(batch, encoded, strict=True)
-                if not _decodes(content, tf)
-            ]
-            if not found:
-                raise  # it is not the images' fault
-            problems += found
-    refuse(problems)
-    return Embedding(
-        np.concatenate(parts), [row.path for row in rows], [row.target for row in rows]
-    )
+    parts, problems, good = [], [], []
+    for batch, contents in _read(rows):
+        read = [content for content, reason in contents if not reason]
+        for row, (_, reason) in zip(batch, contents, strict=True):
+            if reason:
+                problems.append(Problem(row.list_path, row.line, row.path, reason))
+            else:
+                good.append(row)
+        if read:
+            served = signatures[SIGNATURE](image_bytes=tf.constant(read))
+            parts.append(served["features"].numpy())
+    if not parts:
+        refuse(problems)
+    paths, targets = [row.path for row in good], [row.target for row in good]
+    return Embedding(np.concatenate(parts), paths, targets), problems
 
 
-def _read(rows: list[Row]) -> Iterator[tuple[list[Row], list[bytes]]]:
-    """Yields rows and their files' bytes batch by batch, the next batch being read meanwhile."""
+def _read(rows: list[Row]) -> Iterator[tuple[list[Row], list[tuple[bytes, str]]]]:
+    """Yields rows and their pictures batch by batch, the next batch being read meanwhile."""
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(1) as ahead:
-        read = lambda batch: list(readers.map(_content, batch))  # noqa: E731
+        read = lambda batch: list(readers.map(lambda row: content_of(row.path), batch))  # noqa: E731
         waiting = ahead.submit(read, batches[0])
         for number, batch in enumerate(batches):
             encoded = waiting.result()
             if number + 1 < len(batches):
                 waiting = ahead.submit(read, batches[number + 1])
             yield batch, encoded
-
-
-def _content(row: Row) -> bytes:
-    """Returns a file's bytes, none if it cannot be read: it is then told with those that cannot be
-    decoded.
-    """
-    try:
-        return read_bytes(row.path)
-    except OSError:
-        return b""
-
-
-def _decodes(content: bytes, tf) -> bool:
-    try:
-        tf.io.decode_image(content, channels=3, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
-
-
-def _problem(row: Row) -> Problem:
-    return Problem(row.list_path, row.line, row.path, "cannot be read or decoded as an image")
 
 
 def write(path: Path, embedding: Embedding, neighbours=None, similarities=None) -> None:
@@ -262,26 +224,26 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        lines = _run(flags)
+        lines, problems = _run(flags)
     except ValueError as error:
         print(f"pipeline.embed: {error}", file=sys.stderr)
         return BAD_INPUT
     print("\n".join(lines))
-    return 0
+    for problem in problems:
+        print(f"pipeline.embed: {problem}", file=sys.stderr)
+    return IN_PART if problems else DONE
 
 
-def _run(flags: argparse.Namespace) -> list[str]:
+def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
+    """Returns what is to be told, and the images that could not be read."""
     _check(flags)
     model_dir, rows = newest_model(flags.model), find_images(flags.images)
-    if flags.neighbours and not 1 <= flags.neighbours < len(rows):
-        raise InputError(
-            f"`--neighbours` must be from 1 to the number of images minus 1. Received: "
-            f"{flags.neighbours}, {len(rows)} images"
-        )
+    _check_neighbours(flags.neighbours, len(rows))
     with libraries_to_log(os.devnull):
         started = time.perf_counter()
-        embedding = embed(model_dir, rows)
+        embedding, problems = embed(model_dir, rows)
         seconds = time.perf_counter() - started
+    _check_neighbours(flags.neighbours, len(embedding.paths))
     lines, found = [], ()
     if flags.neighbours:
         from trainer_module.neighbours import nearest
@@ -296,7 +258,15 @@ def _run(flags: argparse.Namespace) -> list[str]:
         *lines,
         f"{count:,} images, {dims} features each, {seconds:.1f} s ({count / seconds:,.0f} "
         f"images/s, loading included){stored}",
-    ]
+    ], problems
+
+
+def _check_neighbours(neighbours: int, images: int) -> None:
+    if neighbours and not 1 <= neighbours < images:
+        raise InputError(
+            f"`--neighbours` must be from 1 to the number of images minus 1. Received: "
+            f"{neighbours}, {images} images"
+        )
 
 
 def _check(flags: argparse.Namespace) -> None:

@@ -13,12 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Row, check_rows, read_rows, refuse
-from components.metadata.verdict import numbers
+from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
+from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, path_of
+from pipeline.data_check import layout_findings
 from pipeline.predict import newest_model, task_of
 from pipeline.terminal import libraries_to_log
-from trainer_module.tasks.registry import task_to_json
+from trainer_module.findings import table as told_of_data
+from trainer_module.intervals import intervals_of, told
 from trainer_module.tasks.task import Task
 
 Score = dict[str, float]
@@ -56,22 +58,22 @@ def _write_examples(rows: list[Row], task: Task, folder: Path) -> Path:
     """Writes what ingest makes of the rows as a TFRecord file and returns it."""
     import tensorflow as tf
 
-    from components.file_list_example_gen.executor import ReadImage
+    from components.file_list_example_gen.reading import ReadRow, example_of, read_row
 
-    reader, path, problems = ReadImage(task_to_json(task), labelled=True), folder / "examples", []
-    reader.setup()
+    path, problems = folder / "examples", []
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for made in (made for row in rows for made in reader.process(row)):
-            if isinstance(made, tf.train.Example):
-                writer.write(made.SerializeToString())
+        for made in (read_row(row, task, labelled=True) for row in rows):
+            if isinstance(made, ReadRow):
+                writer.write(example_of(made.features).SerializeToString())
             else:
-                problems.append(made.value)
+                problems.append(made)
     refuse(problems)
     return path
 
 
 def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
     """Runs TFMA with the task's configuration, thresholds left out."""
+    import components.file_list_example_gen.executor  # noqa: F401, I001 (TFMA is whole after TFX)
     import tensorflow_model_analysis as tfma
     from apache_beam.options.pipeline_options import PipelineOptions
     from google.protobuf import json_format
@@ -118,11 +120,20 @@ def table(found: dict[str, Score], task: Task) -> str:
     lines = [
         f"  {task.metric.replace('_', ' ')}  "
         f"{'not measured' if whole is None else task.shown(whole)}"
+        f"{_interval(found.get('', {}), task.metric)}"
     ]
     for part in sorted(set(found) - {""}, key=_natural):
         name = task.metric if task.metric in found[part] else next(iter(found[part]))
-        lines.append(f"    {part:<24} {task.shown(found[part][name]):>9}")
+        value = task.shown(found[part][name])
+        lines.append(f"    {part:<24} {value:>9}{_interval(found[part], name)}")
     return "\n".join(lines)
+
+
+def _interval(score: Score, name: str) -> str:
+    """Returns the 95 % interval of a metric as text, '' where it has none."""
+    images = int(score.get(EXAMPLE_COUNT, 0))
+    interval = intervals_of(score, images).get(name)
+    return f"  {told(interval, images, name.endswith('accuracy'))}" if interval else ""
 
 
 def _natural(text: str) -> list:
@@ -152,6 +163,8 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
+    if noticed := told_of_data(layout_findings(flags.list, read_list(flags.list))):
+        print(noticed, file=sys.stderr)
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0
 

@@ -70,6 +70,9 @@ class Parser(argparse.ArgumentParser):
             flag = unknown[0].split("=")[0]
             known = [name for action in self._actions for name in action.option_strings]
             self.error(f"No flag {flag!r}. {nearest(flag, known, 'See --help.')}")
+        for name, value in vars(parsed).items():  # argparse makes a list of `--seed=--`
+            if value == [] and self.get_default(name) != []:
+                self.error(f"argument --{name}: must have a value. Received: '--'")
         return parsed
 
 
@@ -160,6 +163,11 @@ def _run_and_image_flags() -> Parser:
     )
     data.add_argument(
         "--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping"
+    )
+    data.add_argument(
+        "--recheck",
+        action="store_true",
+        help="look at the content of all images for changes, not at sizes and times alone",
     )
     return parser
 
@@ -332,7 +340,7 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
 def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:
     """Raises an InputError if `--set` says another thing than a flag of the same setting."""
     for setting, (flag, value) in named.items():
-        if settings.get(setting, value) != value:
+        if setting in settings and settings[setting] != value:
             raise InputError(
                 f"`{flag}` and `--set {setting}` must not differ. Received: {value} and "
                 f"{settings[setting]}. Fix: leave one of them out"

@@ -29,7 +29,10 @@ def foreign(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return ["."] if folder.exists() else []
-    ours, there = _listed(folder), _content(folder)
+    ours = _listed(folder)
+    if not ours:  # nothing of it need be read, which may be a whole disk
+        return sorted(path.name for path in folder.iterdir() if path.name != LIST)
+    there = _content(folder)
     return sorted(name for name, digest in there.items() if ours.get(name) != digest)
 
 
@@ -65,6 +68,23 @@ def put(source: Path, folder: Path) -> None:
     finally:
         if not foreign(draft):
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Tries whether a folder can be made at a place, and a file in it; nothing stays.
+
+    Raises:
+      OSError: if not, with the folder that refuses.
+    """
+    # `put` makes its copy beside the folder.
+    place = folder.resolve().parent
+    with tempfile.TemporaryDirectory(prefix=".", dir=nearest_folder(place)) as draft:
+        Path(draft, folder.name).touch()
+
+
+def nearest_folder(place: Path) -> Path:
+    """Returns a folder, or the first above it that is there."""
+    return next(path for path in (place, *place.parents) if os.path.lexists(path))
 
 
 def refuse_foreign(folder: Path) -> None:

@@ -37,7 +37,9 @@ from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
 from pipeline.fingerprint import node_fingerprint
+from pipeline.least_images import with_least_images
 from pipeline.plan import Plan
+from trainer_module import findings
 from trainer_module.settings import (
     EvaluationScience,
     FinetuningScience,
@@ -328,6 +330,7 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
     evaluation = plan.task.evaluation(
         plan.gate.limit(plan.task.higher_is_better), plan.gate.max_metric_drop
     )
+    evaluation = with_least_images(evaluation, plan.gate.least_eval_images)
     config = json_format.ParseDict(evaluation, tfma.EvalConfig())
     evaluator = Evaluator(
         examples=data.example_gen.outputs["examples"],
@@ -374,6 +377,7 @@ def report_run(plan: Plan, data: Data, **channels) -> RunReport:
     """Builds the last node; `channels` are the inputs of RunReport that not every graph has."""
     return RunReport(
         fingerprint=_code(names.RUN_REPORT, plan.task),
+        findings=findings.to_json(plan.findings),
         examples=data.example_gen.outputs["examples"],
         statistics=data.statistics.outputs["statistics"],
         anomalies=data.validator.outputs["anomalies"],

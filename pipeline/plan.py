@@ -7,15 +7,18 @@ heavy is loaded.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from components.file_list_example_gen.rows import Row, check_rows, parse_rows, refuse
-from components.file_list_example_gen.same_images import refuse_doubles
+from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices, Gate, Lists
+from pipeline.data_check import checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from trainer_module.errors import InputError
+from trainer_module.findings import Finding, table
+from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.settings import Encoder, Pretraining
-from trainer_module.tasks.registry import TASKS
+from trainer_module.tasks.registry import TASKS, task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -32,6 +35,7 @@ class Plan:
     gate: Gate  # not below what a constant answer scores
     eval_epochs: tuple[int, ...]  # whose encoders there are or will be
     saved_encoder: SavedEncoder = SavedEncoder()
+    findings: tuple[Finding, ...] = ()  # of the lists, before anything is read
 
     @property
     def name(self) -> str:
@@ -72,17 +76,38 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     if saved.path:
         print(
             f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
-            f"not pretrained again"
+            f"not pretrained again{_taught(saved.path)}"
         )
     eval_epochs = kept_epochs(choices, saved)
     lists = lists_of(choices)
-    rows, task = checked_rows(choices, lists)
-    gate = gate_above_chance(choices.gate, task, rows.get("eval", rows["train"]))
+    checked = checked_rows(choices, lists)
+    task, parts = checked.task, checked.parts
+    if checked.findings:
+        print(table(checked.findings))
+    judged_by = checked.rows.get("eval", checked.rows["train"])
+    gate = gate_above_chance(choices.gate, task, judged_by)
     _tell_what_has_no_effect(choices, task)
     pretraining = choices.pretraining
     if not (saved.path or choices.from_scratch):
-        pretraining = pretraining_that_fits(choices, len(rows.get("pretrain", rows["train"])))
-    return Plan(choices, task, lists, encoder, pretraining, gate, eval_epochs, saved)
+        pretraining = pretraining_that_fits(choices, len(parts.get("pretrain", parts["train"])))
+    return Plan(
+        choices, task, lists, encoder, pretraining, gate, eval_epochs, saved, checked.findings
+    )
+
+
+def _taught(path: str) -> str:
+    """Returns what to tell of an encoder whose folder is that of a final model; '' of others."""
+    file = Path(path, EXTRAS, TASK_FILE)
+    try:
+        task = task_from_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    if not task.has_target:
+        return ""
+    return (
+        f". Note: a final model of the task {task.name} lies there, not what pretraining left; "
+        f"its encoder may have learned from labels"
+    )
 
 
 def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
@@ -113,30 +138,6 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
             f"Fix: leave them out, or pretrain with these epochs"
         )
     return tuple(sorted(possible))
-
-
-def checked_rows(choices: Choices, lists: Lists) -> tuple[dict[str, list[Row]], Task]:
-    """Reads and checks every row of every list.
-
-    Returns:
-      The rows of each split, and the task that the training list fixes.
-
-    Raises:
-      InputError: naming all bad rows, or that there is no list.
-    """
-    if not lists.train:
-        raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
-    rows, problems = {}, []
-    for split, path in lists.given().items():
-        rows[split], malformed = parse_rows(path)
-        problems += malformed
-    targets = [row.target for row in rows["train"]]
-    task = TASKS[choices.task].from_targets(targets, choices.target)
-    for split, found in rows.items():
-        problems += check_rows(found, Unlabelled() if split == "pretrain" else task)
-    refuse(problems)
-    refuse_doubles(rows, task)
-    return rows, task
 
 
 def gate_above_chance(gate: Gate, task: Task, rows: Sequence[Row]) -> Gate:
@@ -190,5 +191,5 @@ def to_dict(plan: Plan) -> Mapping:
     for name in ("named", "pipeline_root", "metadata"):  # of the place, and not of the run
         del settings[name]
     decided = dataclasses.asdict(plan)
-    del decided["choices"], decided["task"]
+    del decided["choices"], decided["task"], decided["findings"]
     return {**settings, **decided, "name": plan.name}

@@ -1,7 +1,8 @@
 """Predictions from a pushed model: `python -m pipeline.predict MODEL IMAGE...`, one line an image.
 
 MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
-root.
+root. IMAGE is an image file, or a folder of them. An image that cannot be read is named on stderr,
+and the others are answered; the exit code is then 4.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.arguments import BAD_INPUT, path_of
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
+from pipeline.image_files import content_of, in_folder
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
@@ -52,7 +54,7 @@ class Answer:
     """What the model says about one image."""
 
     path: Path
-    encoded: bytes  # the file's content
+    encoded: bytes  # the picture, as ingest would store it
     outputs: dict[str, Any]  # what the task serves, as numpy values
 
 
@@ -65,7 +67,15 @@ def task_of(model_dir: Path) -> Task:
     return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
 
 
-def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer]:
+@dataclass(frozen=True)
+class Unread:
+    """An image that there is no answer about, and why."""
+
+    path: Path
+    reason: str
+
+
+def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer | Unread]:
     """Asks the model for each image.
 
     Args:
@@ -73,10 +83,7 @@ def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer]:
       images: image files.
 
     Yields:
-      One answer an image.
-
-    Raises:
-      ValueError: naming an image that is missing or cannot be decoded.
+      One answer an image, in their order.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
@@ -84,24 +91,16 @@ def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer]:
     signature = tf.saved_model.load(str(model_dir)).signatures["from_images"]
     for start in range(0, len(images), BATCH):
         chosen = images[start : start + BATCH]
-        encoded = [_readable(path, tf) for path in chosen]
-        outputs = {
-            name: value.numpy()
-            for name, value in signature(image_bytes=tf.constant(encoded)).items()
-        }
-        for row, path in enumerate(chosen):
-            yield Answer(path, encoded[row], {name: value[row] for name, value in outputs.items()})
-
-
-def _readable(path: Path, tf) -> bytes:
-    try:
-        encoded = path.read_bytes()
-        tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    except tf.errors.InvalidArgumentError as error:
-        raise ValueError(f"{path}: cannot be decoded as an image") from error
-    return encoded
+        contents = [content_of(str(path)) for path in chosen]
+        encoded = [content for content, reason in contents if not reason]
+        served = signature(image_bytes=tf.constant(encoded)) if encoded else {}
+        outputs = {name: iter(value.numpy()) for name, value in served.items()}
+        for path, (content, reason) in zip(chosen, contents, strict=True):
+            yield (
+                Unread(path, reason)
+                if reason
+                else Answer(path, content, {name: next(rows) for name, rows in outputs.items()})
+            )
 
 
 def as_json(answer: Answer) -> str:
@@ -162,17 +161,41 @@ def main(arguments: list[str]) -> int:
     try:
         model_dir = newest_model(flags.model)
         task = task_of(model_dir)
+        images = _files(flags.images)
         with libraries_to_log(os.devnull):
-            answers = list(predict(model_dir, flags.images))
+            found = list(predict(model_dir, images))
     except ValueError as error:
         print(f"pipeline.predict: {error}", file=sys.stderr)
         return BAD_INPUT
+    answers = [answer for answer in found if isinstance(answer, Answer)]
+    _tell(answers, task, flags)
+    for unread in (answer for answer in found if isinstance(answer, Unread)):
+        print(f"pipeline.predict: {unread.path}: {unread.reason}", file=sys.stderr)
+    return DONE if len(answers) == len(found) else IN_PART if answers else BAD_INPUT
+
+
+def _files(places: list[Path]) -> list[Path]:
+    """Returns the files that were named, and those in the folders that were.
+
+    Raises:
+      ValueError: naming a folder without images.
+    """
+    files = []
+    for place in places:
+        within = [Path(file) for file in in_folder(str(place))] if place.is_dir() else [place]
+        if not within:
+            raise ValueError(f"{place}: no image in this folder")
+        files += within
+    return files
+
+
+def _tell(answers: list[Answer], task: Task, flags: argparse.Namespace) -> None:
+    """Prints a line for each answer, and writes the pictures of tasks that draw."""
     taken: set[Path] = set()
     for answer in answers:
         pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)
         told = [str(answer.path), task.line(answer.outputs), *map(str, pictures)]
         print(as_json(answer) if flags.json else "  ".join(told))
-    return 0
 
 
 if __name__ == "__main__":

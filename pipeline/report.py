@@ -6,7 +6,6 @@ that failed.
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.__main__ import metadata_of, snapshot_at
+from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
 
@@ -61,10 +61,7 @@ def _latest(root: Path) -> str:
 
     Other roots may share the store.
     """
-    record = root / "run.json"
-    return (
-        json.loads(record.read_text(encoding="utf-8")).get("run_id", "") if record.is_file() else ""
-    )
+    return read_whole(root / RUN_FILE).get("run_id", "")
 
 
 def _run_id(known: list[str], wanted: str) -> str:

@@ -5,16 +5,15 @@ A run's id is fixed before it starts and kept in run.json: the same id again con
 where it was, in the same output directories. Everything a run leaves lies in its pipeline root.
 """
 
-import fcntl
 import gc
 import hashlib
-import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,23 +22,20 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
 from components.metadata.snapshot import Snapshot, read
-from components.metadata.store import (
-    connection,
-    note_run,
-    open_store,
-    sweep_interrupted,
-    this_process,
-)
+from components.metadata.store import connection, note_run, sweep_interrupted, this_process
 from components.metadata.stored_run import GOOD, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
+from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
 from pipeline.plan import Plan
+from pipeline.root import Root, lock, refuse_unfit
 from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
+from trainer_module.findings import Finding, as_dicts, merged
 from trainer_module.finished import CHECKPOINTS, remove_finished
 
 # What libraries read when they are imported; what a person has set stays.
@@ -49,84 +45,6 @@ ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "1",
     "SIMCLR_BEAM_ARGS": "",
 }
-
-
-@dataclass(frozen=True)
-class Root:
-    """The folder of a pipeline: artifacts, metadata, pushed models, logs, and the record of the
-    latest run.
-
-    `server` is a mysql://... URL, or '' for metadata in a SQLite file of the folder.
-    """
-
-    path: Path
-    server: str = ""
-
-    @property
-    def metadata(self) -> str:
-        """Where ML Metadata's store lies, as `open_store` takes it."""
-        return self.server or str(self.path / "metadata.sqlite")
-
-    @property
-    def has_metadata(self) -> bool:
-        """Tells whether there can be something in the store."""
-        return bool(self.server) or Path(self.metadata).exists()
-
-    def open_store(self) -> MetadataStore:
-        """Opens the store to write into it."""
-        return open_store(self.metadata, read_only=False)
-
-    def stored_run(self, run_id: str) -> StoredRun:
-        """Reads a run of the store as it is now."""
-        return StoredRun(read(open_store(self.metadata), run_id), run_id)
-
-    @property
-    def serving(self) -> Path:
-        """Pushed models, one numbered folder each."""
-        return self.path / "serving"
-
-    @property
-    def run_file(self) -> Path:
-        """The record of the latest run: id, flags, digest of the graph, whether it finished."""
-        return self.path / "run.json"
-
-    def record(self) -> dict:
-        """Returns the record of the latest run, or an empty one."""
-        return (
-            json.loads(self.run_file.read_text(encoding="utf-8")) if self.run_file.exists() else {}
-        )
-
-    def write_record(self, **values) -> None:
-        """Replaces the record in one step, so that a kill leaves the old or the new one."""
-        draft = self.run_file.with_suffix(".draft")
-        draft.write_text(json.dumps(values, indent=1), encoding="utf-8")
-        draft.replace(self.run_file)
-
-
-@contextmanager
-def lock(root: Root) -> Iterator[None]:
-    """Holds the pipeline root for this process.
-
-    Raises:
-      InputError: if another run holds it, or it is no folder that can be written to.
-    """
-    try:
-        root.path.mkdir(parents=True, exist_ok=True)
-        held = open(root.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise InputError(
-            f"`--pipeline_root` must be a folder that can be written to. Received: {root.path}, "
-            f"{error.strerror}. Fix: another folder"
-        ) from error
-    with held as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another run is going on in {root.path}; wait for it, or give another "
-                f"--pipeline_root"
-            ) from error
-        yield
 
 
 def run(
@@ -150,8 +68,9 @@ def run(
       The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
     """
     with lock(root):
-        started = datetime.now()
-        run_id = root.record()["run_id"] if resume else started.isoformat(timespec="milliseconds")
+        refuse_unfit(root)
+        begun, moment = time.monotonic(), datetime.now().isoformat(timespec="milliseconds")
+        run_id = root.record()["run_id"] if resume else moment
         log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
         log_path.parent.mkdir(exist_ok=True)
         print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
@@ -166,25 +85,30 @@ def run(
                 "metadata": without_password(root.server),
             }
             prepare = partial(_prepare, compiled, plan, root, record, resume)
-            code, message, prepared = _guarded(prepare)
+            code, message, prepared = _guarded(root, prepare)
             if code == DONE:
-                code, message = _run_and_end(plan, root, prepared, started)
+                code, message = _run_and_end(plan, root, prepared, begun)
             elif not resume:  # a run that was not continued keeps its state
                 _note_failure(plan, root, run_id)
             print(interrupted() if code == FAILED and asked_to_stop() else message)
         return code
 
 
-def _run_and_end(plan, root: Root, prepared, started: datetime) -> tuple[int, str]:
+def _run_and_end(plan, root: Root, prepared, begun: float) -> tuple[int, str]:
     """Runs every node and what follows the last; returns an exit code and what to tell."""
     graph, record = prepared
-    code, message, found = _guarded(partial(_run_nodes, plan, graph, root, record))
+    code, message, found = _guarded(root, partial(_run_nodes, plan, graph, root, record))
     if code == DONE:
-        code, message, ended = _guarded(partial(_end, plan, root, record, started, found))
+        code, message, ended = _guarded(root, partial(_end, plan, root, record, begun, found))
         if code == DONE:
             return ended
         message += f" Every component is done. {_again(root)}"
-    _note_failure(plan, root, record["run_id"])
+    elif code == BAD_INPUT:
+        # What mends it makes another run, which finds what is done in the cache.
+        _guarded(root, partial(root.write_record, **record, finished=True))
+    else:
+        message += f" {_again(root)}"
+    _note_failure(plan, root, record["run_id"], getattr(found, "findings", ()))
     return code, message
 
 
@@ -192,12 +116,12 @@ def _end(
     plan: Plan,
     root: Root,
     record: dict,
-    started: datetime,
+    begun: float,
     found: tuple[MetadataStore, StoredRun],
 ) -> tuple[int, str]:
     """Notes how a run ended and leaves its models; returns an exit code and the summary to tell."""
     store, done = found
-    result = summary.collect(done, plan, (datetime.now() - started).total_seconds())
+    result = summary.collect(done, plan, time.monotonic() - begun)
     models = _models_to_leave(plan, done)
     result["saved"] = {node: path if uri else "" for node, (uri, path) in models.items()}
     told = summary.table(result, plan.task) + summary.look_next(result, root.path)
@@ -205,42 +129,54 @@ def _end(
     summary.write(root.path, result)
     for uri, path in models.values():
         leave(uri, path)
-    remove_finished(root.path / "artifacts" / PRETRAINER / CHECKPOINTS)
+    remove_finished(root.artifacts / PRETRAINER / CHECKPOINTS)
     remove_others(plan.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
     return (REFUSED if done.blessed is False else DONE), told
 
 
-def _note_failure(plan, root: Root, run_id: str) -> None:
-    """Notes that a run failed, as far as that can be written: the disk or the store may be why."""
+def _note_failure(plan, root: Root, run_id: str, noticed: Sequence[Finding] = ()) -> None:
+    """Notes that a run failed, as far as that can be written: the disk or the store may be why.
+
+    What was `noticed` about the data is a part of it.
+    """
 
     def note():
         store = root.open_store() if root.has_metadata else None
         run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
         result = summary.unfinished(run, plan, "failed")
+        if noticed:
+            result["findings"] = as_dicts(merged(plan.findings, noticed))
         if store:
             note_run(store, run_id, summary.outcome(run, result["state"]))
         summary.write(root.path, result)
 
-    _guarded(note)
+    _guarded(root, note)
 
 
-def _guarded(work: Callable) -> tuple[int, str, object]:
-    """Returns an exit code, what to tell when it is not 0, and what the work returned."""
+def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
+    """Returns an exit code, what to tell when it is not 0, and what the work returned; of bad
+    input, the error.
+    """
     try:
         return DONE, "", work()
     except InputError as error:
-        return BAD_INPUT, f"\n{error}", None
+        return BAD_INPUT, f"\n{error}", error
     except KeyboardInterrupt:
         return FAILED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
-        import traceback
-
-        traceback.print_exc()
-        if cause := _input_error(error):
-            return BAD_INPUT, f"\n{cause}", None
+        _print_traceback()
+        if cause := next((one for one in led_to(error) if isinstance(one, InputError)), None):
+            return BAD_INPUT, f"\n{cause}", cause
+        if told := fault(error, root.path):
+            return FAILED, f"\n{told}", None
         reason = str(error).splitlines()[0] if str(error) else ""
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
+
+
+def _print_traceback() -> None:
+    with suppress(OSError):  # the disk of the log may be full
+        traceback.print_exc()
 
 
 def _interrupted(root: Root, run_id: str) -> str:
@@ -252,15 +188,6 @@ def _interrupted(root: Root, run_id: str) -> str:
 def _again(root: Root) -> str:
     place = shlex.quote(str(root.path))
     return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Returns the InputError that an exception was raised from, if there is one."""
-    while error is not None:
-        if isinstance(error, InputError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tuple:
@@ -275,8 +202,9 @@ def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tu
             f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
             f"new run without --resume"
         )
-    if previous and not resume and root.has_metadata:
-        sweep_interrupted(root.open_store(), previous["run_id"])
+    if not resume and (previous or not root.server):
+        # A damaged record names no run; but no other root shares a SQLite file.
+        sweep_interrupted(root.open_store(), previous["run_id"] if root.server else "")
     config_file.leave(plan.choices, root.path)
     root.write_record(**record, finished=False)
     return graph, record
@@ -326,7 +254,7 @@ def _compiled(plan, root: Root, create: Callable | None):
 
     _use_gpu_sparingly()
     imported = bring_in(plan.saved_encoder, root.path)
-    folders = Folders(str(root.path / "artifacts"), str(root.serving), imported)
+    folders = Folders(str(root.artifacts), str(root.serving), imported)
     return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
 
 
@@ -353,9 +281,7 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
         except Exception:
             if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
-            import traceback
-
-            traceback.print_exc()
+            _print_traceback()
 
 
 def _without_password(flags: list[str], root: Root) -> list[str]:
@@ -441,10 +367,3 @@ def _imports_without_collection() -> Iterator[None]:
 
 def _shown(path: Path) -> str:
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def unfinished_roots(folder: Path) -> list[Root]:
-    """Returns the roots below `folder` whose latest run did not finish, the latest first."""
-    roots = [Root(file.parent) for file in folder.glob("*/run.json")]
-    waiting = [root for root in roots if not root.record().get("finished", True)]
-    return sorted(waiting, key=lambda root: root.run_file.stat().st_mtime, reverse=True)

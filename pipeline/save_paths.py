@@ -5,11 +5,12 @@ The folders lie outside the pipeline root and belong to the user, who may change
 pipeline/imported.py copies an encoder that is taken from there. Standard library alone.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.choices import Choices
-from pipeline.left_folder import LIST, foreign, put, some
+from pipeline.left_folder import LIST, foreign, put, refuse_unwritable, some
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
     CHANNELS,
@@ -48,9 +49,12 @@ def check_save_paths(choices: Choices) -> None:
     for flag, path in given.items():
         if "://" in path:
             raise InputError(f"`{flag}` must be a folder on this machine. Received: {path}")
-        if path and Path(path).exists() and not Path(path).is_dir():
+        if path and os.path.exists(path) and not os.path.isdir(path):
             raise InputError(f"`{flag}` must be a folder. Received: {path}, which is a file")
-        found = foreign(Path(path)) if path and not (only_read and path == paths.pretrain) else []
+        found = []
+        if path and not (only_read and path == paths.pretrain):
+            _refuse_unwritable(flag, path)
+            found = foreign(Path(path))
         if found:
             raise InputError(
                 f"`{flag}` must be a new or empty folder, or one that holds nothing but what an "
@@ -63,6 +67,18 @@ def check_save_paths(choices: Choices) -> None:
             f"within "
             f"the other. Received: {paths.pretrain} and {paths.finetune}"
         )
+
+
+def _refuse_unwritable(flag: str, path: str) -> None:
+    """Finds now what would be found after hours."""
+    try:
+        refuse_unwritable(Path(path))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"`{flag}` must be a folder that can be written to. Received: {path}, {reason}. Fix: "
+            f"another folder"
+        ) from error
 
 
 def _overlap(one: Path, other: Path) -> bool:

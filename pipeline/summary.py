@@ -11,17 +11,21 @@ from pathlib import Path
 
 from components.accuracy_by_epoch.table import table as epochs_table
 from components.environment import git_commit, hardware, versions
+from components.file_list_example_gen import image_index
+from components.file_list_example_gen.noticed import FILE as FINDINGS_FILE
 from components.file_list_example_gen.same_images import copies
 from components.metadata.names import EXAMPLE_GEN, FINETUNER, PRETRAINER
 from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
 from pipeline.datasets.files import write_file
 from pipeline.plan import Plan, to_dict
+from trainer_module.findings import Finding, as_dicts, from_dicts, merged
+from trainer_module.findings import table as told_of_data
+from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
 
 FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
-MOST_COPIES_TOLD = 5  # likewise
 # at the folders of `--pretrain_save_path` and `--finetune_save_path`
 LEFT = {PRETRAINER: "encoder", FINETUNER: "model"}
 
@@ -40,7 +44,10 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "seconds": round(seconds, 1),
         "metric": plan.task.metric,  # the one that gates
         "metrics": run.metrics,
+        "intervals": run.intervals,  # 95 %
+        "eval_images": run.held_out_images.get("", 0),
         "metrics_by_class": run.metrics_by_class,
+        "intervals_by_class": run.intervals_by_class,
         "blessed": run.blessed,
         "pushed_model": run.pushed,
         "accuracy_by_epoch": run.accuracy_by_epoch,
@@ -95,7 +102,14 @@ def unfinished(run: StoredRun, plan: Plan, state: str) -> dict:
         "git_commit": git_commit(),
         "hardware": hardware(),
         "report": run.report,
+        "findings": as_dicts(findings(run, plan)),
     }
+
+
+def findings(run: StoredRun, plan: Plan) -> tuple[Finding, ...]:
+    """Returns what was noticed about the data: before the run, and by ingest once it is done."""
+    ingest = run.json_file(EXAMPLE_GEN, "examples", FINDINGS_FILE).get("findings", [])
+    return merged(plan.findings, from_dicts(ingest))
 
 
 def write(root: Path, summary: dict) -> None:
@@ -105,28 +119,43 @@ def write(root: Path, summary: dict) -> None:
 
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
-    shown = {name: task.told(name, value) for name, value in summary["metrics"].items()}
-    decimals = max((len(value) for value in shown.values()), default=0)
-    rows = [(name.replace("_", " "), f"{value:>{decimals}}") for name, value in shown.items()]
-    by_class = summary["metrics_by_class"]
-    if 0 < len(by_class) <= MOST_CLASSES_TOLD:
-        rows.append(
-            (
-                "by class",
-                ", ".join(f"{name} {task.shown(value)}" for name, value in by_class.items()),
-            )
-        )
+    rows = _metric_rows(summary, task) + _class_rows(summary, task)
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
-    rows += copies_told(summary["held_out_copies"])
     rows.append(("pushed model", summary["pushed_model"] or "none"))
     rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
     rows.append(("time", f"{summary['seconds']:.1f} s"))
     width = max(len(name) for name, _ in rows)
     by_epoch = summary["accuracy_by_epoch"]
     epochs = ["", epochs_table(by_epoch)] if by_epoch else []
-    return "\n".join(["", *(f"  {name:<{width}}  {value}" for name, value in rows), *epochs])
+    noticed = told_of_data(from_dicts(summary["findings"]))
+    noticed = [noticed, ""] if noticed else []
+    rows = [f"  {name:<{width}}  {value}" for name, value in rows]
+    return "\n".join(["", *noticed, *rows, *epochs])
+
+
+def _metric_rows(summary: dict, task: Task) -> list[tuple[str, str]]:
+    shown = {name: task.told(name, value) for name, value in summary["metrics"].items()}
+    decimals = max((len(value) for value in shown.values()), default=0)
+    intervals = {
+        name: told(interval, summary["eval_images"], percent=shown[name].endswith("%"))
+        for name, interval in summary["intervals"].items()
+    }
+    return [
+        (name.replace("_", " "), f"{value:>{decimals}}  {intervals.get(name, '')}".rstrip())
+        for name, value in shown.items()
+    ]
+
+
+def _class_rows(summary: dict, task: Task) -> list[tuple[str, str]]:
+    by_class, intervals = summary["metrics_by_class"], summary["intervals_by_class"]
+    if not 0 < len(by_class) <= MOST_CLASSES_TOLD:
+        return []
+    ends = {name: f" ({100 * low:.0f} to {100 * high:.0f})"
+            for name, (low, high) in intervals.items()}  # fmt: skip
+    shown = (f"{name} {task.shown(value)}{ends.get(name, '')}" for name, value in by_class.items())
+    return [("by class", ", ".join(shown))]
 
 
 def held_out_copies(examples: str, plan: Plan) -> list[dict[str, str]]:
@@ -136,16 +165,8 @@ def held_out_copies(examples: str, plan: Plan) -> list[dict[str, str]]:
       examples: where FileListExampleGen left them.
       plan: of the run.
     """
-    found = copies(examples, plan.lists.given())
+    found = copies(image_index.read(examples), plan.lists.given())
     return [{"held_out": held_out, "trained_on": trained_on} for held_out, trained_on in found]
-
-
-def copies_told(found: list[dict[str, str]]) -> list[tuple[str, str]]:
-    """Returns lines of the table: the first of what `held_out_copies` found, and a count."""
-    line = "{held_out} is held out, and trained on as {trained_on}"
-    lines = [("copy", line.format_map(copy)) for copy in found[:MOST_COPIES_TOLD]]
-    more = len(found) - len(lines)
-    return [*lines, ("copies", f"{more} more, all in {FILE}")] if more else lines
 
 
 def look_next(summary: dict, root: Path) -> str:

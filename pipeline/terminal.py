@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # As LocalDagRunner and its launcher log them.
 RUNNING, EXECUTES, FINISHED = (
@@ -31,7 +31,7 @@ def libraries_to_log(log_path: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     terminal, saved_stdout, saved_error = os.dup(1), sys.stdout, os.dup(2)
-    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     sys.stdout = os.fdopen(os.dup(terminal), "w", buffering=1, encoding="utf-8", errors="replace")
@@ -39,7 +39,8 @@ def libraries_to_log(log_path: str) -> Iterator[None]:
         yield
     finally:
         sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):  # the disk of the log may be full
+            sys.stderr.flush()
         sys.stdout = saved_stdout
         os.dup2(terminal, 1)
         os.dup2(saved_error, 2)

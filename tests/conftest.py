@@ -1,6 +1,7 @@
 """Fixtures that several test files share: tiny real images and list files."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="a skipped test fails the run, for machines that have everything",
     )
+
+
+def pytest_configure():
+    # A run in the background, as by nohup, would hand Ctrl-C on as ignored to what the tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session):

@@ -233,3 +233,27 @@ def test_a_mistyped_setting_is_told_with_the_nearest(setting, message):
     with pytest.raises(ValueError) as refused:
         choose("--set", setting)
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("image_size: 48", (48, 48)),
+        ("image_size: 48 64", (48, 64)),
+        ("image_size: '48,64'", (48, 64)),
+        ("image_size: [48, 64]", (48, 64)),
+        ("eval_epochs: 5", (5,)),
+        ("eval_epochs: 5,10", (5, 10)),
+    ],
+)
+def test_numbers_stand_in_a_file_as_after_set(line, expected, tmp_path):
+    (tmp_path / "settings.yaml").write_text(line)
+    (value,) = read_settings(str(tmp_path / "settings.yaml")).values()
+    assert value == expected
+
+
+@pytest.mark.parametrize("line", ["image_size: 48.5", "image_size: a b", "image_size: true"])
+def test_a_size_in_a_file_is_not_cut_or_guessed(line, tmp_path):
+    (tmp_path / "settings.yaml").write_text(line)
+    with pytest.raises(InputError, match=r"`image_size` must be .*Received: "):
+        read_settings(str(tmp_path / "settings.yaml"))

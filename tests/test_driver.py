@@ -91,3 +91,11 @@ def test_a_missing_image_is_told(rows, tmp_path):
     (tmp_path / "1.png").unlink()
     with pytest.raises(InputError, match="no such file"):
         key(Classification(2), train=path)
+
+
+def test_an_image_that_changes_between_the_look_and_the_reading_has_another_key_next_time(
+    rows, tmp_path
+):
+    found = key(Classification(2), train=rows("train.csv"))
+    (tmp_path / "1.png").write_bytes(b"another")  # what the run that looked before now reads
+    assert key(Classification(2), train=tmp_path / "train.csv") != found

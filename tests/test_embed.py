@@ -28,15 +28,6 @@ def test_lists_folders_and_files_become_one_row_of_images(tmp_path, image_list):
     assert [row.target for row in rows] == ["cat", "dog", "", "", "", ""]
 
 
-def test_missing_images_are_told_together(tmp_path, image_list):
-    path = image_list("train", 2)
-    path.write_text(path.read_text() + "absent.png,cat\n")
-    with pytest.raises(InputError) as error:
-        embed.find_images([str(path), str(tmp_path / "other.png")])
-    assert f"train.csv:3: {tmp_path}/absent.png: no such image" in str(error.value)
-    assert f"{tmp_path}/other.png: no such image" in str(error.value)
-
-
 def test_a_folder_without_images_is_named(tmp_path):
     with pytest.raises(InputError, match="no image in this folder"):
         embed.find_images([str(tmp_path)])

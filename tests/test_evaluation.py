@@ -187,11 +187,11 @@ def test_a_gate_outside_its_range_is_refused(values, rule):
 
 @pytest.mark.parametrize("edge", [0.0, 1.0])
 def test_a_gate_at_the_edge_of_its_range_is_accepted(edge):
-    assert dataclasses.astuple(Gate(edge, edge, edge)) == (edge, edge, edge)
+    assert dataclasses.astuple(Gate(edge, edge, edge, 1)) == (edge, edge, edge, 1)
 
 
-def test_a_gate_left_alone_asks_for_nothing_but_to_keep_within_two_hundredths():
-    assert dataclasses.astuple(Gate()) == (0.0, 0.0, 0.02)
+def test_a_gate_left_alone_asks_for_ten_images_and_to_keep_within_two_hundredths():
+    assert dataclasses.astuple(Gate()) == (0.0, 0.0, 0.02, 10)
 
 
 def test_a_metric_has_a_least_value_and_an_error_a_largest():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that
+from strangers.odd_images import EXIF, exif, saved, with_segments
 from tfx.types import standard_component_specs
 from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
@@ -13,8 +14,10 @@ from tfx.utils import proto_utils
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.component import FileListExampleGen, common_folder
 from components.file_list_example_gen.executor import Executor, rows_to_examples
+from components.file_list_example_gen.reading import read_row
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
+from trainer_module.preprocessing import decode_images
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
@@ -168,9 +171,25 @@ def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
         assert reason in told
 
 
+def test_a_label_map_drawn_upright_lies_on_its_turned_image(tmp_path):
+    label_map = np.zeros((40, 24), np.uint8)
+    label_map[4:20, 2:12] = 1
+    upright = np.where(label_map[..., None] == 1, [250, 20, 20], [20, 20, 250]).astype(np.uint8)
+    stored = saved(np.rot90(upright), "JPEG", quality=95)  # as the sensor lay
+    stored = with_segments(stored, (0xE1, EXIF + exif(6)))
+    files = {"photo.jpg": stored, "map.png": encode_label_map(label_map)}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    row = Row(str(tmp_path / "list.csv"), 1, "photo.jpg", "map.png")
+    features = read_row(row, Segmentation(2), labelled=True).features
+    image = decode_images(tf.constant([features["image"]]), 40, 24)[0].numpy()
+    object_seen = image[..., 0] > 128
+    np.testing.assert_array_equal(object_seen, label_map == 1)
+
+
 def test_images_without_label_maps_have_the_same_features_in_their_split(tmp_path, image_list):
     labelled = image_list("train", 2)
-    (tmp_path / "map.png").write_bytes(encode_label_map(np.ones((16, 16), np.uint8)))
+    (tmp_path / "map.png").write_bytes(encode_label_map(np.eye(16, dtype=np.uint8)))
     labelled.write_text("train/0.png,map.png\ntrain/1.png,map.png\n")
     folder = ingest(
         tmp_path,
@@ -190,6 +209,81 @@ def test_bad_rows_can_be_skipped_and_leave_a_report(tmp_path, image_list):
     folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
     assert len(read(folder / "Split-train")) == 3
     assert json.loads((folder / "ingest_report.train.csv.json").read_text())[0]["line"] == 3
+
+
+def test_what_was_skipped_is_told_with_a_file_of_all_of_it(tmp_path, image_list, capsys):
+    path = image_list("train", 30)
+    (tmp_path / "train" / "2.png").write_bytes(b"no image")
+    (tmp_path / "train" / "3.png").unlink()
+    path.write_text(path.read_text() + "train/4.png,cat,black\n")
+    folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
+    (told,) = [one for one in findings(folder) if one["kind"] == "skipped rows"]
+    assert (told["severity"], told["count"]) == ("warning", 3)
+    assert "3 of 33 rows were skipped (9.1 %)" in told["told"]
+    assert [example.split(": ")[0] for example in told["examples"]] == [
+        f"{path}:{line}" for line in (3, 4, 31)
+    ]
+    report = folder / "ingest_report.train.csv.json"
+    assert str(report) in told["fix"] and len(json.loads(report.read_text())) == 3
+    assert "3 of 33 rows were skipped" in capsys.readouterr().out
+
+
+def findings(folder):
+    return json.loads((folder / "findings.json").read_text())["findings"]
+
+
+def test_an_ordinary_list_has_no_findings(tmp_path, image_list, capsys):
+    folder = ingest(tmp_path, {"train": image_list("train", 4), "eval": image_list("eval", 2)})
+    assert findings(folder) == []
+    assert capsys.readouterr().out == ""
+
+
+def test_a_class_whose_images_all_fell_away_is_refused_by_name(tmp_path, image_list):
+    path = image_list("train", 4)
+    for index in (1, 3):
+        (tmp_path / "train" / f"{index}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="'dog': 2 rows"):
+        ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
+
+
+def test_a_class_that_is_no_output_may_fall_away(tmp_path, image_list):
+    path = image_list("train", 4)
+    path.write_text(path.read_text() + "absent.png,emu\n")
+    folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
+    assert [one["kind"] for one in findings(folder)] == ["skipped rows"]
+
+
+def test_a_list_of_bad_rows_alone_is_refused_by_its_name(tmp_path, image_list):
+    path = image_list("train", 2)
+    for index in range(2):
+        (tmp_path / "train" / f"{index}.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"train\.csv: no row of this list can be used"):
+        ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)}, on_bad_row="skip")
+
+
+def test_a_single_list_of_too_few_images_for_two_parts_is_refused(tmp_path, image_list):
+    with pytest.raises(InputError, match="No image is "):
+        ingest(tmp_path, {"train": image_list("train", 2)})
+
+
+def test_copies_of_held_out_images_are_told_at_ingest(tmp_path, image_list):
+    lists = {"train": image_list("train", 4), "eval": image_list("eval", 3)}
+    (tmp_path / "eval" / "1.png").write_bytes((tmp_path / "train" / "0.png").read_bytes())
+    (told,) = findings(ingest(tmp_path, lists))
+    assert told["severity"] == "warning" and "1 of 3 held out images is trained on" in told["told"]
+
+
+def test_black_and_white_label_maps_stop_ingest(tmp_path, image_list):
+    lists = {"train": image_list("train", 2), "eval": image_list("eval", 2)}
+    white = np.eye(16, dtype=np.uint8) * 255
+    (tmp_path / "map.png").write_bytes(encode_label_map(white))
+    for split, path in lists.items():
+        path.write_text(f"{split}/0.png,map.png\n{split}/1.png,map.png\n")
+    with pytest.raises(InputError, match=r"--set target\.values=0,255"):
+        ingest(tmp_path, lists, task=Segmentation(2))
+    (tmp_path / "again").mkdir()
+    folder = ingest(tmp_path / "again", lists, task=Segmentation(2, values=(0, 255)))
+    assert findings(folder) == []
 
 
 def test_the_common_folder_is_the_deepest_one_that_holds_all_lists():

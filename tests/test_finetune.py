@@ -68,7 +68,7 @@ def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(
     train, encoder, freeze, head, epochs
 ):
     batch = len(train.images) // epochs
-    diverging = replace(SETTINGS, epochs=epochs, batch_size=batch, learning_rate=1e38)
+    diverging = replace(SETTINGS, epochs=epochs, batch_size=batch, learning_rate=9e37)
     diverging = replace(diverging, freeze=freeze, head=head, weight_decay=1e3)
     told = r"Received: .* at step \d+, learning rate .*Fix: a lower `finetuning.learning_rate`"
     with pytest.raises(TrainingDivergedError, match=told):

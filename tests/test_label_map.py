@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+from strangers import odd_images
 
 from trainer_module.segmentation.label_map import encode_label_map, problem, read_label_map
 from trainer_module.segmentation.painting import overlay, paint, palette
@@ -149,3 +150,9 @@ def test_an_overlay_tints_pixels_of_a_class_and_leaves_ignored_ones():
     assert (shown[0] == 100).all()
     np.testing.assert_allclose(shown[1:], 0.4 * 100 + 0.6 * palette(11)[IDS[1:]], atol=0.51)
     assert (paint(IDS, palette(11))[0] == 0).all()
+
+
+def test_a_label_map_with_an_orientation_of_its_own_is_turned_by_it():
+    label_map = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    turned = odd_images.saved(np.rot90(label_map), "PNG", exif=odd_images.exif(6))
+    np.testing.assert_array_equal(read_label_map(turned), label_map)

@@ -1,6 +1,7 @@
 """The command line: what flags mean, and that bad input is told at once with exit code 2."""
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import typing
@@ -11,12 +12,21 @@ import pytest
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
 from pipeline.layers import KINDS
+from pipeline.loading import INTERRUPTED
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, write_record
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    TASK_FILE,
+    EncoderRecord,
+    write_record,
+)
 from trainer_module.settings import Encoder
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.unlabelled import Unlabelled
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -320,3 +330,54 @@ def test_no_tool_takes_an_empty_path_which_would_be_the_working_folder(command):
     )
     assert told.returncode == 2
     assert "must not be empty" in told.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_program_is_still_loading_is_a_line(number, tmp_path):
+    command = [sys.executable, "-X", "importtime", str(ROOT / "local_runner.py"), "--recipe=none"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "argparse" not in process.stderr.readline():
+        pass
+    process.send_signal(number)
+    told, errors = process.communicate()
+    assert (process.returncode, told) == (1, f"{INTERRUPTED}\n")
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("flags", [["--crop_size=64"], ["--input_size=32", "--crop_size=16 33"]])
+def test_views_larger_than_the_stored_image_are_refused(flags):
+    with pytest.raises(InputError, match="`view_size` must not be larger than `image_size`"):
+        choose(*flags)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])
+@pytest.mark.parametrize("number", ["1", "-1"])
+def test_no_setting_takes_a_number_that_32_bits_do_not_hold(name, number):
+    with pytest.raises(InputError, match="Received: "):
+        choose("--set", f"{name}={number}{'0' * 40}")
+
+
+def test_an_encoder_of_a_final_model_is_not_taken_without_a_word(tmp_path, image_list, capsys):
+    flags = [f"--train_file_path={image_list()}", f"--pretrain_save_path={tmp_path / 'left'}"]
+    write_record(str(tmp_path / "left"), EncoderRecord(Encoder(), (16, 16), (0.5,), (0.2,)))
+    extras = tmp_path / "left" / EXTRAS
+    (extras / ENCODER_FILE).write_bytes(b"weights")
+    (extras / TASK_FILE).write_text(task_to_json(Classification(2, ("a", "b"))))
+    make_plan(choose(*flags))
+    assert "a final model of the task classification lies there" in capsys.readouterr().out
+    (extras / TASK_FILE).write_text(task_to_json(Unlabelled()))
+    make_plan(choose(*flags))
+    assert "final model" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("setting", ["dataset.name=shape", "dataset.options.seeds=1"])
+def test_print_config_refuses_what_a_run_would_refuse_of_a_data_set(setting, tmp_path):
+    result = run("--print_config", "--set", setting, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "Did you mean" in result.stderr

@@ -86,3 +86,12 @@ def test_a_record_without_the_password_is_left_alone():
     )
     assert Hiding("secret").filter(record) and record.args == ("Pusher",)
     assert Hiding("").filter(record) and record.args == ("Pusher",)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgres://u:secret@h/d", "https://secret@h", "x://a:secret@b@c/d"]
+)
+def test_a_url_of_another_kind_is_refused_without_its_password(url):
+    with pytest.raises(InputError) as told:
+        parse_mysql(url)
+    assert "secret" not in str(told.value)

@@ -54,6 +54,18 @@ def test_bytes_that_are_no_text_are_replaced_in_complaint_and_report(python):
     assert component.run_probe("model", "sample", 60) == {"error": "\N{REPLACEMENT CHARACTER}"}
 
 
+@pytest.mark.parametrize("number", [2, 9, 15])
+def test_a_process_that_something_ends_says_nothing_of_the_model(python, number):
+    python(f"kill -{number} $$")
+    with pytest.raises(RuntimeError, match=r"ended by SIG.*is not judged yet"):
+        component.run_probe("model", "sample", 60)
+
+
+def test_a_model_that_brings_its_process_down_is_refused(python):
+    python("kill -11 $$")
+    assert component.run_probe("model", "sample", 60) == {"error": ""}
+
+
 def test_the_time_that_a_model_is_given_is_told_where_it_has_passed(python):
     python("exec sleep 60")
     assert component.run_probe("model", "sample", 0.5) == {"error": "no answer within 0.5 s"}

@@ -99,7 +99,8 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
     from tfx.dsl.compiler.compiler import Compiler
     from tfx.orchestration.pipeline import Pipeline
 
-    from pipeline.runner import Root, _launch
+    from pipeline.root import Root
+    from pipeline.runner import _launch
 
     (tmp_path / "schema.pbtxt").write_text('feature { name: "image" type: BYTES }')
     root = Root(tmp_path, url.replace("simclr@", "simclr:sec%2Fret%401@"))

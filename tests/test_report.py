@@ -15,12 +15,16 @@ from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from components.report import drawing, pictures, plots
-from components.report.answers import most_confused
-from components.report.contents import collect
+from components.report.answers import answers, most_confused
+from components.report.contents import collect, nearness
 from components.report.details import flat
 from components.report.maps import flat_map, spread
 from components.report.page import duration, json_data, megabytes, render, visible
+from components.report.sample import Sample
 from pipeline import report
+from trainer_module.examples import Examples
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.unlabelled import Unlabelled
 
 
 @pytest.fixture(scope="module")
@@ -240,3 +244,31 @@ def test_a_wrong_command_line_is_told_at_once(capsys, tmp_path, flags, reason):
     fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data"])
     assert report.main(["--pipeline_root", str(tmp_path), *flags]) == 2
     assert reason in capsys.readouterr().err
+
+
+def sample_of(features):
+    count = len(features)
+    images = np.zeros((count, 8, 8, 3), np.uint8)
+    examples = Examples(images, np.zeros(count, int), np.zeros(3), np.ones(3))
+    names = [f"{number}.png" for number in range(count)]
+    return Sample("eval", count, names, examples, features, None, [], [])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_no_numbers_leave_a_report_that_says_no_numbers(latest, value):
+    features = np.ones((12, 4), np.float32)
+    features[3, 1] = value
+    near = nearness(Unlabelled(), sample_of(features), [[""]] * 12)
+    page = render(dataclasses.replace(collect(latest), **near))
+    assert "features are not all numbers" in page
+
+
+def test_features_that_are_numbers_have_a_map():
+    rng = np.random.default_rng(0)
+    near = nearness(Unlabelled(), sample_of(rng.normal(size=(12, 4))), [[""]] * 12)
+    assert near["maps"] and not near["no_numbers"]
+
+
+def test_a_run_whose_evaluation_is_pruned_still_has_a_report(latest):
+    sample = dataclasses.replace(sample_of(np.ones((12, 4))), answers=[{"class_id": 0}] * 12)
+    assert answers(latest, Classification(2, ("a", "b")), sample) is None

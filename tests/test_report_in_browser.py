@@ -74,7 +74,7 @@ def _hostile(contents):
     }
     counts = rng.integers(0, 9, (len(HOSTILE), len(HOSTILE)))
     classes = [
-        {"name": name, "images": 10 + index, "accuracy": index / 10}
+        {"name": name, "images": 10 + index, "accuracy": index / 10, "interval": (0.0, 1.0)}
         for index, name in enumerate(HOSTILE)
     ]
     pair = {

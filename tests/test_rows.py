@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from components.file_list_example_gen.rows import check_rows, fingerprint, read_rows, refuse
+from components.file_list_example_gen.list_fingerprint import EARLIEST, fingerprint
+from components.file_list_example_gen.rows import check_rows, read_rows, refuse
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
@@ -94,6 +95,50 @@ def test_the_fingerprint_sees_an_image_edited_in_place_but_not_a_touched_list(tm
     assert fingerprint(read_rows(str(path))) == before
     os.utime(tmp_path / "train" / "1.png", ns=(1, 1))
     assert fingerprint(read_rows(str(path))) != before
+
+
+@pytest.mark.parametrize("when", ["the epoch", "1980", "one time for all", "the future"])
+@pytest.mark.parametrize("with_targets", [False, True])
+def test_the_fingerprint_sees_a_content_where_times_cannot_be_trusted(
+    tmp_path, image_list, when, with_targets
+):
+    rows = read_rows(str(image_list("train", 3)))
+    if with_targets:
+        rows = read_rows(write(tmp_path / "list.csv", "train/0.png,train/1.png\n"))
+    future = 4 * 10**18
+    times = {
+        "the epoch": 0,
+        "1980": EARLIEST - 10**9,
+        "one time for all": 10**18,
+        "the future": future,
+    }
+
+    def set_times():
+        for index in range(3):
+            moved = 0 if when == "one time for all" else index
+            os.utime(tmp_path / "train" / f"{index}.png", ns=(0, times[when] + moved))
+
+    set_times()
+    before = fingerprint(rows, with_targets)
+    assert fingerprint(rows, with_targets) == before
+    file = tmp_path / "train" / "1.png"
+    content = bytearray(file.read_bytes())
+    content[-20] ^= 1
+    file.write_bytes(content)
+    set_times()
+    assert (fingerprint(rows, with_targets) != before) is True
+
+
+def test_the_fingerprint_reads_no_content_where_times_tell(image_list, tmp_path):
+    rows = read_rows(str(image_list("train", 3)))
+    for index in range(3):
+        file = tmp_path / "train" / f"{index}.png"
+        os.utime(file, ns=(10**18 + index, 10**18 + index))
+    before = fingerprint(rows)
+    content = file.read_bytes()
+    file.write_bytes(bytes(len(content)))
+    os.utime(file, ns=(10**18 + 2, 10**18 + 2))
+    assert fingerprint(rows) == before
 
 
 def test_the_fingerprint_sees_a_label_map_edited_in_place(tmp_path, image_list):

@@ -2,23 +2,29 @@
 `--resume` changes nothing.
 """
 
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 
+import numpy as np
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.store import open_store
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.choices import Choices
+from pipeline.choices import Choices, Lists
 from pipeline.config_file import FILE, read_settings
 from pipeline.plan import as_chosen
-from pipeline.runner import Root, run
+from pipeline.root import Root, interrupted_root
+from pipeline.runner import run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
+from trainer_module.segmentation.label_map import encode_label_map
+from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
 pytestmark = pytest.mark.tfx
@@ -191,3 +197,98 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     with pytest.raises(InputError, match=r"`--pipeline_root` must be a folder.*File exists"):
         start()
     assert (tmp_path / "root").read_text() == "mine"
+
+
+def test_what_ingest_refuses_stands_in_the_summary_of_the_failed_run(
+    image_list, tmp_path, monkeypatch, capfd
+):
+    from tfx.orchestration.pipeline import Pipeline
+
+    from pipeline.pipeline import BEAM_ARGS, read_lists
+
+    monkeypatch.setattr(sys, "argv", ["local_runner.py"])
+    image_list("train", 20, size=8)
+    white = encode_label_map(np.eye(8, dtype=np.uint8) * 255)
+    (tmp_path / "map.png").write_bytes(white)
+    rows = "".join(f"train/{index}.png,map.png\n" for index in range(20))
+    (tmp_path / "list.csv").write_text(rows)
+    choices = Choices("tiny", task="segmentation", lists=Lists(str(tmp_path / "list.csv")))
+
+    def ingest_alone(plan, folders):
+        nodes = [read_lists(plan)]
+        args = {"components": nodes, "beam_pipeline_args": BEAM_ARGS}
+        return Pipeline(plan.name, folders.root, enable_cache=True, **args)
+
+    plan, root = as_chosen(choices, Segmentation(2)), tmp_path / "root"
+    assert run(plan, Root(root), [], create=ingest_alone) == BAD_INPUT
+    assert "--set target.values=0,255" in capfd.readouterr().out
+    told = json.loads((root / "summary.json").read_text())
+    (found,) = told["findings"]
+    assert (told["state"], found["severity"]) == ("failed", "refused")
+
+
+def failing(fault):
+    """Returns a function that builds a pipeline of a node that fails so."""
+
+    def create(plan, folders):
+        from failing_node import FailingNode
+        from tfx.orchestration.pipeline import Pipeline
+
+        return Pipeline(plan.name, folders.root, components=[FailingNode(fault=fault)])
+
+    return create
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ("full disk", r"No space left on the disk of \S+: [\d.]+ MB are free. Fix: make room "),
+        ("full store", r"No space left on the disk of \S+: [\d.]+ MB are free. Fix: make room "),
+        ("read-only disk", "The disk of /disk/file can only be read. Fix: "),
+        ("held store", r"The metadata store of \S+ must not be held by another program.*Fix: "),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line_with_the_fix_and_the_run_goes_on_after_it(
+    fault, line, start, tmp_path, capfd
+):
+    assert start(create=failing(fault)) == FAILED
+    told = [line for line in capfd.readouterr().out.splitlines() if line][-1]
+    assert re.match(line, told)
+    assert told.endswith(f"--resume --pipeline_root={tmp_path / 'root'}")
+    assert not Root(tmp_path / "root").record()["finished"]
+
+
+def test_a_run_that_ended_with_bad_input_is_not_to_be_resumed(start, tmp_path, capfd):
+    assert start(create=failing("bad input")) == BAD_INPUT
+    assert capfd.readouterr().out.splitlines()[-1] == "list.csv:3: no image"
+    with pytest.raises(InputError, match="no interrupted run was found"):
+        interrupted_root(tmp_path / "root", tmp_path)
+
+
+def test_after_a_damaged_record_a_run_begins_anew(start, tmp_path):
+    start()
+    (tmp_path / "root" / "run.json").write_bytes(b"")
+    assert start() == ENDED
+    assert Root(tmp_path / "root").record()["finished"]
+
+
+def test_a_log_is_for_its_owner_alone(start, tmp_path):
+    start()
+    (log,) = (tmp_path / "root" / "logs").iterdir()
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_below_the_log_ends_in_a_line_too(start, capfd, monkeypatch):
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        assert start(create=failing("full disk")) == FAILED
+        monkeypatch.undo()
+    assert "No space left on the disk of" in capfd.readouterr().out
+
+
+def test_a_server_that_does_not_answer_is_told_with_its_flag_before_anything_starts(tmp_path):
+    root = Root(tmp_path / "root", "mysql://simclr:secret@127.0.0.1:1/simclr")
+    with pytest.raises(InputError, match=r"`--metadata`.*simclr@127.0.0.1:1/simclr") as told:
+        run(as_chosen(Choices("tiny"), Unlabelled()), root, [])
+    assert "secret" not in str(told.value)
+    assert not (tmp_path / "root" / "logs").exists()

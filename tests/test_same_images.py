@@ -5,10 +5,13 @@ import pytest
 import local_runner
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import read_bytes, read_rows
+from components.file_list_example_gen.same_images import copied
+from pipeline.data_check import checked_rows
 from pipeline.flags import build_parser, choices_of
-from pipeline.plan import as_chosen, checked_rows
-from pipeline.summary import copies_told, held_out_copies
+from pipeline.plan import as_chosen
+from pipeline.summary import held_out_copies
 from trainer_module.errors import InputError
+from trainer_module.findings import NOTE, REFUSED, WARNING
 from trainer_module.tasks.classification import Classification
 
 
@@ -31,7 +34,7 @@ def check(tmp_path, image_list):
             (tmp_path / f"{split}.csv").write_text(text.replace("TMP", str(tmp_path)))
         paths = [f"--{split}_file_path={tmp_path / split}.csv" for split in lists]
         choices = choose(*paths, *flags)
-        return checked_rows(choices, choices.lists)
+        return {one.kind: one for one in checked_rows(choices, choices.lists).findings}
 
     return run
 
@@ -66,25 +69,24 @@ def test_a_leak_ends_with_exit_code_2(check, tmp_path, monkeypatch, capsys):
     assert "stands in the training list too" in capsys.readouterr().err
 
 
-def test_images_of_the_evaluation_list_that_are_pretrained_on_are_counted(check, capsys):
+def test_images_of_the_evaluation_list_that_are_pretrained_on_are_counted(check):
     val = "train/0.png,cat\ntrain/1.png,dog\n"
-    check(train=OTHERS, val=val, pretrain="link.png\ntrain/4.png\n./train/1.png\n")
-    assert "Note: 2 images of the evaluation list are pretrained on" in capsys.readouterr().out
+    found = check(train=OTHERS, val=val, pretrain="link.png\ntrain/4.png\n./train/1.png\n")
+    assert "2 images of the evaluation list are pretrained on" in found["pretrained on"].told
 
 
-def test_other_images_of_the_same_name_are_other_images(check, tmp_path, capsys):
-    check(train=OTHERS + "train/0.png,cat\n", val="maps/0.png,cat\nmaps/1.png,dog\n")
-    assert capsys.readouterr().out == ""
+def test_other_images_of_the_same_name_are_other_images(check):
+    found = check(train=OTHERS + "train/0.png,cat\n", val="maps/0.png,cat\nmaps/1.png,dog\n")
+    assert set(found) == {"few held out images"}
 
 
-def test_a_row_twice_with_one_target_is_told(check, capsys):
-    train = f"{OTHERS}train/2.png,cat\ntrain/2.png,cat\n"
-    check(train=train, val="train/0.png,cat\n./train/0.png,cat\n")
-    of_training, of_evaluation = capsys.readouterr().out.splitlines()
-    assert "train.csv 2 rows repeat an image" in of_training
-    assert "train.csv:3: " in of_training and "train.csv:1: " in of_training
-    assert "val.csv 1 row repeats an image" in of_evaluation
-    assert "val.csv:2: " in of_evaluation and "val.csv:1: " in of_evaluation
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_row_twice_with_one_target_is_told(split, check):
+    lists = {"train": OTHERS, "val": "train/0.png,cat\ntrain/1.png,dog\n"}
+    lists[split] += f"{lists[split].splitlines()[0]}\n./{lists[split].splitlines()[0]}\n"
+    found = check(**lists)["repeated rows"]
+    assert f"{split}.csv 2 rows repeat an image" in found.told
+    assert [f"{split}.csv:{line}: " in found.examples[0] for line in (3, 1)] == [True, True]
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS)
@@ -108,24 +110,28 @@ def test_a_row_twice_with_two_targets_is_refused_with_both_rows(split, spelled, 
         ("segmentation", ("maps/0.png", "TMP/maps/0.png"), ("maps/0.png", "maps/1.png")),
     ],
 )
-def test_two_targets_are_compared_as_ingest_reads_them(task, same, different, check, capsys):
+def test_two_targets_are_compared_as_ingest_reads_them(task, same, different, check):
     flags, val = (f"--task={task}", "--num_classes=2"), f"train/0.png,{same[0]}\n"
     other = f"train/2.png,{different[1]}\n"
-    check(*flags, train=f"train/1.png,{same[0]}\ntrain/1.png,{same[1]}\n{other}", val=val)
-    assert "1 row repeats" in capsys.readouterr().out
+    train = f"train/1.png,{same[0]}\ntrain/1.png,{same[1]}\n{other}"
+    assert "1 row repeats" in check(*flags, train=train, val=val)["repeated rows"].told
     with pytest.raises(InputError, match=r"1 bad row:\n.*train.csv:2: "):
         check(*flags, train=f"train/1.png,{different[0]}\ntrain/1.png,{different[1]}\n", val=val)
 
 
-def test_targets_that_nobody_reads_may_differ(check, capsys):
-    check("--task=pretrain", train=f"{OTHERS}train/2.png,dog\n")
-    check(train=OTHERS, val="train/0.png,cat\n", pretrain="train/4.png,cat\ntrain/4.png,dog\n")
-    assert capsys.readouterr().out.count("1 row repeats an image") == 2
+def test_targets_that_nobody_reads_may_differ(check):
+    pretrain = "train/4.png,cat\ntrain/4.png,dog\n"
+    for found in (
+        check("--task=pretrain", train=f"{OTHERS}train/2.png,dog\n"),
+        check(train=OTHERS, val="train/0.png,cat\n", pretrain=pretrain),
+    ):
+        assert "1 row repeats an image" in found["repeated rows"].told
 
 
-def test_two_names_of_an_image_are_refused_where_names_say_what_is_held_out(check, capsys):
-    check(train=f"{OTHERS}train/2.png,cat\n")
-    assert "1 row repeats" in capsys.readouterr().out
+def test_two_names_of_an_image_are_refused_where_names_say_what_is_held_out(check):
+    more = "".join(f"train/{index}.png,cat\n" for index in (0, 1, 4, 5))
+    found = check(train=f"{OTHERS}{more}train/2.png,cat\n")
+    assert "1 row repeats" in found["repeated rows"].told
     with pytest.raises(InputError, match=r"1 bad row:\n.*train.csv:3: .*train.csv:1"):
         check(train=f"{OTHERS}./train/2.png,cat\n")
 
@@ -220,9 +226,22 @@ def test_pictures_that_differ_are_no_copies(splits, tmp_path, example_gen):
     assert held_out_copies(nodes, plan) == []
 
 
-def test_the_terminal_shows_some_copies_and_counts_the_others():
-    copies = [{"held_out": f"val.csv:{n}", "trained_on": f"train.csv:{n}"} for n in range(7)]
-    lines = copies_told(copies)
-    assert lines[0] == ("copy", "val.csv:0 is held out, and trained on as train.csv:0")
-    assert (len(lines), lines[-1]) == (6, ("copies", "2 more, all in summary.json"))
-    assert copies_told(copies[:1]) == lines[:1]
+def test_copies_are_a_warning_and_refused_where_no_image_is_held_out_besides(tmp_path, example_gen):
+    _, rows = two_lists(tmp_path, OTHERS, "train/0.png,cat\ncopy.png,dog\n")
+    lists = {"train": str(tmp_path / "train.csv"), "eval": str(tmp_path / "val.csv")}
+    for held_out, severity in ((rows["eval"], WARNING), (rows["eval"][1:], REFUSED)):
+        indexes = image_index.read(example_gen(train=rows["train"], eval=held_out))
+        (found,) = copied(indexes, lists)
+        assert (found.severity, found.count) == (severity, 1)
+        assert "val.csv:2: " in found.examples[0] and "train.csv:2: " in found.examples[0]
+
+
+def test_copies_in_one_list_are_told_and_those_with_two_targets_a_warning(tmp_path):
+    (tmp_path / "train.csv").write_text("a.png,cat\nb.png,dog\nc.png,cat\n")
+    rows = read_rows(str(tmp_path / "train.csv"))
+    records = [image_index.record(row.image_id, b"same", row.target.encode()) for row in rows]
+    found, copy = copied({"train": image_index.Index(b"".join(sorted(records)))},
+                      {"train": str(tmp_path / "train.csv")})  # fmt: skip
+    assert (found.severity, found.kind) == (WARNING, "copies with two targets")
+    assert (copy.severity, copy.kind, copy.count) == (NOTE, "copies", 1)
+    assert f"{tmp_path}/train.csv:1: " in copy.examples[0] and "c.png" in copy.examples[0]

@@ -148,7 +148,7 @@ def test_a_model_of_ours_among_what_is_not_ours_is_refused_before_the_run(tmp_pa
 
 
 def test_a_model_that_no_list_calls_ours_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"--finetune_save_path.*encoder.keras"):
+    with pytest.raises(InputError, match=r"--finetune_save_path.*assets.extra"):
         save_paths.check_save_paths(choices(finetune=write_model(tmp_path)))
 
 
@@ -241,3 +241,27 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(InputError, match=r"must be a folder.*mine, which is a file"):
         save_paths.check_save_paths(choices(finetune=tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("flag", ["pretrain_save_path", "finetune_save_path"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("/proc/encoder", "No such file or directory"),
+        ("/sys/a/b", "Permission denied|Operation not permitted|Read-only"),
+        ("FILE/encoder", "Not a directory"),
+        ("n" * 300, "File name too long"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(
+    flag, place, reason, tmp_path
+):
+    (tmp_path / "FILE").write_text("mine")
+    asked = choices(**{flag.removesuffix("_save_path"): tmp_path / place})
+    with pytest.raises(InputError, match=rf"`--{flag}` must be a folder that.*({reason}).*Fix: "):
+        save_paths.check_save_paths(asked)
+
+
+def test_the_trial_leaves_nothing(tmp_path):
+    save_paths.check_save_paths(choices(finetune=tmp_path / "a" / "b"))
+    assert not list(tmp_path.iterdir())

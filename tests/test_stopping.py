@@ -36,9 +36,7 @@ SWALLOWED = """
 
 def stop(number, body, call="wait()", before=""):
     """Sends a signal to a block once it is ready; returns exit code, lines and seconds."""
-    # a test run in the background, as by nohup, hands SIGINT on as ignored
-    heeded = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-    source = heeded + before + FRAME.format(body=body, call=call)
+    source = before + FRAME.format(body=body, call=call)
     process = subprocess.Popen(
         [sys.executable, "-c", source], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )

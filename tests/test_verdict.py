@@ -21,12 +21,14 @@ from tensorflow_model_analysis.utils import config_util
 from components.metadata.verdict import (
     evaluated_metrics,
     evaluator_refusals,
+    held_out_images,
     metrics_by_class,
     model_check_refusal,
 )
 from components.report.answers import answers, captions, evaluated_classes
 from components.report.sample import Sample
 from pipeline.evaluate import scores, table
+from pipeline.least_images import with_least_images
 from trainer_module.examples import Examples
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
@@ -145,7 +147,7 @@ class Parrot(tf.Module):
 def evaluated(tmp_path_factory):
     """Returns a function that evaluates as the Evaluator does, and says where the result lies."""
 
-    def run(task, rows):
+    def run(task, rows, least=1):
         folder = tmp_path_factory.mktemp("evaluated")
         with tf.io.TFRecordWriter(str(folder / "examples")) as writer:
             for row in rows:
@@ -154,7 +156,9 @@ def evaluated(tmp_path_factory):
                 )
                 writer.write(tf.train.Example(features=features).SerializeToString())
         names = [name for name in MODELS if any(name in row for row in rows)] or ["candidate"]
-        config = json_format.ParseDict(task.evaluation(0.1, 0.02), tfma.EvalConfig())
+        config = json_format.ParseDict(
+            with_least_images(task.evaluation(0.1, 0.02), least), tfma.EvalConfig()
+        )
         config = config_util.update_eval_config_with_defaults(
             config, has_baseline=len(names) > 1, rubber_stamp=True
         )
@@ -396,3 +400,17 @@ def test_an_evaluation_of_no_image_has_no_number_and_says_so(evaluated, task):
     place = evaluated(task, [])
     assert evaluated_metrics(place) == metrics_by_class(place) == {}
     assert evaluator_refusals(place) == ["nothing in the evaluation split was judged"]
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_a_model_judged_by_fewer_images_than_asked_for_is_refused_with_their_number(
+    evaluated, truth, count
+):
+    map_rows = [{"label_map": truth, "candidate": truth}] * count
+    class_rows = [{"class_id": 1, "label": b"1", "candidate": [0.0, 1.0, 0.0]}] * count
+    for task, rows in ((Segmentation(CLASSES), map_rows), (Classification(3), class_rows)):
+        place = evaluated(task, rows, least=4)
+        told = [reason for reason in evaluator_refusals(place) if "too few" in reason]
+        assert len(told) == (count < 4) and all("3 held out images" in one for one in told)
+        assert held_out_images(place)[""] == count
+        assert list(evaluated_metrics(place)) == [task.metric]

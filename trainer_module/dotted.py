@@ -17,14 +17,16 @@ def problem(path: str) -> str:
     module, dot, name = path.rpartition(".")
     if not dot:
         return f"{path!r} has no dot between a module and a function"
+    if not all(part.isidentifier() for part in path.split(".")):
+        return f"{path!r} is no name of a module and a function"
     source = _source(module)
     if source is None:
         return f"there is no module {module!r} on Python's path"
-    defined = {
-        node.name
-        for node in ast.parse(source.read_text(encoding="utf-8")).body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
+    try:
+        body = ast.parse(source.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError) as error:
+        return f"{source.name} is not written in Python: {error}"
+    defined = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
     return "" if name in defined else f"{source.name} defines no function {name!r}"
 
 
@@ -52,6 +54,6 @@ def function(path: str) -> Callable:
 def _source(module: str) -> Path | None:
     try:
         spec = importlib.util.find_spec(module) if module else None
-    except (ModuleNotFoundError, ValueError):
+    except (ImportError, ValueError):
         return None
     return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None

@@ -7,7 +7,14 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """The input breaks a rule; the message names where, which, what was received, and the fix."""
+    """The input breaks a rule; the message names where, which, what was received, and the fix.
+
+    Attributes:
+      findings: all that was noticed about the data, where that is the reason
+        (trainer_module/findings.py).
+    """
+
+    findings: tuple = ()
 
 
 def require(condition: bool, rule: str, **received: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from trainer_module.decoding_graph import are_plain, decode_plain, decode_upright
 from trainer_module.tasks.registry import task_from_json
 
 IMAGE, CHANNEL_MEAN, CHANNEL_STD, IMAGE_ID = "image", "channel_mean", "channel_std", "image_id"
@@ -52,7 +53,7 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Decodes images of any size and brings them to one, with antialiasing.
 
     Args:
-      encoded: string [B], JPEG, PNG, GIF or BMP.
+      encoded: string [B], content of image files as ingest stores it; see `decode_upright`.
       height: H in pixels.
       width: W in pixels.
 
@@ -60,8 +61,9 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
       uint8 [B, H, W, 3].
     """
 
-    def decode(image: tf.Tensor) -> tf.Tensor:
-        pixels = tf.io.decode_image(image, channels=3, expand_animations=False)
+    def decode(image_and_kind: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        image, is_plain = image_and_kind
+        pixels = tf.cond(is_plain, lambda: decode_plain(image), lambda: decode_upright(image))
         pixels.set_shape([None, None, 3])
 
         def resized() -> tf.Tensor:
@@ -76,7 +78,9 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
         return tf.ensure_shape(tf.cond(fits, lambda: pixels, resized), [height, width, 3])
 
     return tf.map_fn(
-        decode, encoded, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8)
+        decode,
+        (encoded, are_plain(encoded)),
+        fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8),
     )
 
 

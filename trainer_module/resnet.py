@@ -15,13 +15,9 @@ from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
 from trainer_module.settings import Encoder
 
-BLOCKS = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}  # in each stage
+BLOCKS = {  # in each stage
+    18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
+}  # fmt: skip
 BOTTLENECK_FROM = 50  # layers
 EXPANSION = 4  # channels of a bottleneck's output for each of its 3x3 convolution
 STAGE_CHANNELS = (64, 128, 256, 512)

@@ -8,6 +8,7 @@ command line is checked against the record before TensorFlow is imported.
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from trainer_module.errors import InputError
 from trainer_module.settings import Encoder, from_json
 
 EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
-ENCODER_FILE, RECORD_FILE = "encoder.keras", "encoder.json"
+ENCODER_FILE, RECORD_FILE, TASK_FILE = "encoder.keras", "encoder.json", "task.json"
 CHANNELS = 3  # of every image that is read
 
 
@@ -59,7 +60,7 @@ def write_record(model_dir: str, record: EncoderRecord) -> None:
 def holds_encoder(model_dir: str | Path) -> bool:
     """Tells whether a folder is a model of ours, with an encoder in it; '' is no folder."""
     files = (Path(model_dir, EXTRAS, name) for name in (ENCODER_FILE, RECORD_FILE))
-    return model_dir != "" and all(file.is_file() for file in files)
+    return model_dir != "" and all(os.path.isfile(file) for file in files)
 
 
 def read_record(model_dir: str | Path) -> EncoderRecord:

@@ -25,12 +25,22 @@ SEEDS = 2**31  # what every generator of random numbers on the way takes
 
 
 def require_finite(settings: Any) -> None:
-    """Raises a ValueError for a number of a section that is infinite or none at all."""
+    """Raises a ValueError for a number of a section that is infinite, none at all, or beyond what
+    32 bits hold.
+    """
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         numbers = value if isinstance(value, tuple) else (value,)
         finite = all(math.isfinite(item) for item in numbers if isinstance(item, float))
         require(finite, f"`{field.name}` must be finite", **{field.name: value})
+        fit = all(_fits_32_bits(item) for item in numbers if isinstance(item, int | float))
+        require(fit, f"`{field.name}` must be a number that 32 bits hold", **{field.name: value})
+
+
+def _fits_32_bits(number: float) -> bool:
+    if isinstance(number, int):
+        return abs(number) <= 2**31
+    return number == 0 or 1e-37 < abs(number) < 1e38
 
 
 def _require_seed(seed: int) -> None:
@@ -250,8 +260,16 @@ class Target:
         255  # id of the pixels of a label map that count for nothing; -1 if there are none
     )
 
+    # of a label map's pixels, in the order of class ids, where these are not ids themselves: 0,255
+    # reads black as class 0 and white as class 1
+    values: tuple[int, ...] = ()
+
     def __post_init__(self):
         """Checks every rule."""
+        require_finite(self)
+        different = len(set(self.values)) == len(self.values) != 1
+        rule = "`values` must be at least two different pixel values from 0 to 255"
+        require(different and all(0 <= one <= 255 for one in self.values), rule, values=self.values)
         require(
             self.num_classes == 0 or self.num_classes >= 2,
             "`num_classes` must be at least 2",

@@ -11,10 +11,10 @@ from tfx.proto import example_gen_pb2
 
 from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor
+from components.file_list_example_gen.held_out import EVAL_BUCKETS, TRAIN_BUCKETS
 from trainer_module.errors import InputError
 
 ON_BAD_ROW = ("fail", "skip")
-TRAIN_BUCKETS, EVAL_BUCKETS = 4, 1  # a single list is split 80 : 20
 
 
 class FileListExampleGen(FileBasedExampleGen):

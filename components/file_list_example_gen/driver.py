@@ -10,6 +10,7 @@ from tfx.components.example_gen.input_processor import FileBasedInputProcessor
 
 from components.file_list_example_gen import rows
 from components.file_list_example_gen.executor import list_path, options_of
+from components.file_list_example_gen.list_fingerprint import fingerprint
 from trainer_module.tasks.registry import task_from_json
 
 
@@ -46,8 +47,10 @@ class ListInputProcessor(FileBasedInputProcessor):
             and pattern != self.options["unlabelled"]
             and task_from_json(self.options["task"]).target_is_file
         )
-        named = rows.read_rows(list_path(self._input_base_uri, pattern))
-        return f"{split.name}:{rows.fingerprint(named, bool(with_targets))}"
+        path = list_path(self._input_base_uri, pattern)
+        skip = bool(self.options) and self.options["on_bad_row"] == "skip"
+        named = rows.parse_rows(path)[0] if skip else rows.read_rows(path)
+        return f"{split.name}:{fingerprint(named, bool(with_targets), may_be_absent=skip)}"
 
 
 class ListDriver(FileBasedDriver):

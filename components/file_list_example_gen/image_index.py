@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer_module.image_headers import source_digest
+
 FOLDER, SUFFIX = "image_index", ".ids"
 PART = 8  # bytes of each part of a record
 RECORD = 3 * PART
@@ -23,8 +25,12 @@ def record(image_id: int, image: bytes, target: bytes) -> bytes:
 
 
 def content_digest(content: bytes) -> bytes:
-    """Returns the short digest of an image's or a target's bytes."""
-    return hashlib.sha256(content).digest()[:PART]
+    """Returns the short digest of an image's or a target's bytes.
+
+    Of an image that ingest stored anew it is that of the file, which a person has.
+    """
+    source = source_digest(content)
+    return bytes.fromhex(source)[:PART] if source else hashlib.sha256(content).digest()[:PART]
 
 
 def write(records: Iterable[bytes], folder: str, split: str) -> None:

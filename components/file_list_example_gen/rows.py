@@ -12,10 +12,19 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from components.file_list_example_gen.layout import (
+    Layout,
+    exact_name,
+    is_remote,
+    layout_of,
+    lines_of,
+    resolved,
+)
 from trainer_module.errors import InputError
 from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
+WEB = ("http://", "https://", "ftp://")
 
 
 @dataclass(frozen=True)
@@ -32,18 +41,13 @@ class Row:
     @property
     def path(self) -> str:
         """Where the image lies: a relative name is resolved against the list's folder."""
-        return self._resolved(self.name)
+        return resolved(self.name, folder_of(self.list_path))
 
     @property
     def target_path(self) -> str:
         """Where the file lies that the target names, if it names one; resolved as the image is."""
-        return self._resolved(self.target)
-
-    def _resolved(self, name: str) -> str:
-        if is_remote(name) or name.startswith("/"):
-            return name
-        folder = self.list_path.rsplit("/", 1)[0] if "/" in self.list_path else "."
-        return f"{folder}/{name}"
+        folder = folder_of(self.list_path)
+        return resolved(exact_name(self.target, self.target, folder), folder)
 
     @property
     def image_id(self) -> int:
@@ -66,9 +70,9 @@ class Problem:
         return f"{self.list_path}:{self.line}: {self.path}: {self.reason}"
 
 
-def is_remote(path: str) -> bool:
-    """Tells whether a path belongs to a Beam file system other than the local one."""
-    return "://" in path
+def folder_of(list_path: str) -> str:
+    """Returns the folder of a list, against which its relative paths are resolved."""
+    return list_path.rsplit("/", 1)[0] if "/" in list_path else "."
 
 
 def read_bytes(path: str) -> bytes:
@@ -95,38 +99,69 @@ def read_rows(list_path: str) -> list[Row]:
     return rows
 
 
+@dataclass(frozen=True)
+class ListFile:
+    """What a list file says: its rows, its malformed rows, how it is written, and the rows whose
+    image has its name in other characters than the list.
+    """
+
+    rows: list[Row]
+    problems: list[Problem]
+    layout: Layout
+    respelled: list[Row]
+
+
 def parse_rows(list_path: str) -> tuple[list[Row], list[Problem]]:
-    """Returns the rows of a list file and its malformed rows; a row is one line of CSV.
+    """Returns the rows of a list file and its malformed rows.
 
     Raises:
-      InputError: if the list is missing, empty or no text.
+      InputError: if the list is missing, empty, no text or not understood.
     """
-    rows, problems = [], []
-    for line, text in enumerate(_list_text(list_path).replace("\r\n", "\n").split("\n"), start=1):
-        try:
-            cells = [
-                cell.strip()
-                for columns in csv.reader([text], skipinitialspace=True, strict=True)
-                for cell in columns
-            ]
-        except csv.Error as error:
-            problems.append(Problem(list_path, line, text, f"malformed row: {error}"))
-            continue
-        if not any(cells):
-            continue
-        if len(cells) > 2 or not cells[0]:
-            reason = (
-                f"malformed row: expected `path` or `path,target`, received {len(cells)} "
-                f"columns {cells}"
-            )
-            problems.append(Problem(list_path, line, cells[0], reason))
-        else:
-            rows.append(Row(list_path, line, cells[0], cells[1] if len(cells) == 2 else ""))
-    if not rows and not problems:
+    found = read_list(list_path)
+    return found.rows, found.problems
+
+
+def read_list(list_path: str) -> ListFile:
+    """Returns all that a list file says; a row is one line, of CSV unless it is clearly otherwise.
+
+    Raises:
+      InputError: if the list is missing, empty, no text or not understood.
+    """
+    lines = lines_of(_list_text(list_path))
+    if not lines:
         raise InputError(
             f"{list_path}: the list is empty; it needs one `path` or `path,target` a line"
         )
-    return rows, problems
+    layout = layout_of(list_path, lines)
+    rows, problems, respelled, folder = [], [], [], folder_of(list_path)
+    for line, text in lines[1:] if layout.header else lines:
+        made = _row((list_path, folder), line, text, layout)
+        if isinstance(made, Problem):
+            problems.append(made)
+            continue
+        rows.append(made)
+        if made.name not in text and made.name not in text.replace('""', '"'):
+            respelled.append(made)
+    return ListFile(rows, problems, layout, respelled)
+
+
+def _row(place: tuple[str, str], line: int, text: str, layout: Layout) -> Row | Problem:
+    list_path, folder = place
+    try:
+        cells = layout.cells(text)
+    except csv.Error as error:
+        return Problem(list_path, line, text, f"malformed row: {error}")
+    if len(cells) > layout.columns or len(cells) <= layout.path or not cells[layout.path]:
+        reason = (
+            f"malformed row: expected `path` or `path,target`, received {len(cells)} "
+            f"columns {cells}"
+        )
+        return Problem(list_path, line, cells[0] if cells else text, reason)
+    there = layout.target is not None and len(cells) > layout.target
+    name = cells[layout.path]
+    if " " in text or "\\" in text or not text.isascii():
+        name = exact_name(name, text, folder)
+    return Row(list_path, line, name, cells[layout.target] if there else "")
 
 
 def _list_text(list_path: str) -> str:
@@ -153,11 +188,11 @@ def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:
     """
     problems = []
     for row in rows:
-        reason = task.problem(row.target) or _path_problem(row.path, "image")
+        reason = task.problem(row.target) or path_problem(row.path, "image")
         if (
             task.target_is_file
             and not reason
-            and (reason := _path_problem(row.target_path, task.target.replace("_", " ")))
+            and (reason := path_problem(row.target_path, task.target.replace("_", " ")))
         ):
             reason += f" {row.target_path}"
         if reason:
@@ -165,7 +200,10 @@ def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:
     return problems
 
 
-def _path_problem(path: str, kind: str) -> str:
+def path_problem(path: str, kind: str) -> str:
+    """Returns why a path names no readable file, or ''."""
+    if path.lower().startswith(WEB):
+        return "is a web address: download it first, and name the file"
     if is_remote(path):
         return ""  # seen when it is read: asking a remote store file by file would take longer
     if os.path.isfile(path):
@@ -191,49 +229,3 @@ def refuse(problems: Sequence[Problem], total: int = 0) -> None:
         more = [f"... and {count - len(lines)} more"] if count > len(lines) else []
         noun = "row" if count == 1 else "rows"
         raise InputError("\n".join([f"{count} bad {noun}:", *lines, *more]))
-
-
-def fingerprint(rows: Sequence[Row], with_targets: bool = False) -> str:
-    """Returns a short digest of every row's path, target, and size and time of change of its files:
-    what the cache key must see.
-
-    Args:
-      rows: of one list.
-      with_targets: whether targets are files too.
-
-    Raises:
-      InputError: if a file is missing.
-    """
-    digest = hashlib.sha256()
-    files = [[row.path, row.target_path] if with_targets else [row.path] for row in rows]
-    stats = _remote_stats([path for paths in files for path in paths if is_remote(path)])
-    for row, paths in zip(rows, files, strict=True):
-        seen = [
-            f"{size}\0{changed}"
-            for size, changed in (stats.get(path) or _local_stat(row, path) for path in paths)
-        ]
-        digest.update("\0".join([row.path, row.target, *seen]).encode() + b"\n")
-    return f"rows:{len(rows)},sha256:{digest.hexdigest()[:24]}"
-
-
-def _local_stat(row: Row, path: str) -> tuple[int, int]:
-    try:
-        stat = os.stat(path)
-    except OSError as error:
-        raise InputError(
-            str(Problem(row.list_path, row.line, path, f"no such file ({error.strerror})"))
-        ) from error
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _remote_stats(paths: list[str]) -> dict[str, tuple[int, float]]:
-    if not paths:
-        return {}
-    from apache_beam.io.filesystems import FileSystems
-
-    found = [match.metadata_list for match in FileSystems.match(paths)]
-    return {
-        files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds)
-        for files in found
-        if files
-    }

@@ -1,8 +1,8 @@
 """Finds rows that name one image twice before hours go into a number that they falsify.
 
 Images are one if they are one file, however spelled: `a.png`, `./a.png`, its absolute path and a
-link to it. Copies, the same bytes in two files, are told once ingest has read them. Standard
-library alone, so that a wrong list is told at once.
+link to it. Copies, the same bytes in two files, are found once the images were read, from their
+index. Standard library alone, so that a wrong list is told at once.
 """
 
 import os
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.file_list_example_gen import image_index
-from components.file_list_example_gen.rows import Problem, Row, is_remote, parse_rows, refuse
+from components.file_list_example_gen.layout import is_remote
+from components.file_list_example_gen.rows import Problem, Row, parse_rows, refuse
 from trainer_module.errors import InputError
+from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -39,8 +41,8 @@ class RealPaths:
         return os.path.join(self._folders[folder], name)
 
 
-def refuse_doubles(lists: Mapping[str, list[Row]], task: Task) -> None:
-    """Refuses rows that name an image again where that falsifies a number, tells the others.
+def doubles(lists: Mapping[str, list[Row]], task: Task) -> list[Finding]:
+    """Refuses rows that name an image again where that falsifies a number, returns the others.
 
     Args:
       lists: rows by split, as `parse_rows` returns them, each good by itself.
@@ -58,9 +60,8 @@ def refuse_doubles(lists: Mapping[str, list[Row]], task: Task) -> None:
         meaning = Unlabelled() if split == "pretrain" else task
         problems += _contradictions(images, meaning, paths, is_split)
     refuse(problems)
-    for images in places.values():
-        _tell_doubles(images)
-    _tell_pretrained_on(places)
+    found = [finding for images in places.values() for finding in _repeated(images)]
+    return found + _pretrained_on(places)
 
 
 def _places(rows: list[Row], paths: RealPaths) -> Places:
@@ -91,13 +92,13 @@ def _contradictions(images: Places, task: Task, paths: RealPaths, is_split: bool
         an image do not share.
     """
     problems = []
-    for first, *others in images.values():
+    for kept, *others in images.values():
         for row in others:
-            if _target(row, task, paths) != _target(first, task, paths):
-                reason = f"has the target {row.target!r} here, but {first.target!r} in another row"
-                problems.append(_problem(row, reason, first))
-            elif is_split and row.name != first.name:
-                problems.append(_problem(row, TWO_NAMES, first))
+            if _target(row, task, paths) != _target(kept, task, paths):
+                reason = f"has the target {row.target!r} here, but {kept.target!r} in another row"
+                problems.append(_problem(row, reason, kept))
+            elif is_split and row.name != kept.name:
+                problems.append(_problem(row, TWO_NAMES, kept))
     return problems
 
 
@@ -116,27 +117,102 @@ def _shown(row: Row) -> str:
     return f"{row.list_path}:{row.line}: {row.path}"
 
 
-def _tell_doubles(images: Places) -> None:
-    doubles = [(first, row) for first, *others in images.values() for row in others]
-    if doubles:
-        first, row = doubles[0]
-        count = "1 row repeats" if len(doubles) == 1 else f"{len(doubles)} rows repeat"
-        named = f"as {_shown(row)} and {_shown(first)}"
-        print(f"Note: in {row.list_path} {count} an image, {named}; each row counts")
+def _repeated(images: Places) -> list[Finding]:
+    doubles = [(row, kept) for kept, *others in images.values() for row in others]
+    if not doubles:
+        return []
+    count = "1 row repeats" if len(doubles) == 1 else f"{len(doubles):,} rows repeat"
+    told = f"In {doubles[0][0].list_path} {count} an image; each row counts"
+    examples = first(f"{_shown(row)} and {_shown(kept)}" for row, kept in doubles)
+    fix = "leave one row an image, unless it shall count more than others"
+    return [Finding(NOTE, "repeated rows", told, len(doubles), examples, fix)]
 
 
-def _tell_pretrained_on(places: Mapping[str, Places]) -> None:
-    shared = places.get("eval", {}).keys() & places.get("pretrain", {}).keys()
-    if shared:
-        count = f"{len(shared)} images of the evaluation list"
-        print(f"Note: {count} are pretrained on (without their labels)")
+def _pretrained_on(places: Mapping[str, Places]) -> list[Finding]:
+    held_out, pretrained = places.get("eval", {}), places.get("pretrain", {})
+    shared = [held_out[place][0] for place in held_out if place in pretrained]
+    if not shared:
+        return []
+    told = (
+        f"{counted(len(shared), 'image')} of the evaluation list {_are(shared)} pretrained on "
+        f"(without labels)"
+    )
+    fix = "leave them out of the pretraining list, if they stand for images that are new"
+    return [Finding(NOTE, "pretrained on", told, len(shared), first(map(_shown, shared)), fix)]
 
 
-def copies(folder: str, lists: Mapping[str, str]) -> list[tuple[str, str]]:
+def _are(things: list) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def copied(
+    indexes: Mapping[str, image_index.Index], lists: Mapping[str, str], has_target: bool = True
+) -> list[Finding]:
+    """Returns what is wrong where two files hold the same bytes.
+
+    Args:
+      indexes: of images, by split.
+      lists: path of the list by split; where `eval` has none, it was held out of `train`.
+      has_target: whether the images of `train` and `eval` have targets.
+    """
+    found = [*_leaked(copies(indexes, lists), len(indexes["eval"].by_id()) if "eval" in indexes
+                      else 0)]  # fmt: skip
+    for split in ("train", "eval") if has_target else ():
+        if split in indexes:
+            found += _in_one_split(indexes[split], lists.get(split, lists["train"]), split)
+    return found
+
+
+def _leaked(pairs: list[tuple[str, str]], held_out: int) -> list[Finding]:
+    if not pairs:
+        return []
+    are = "is" if len(pairs) == 1 else "are"
+    told = (
+        f"{len(pairs):,} of {counted(held_out, 'held out image')} {are} trained on too, as a copy "
+        f"under another name: the score is better than that of new images"
+    )
+    examples = first(f"{one} is held out, and trained on as {other}" for one, other in pairs)
+    severity = REFUSED if len(pairs) == held_out else WARNING
+    fix = "take the copies out of one of the lists"
+    return [Finding(severity, "held out copies", told, len(pairs), examples, fix)]
+
+
+def _in_one_split(index: image_index.Index, list_path: str, split: str) -> list[Finding]:
+    """Returns the images of a split that stand there again in another file."""
+    by_image: dict[bytes, dict[bytes, list[bytes]]] = {}
+    for number, (image, target) in index.by_id().items():
+        by_image.setdefault(image, {}).setdefault(target, []).append(number)
+    same, other = [], []
+    for targets in by_image.values():
+        if len(targets) > 1:
+            other.append([numbers[0] for numbers in targets.values()][:2])
+        same += [numbers[:2] for numbers in targets.values() if len(numbers) > 1]
+    named = _named(list_path) if same or other else {}
+    told = {
+        "copies with two targets": (WARNING, other, "with another target", "keep the right one"),
+        "copies": (NOTE, same, "under another name", "keep one of each"),
+    }
+    return [
+        Finding(
+            severity,
+            kind,
+            f"{counted(len(pairs), 'image')} of the split {split!r} also as a copy {how}",
+            len(pairs),
+            first(sorted(" and ".join(_name(one, named) for one in pair) for pair in pairs)),
+            fix,
+        )
+        for kind, (severity, pairs, how, fix) in told.items()
+        if pairs
+    ]
+
+
+def copies(
+    indexes: Mapping[str, image_index.Index], lists: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Returns each held out image whose bytes are trained on too, and the image that has them.
 
     Args:
-      folder: of a set of examples, with its index of images.
+      indexes: of images, by split.
       lists: path of the list by split, as the examples were read; where `eval` has none, it was
         held out of `train`.
 
@@ -144,7 +220,6 @@ def copies(folder: str, lists: Mapping[str, str]) -> list[tuple[str, str]]:
       Rows as `list:line: path`, in the order of the held out ones; `image ID` where a list names
       one no longer.
     """
-    indexes = image_index.read(folder)
     if not {"train", "eval"} <= indexes.keys():
         return []
     trained_on = {image: number for number, (image, _) in indexes["train"].by_id().items()}

@@ -153,9 +153,7 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
     """
     contexts = store.get_contexts_by_type(RUN_CONTEXT)
     members, runs = {}, {}
-    for context in sorted(
-        contexts, key=lambda context: (context.create_time_since_epoch, context.id)
-    ):
+    for context in sorted(contexts, key=lambda context: context.id):  # a clock may go back
         if run_id in ("", context.name):
             found = {
                 execution.id: execution for execution in store.get_executions_by_context(context.id)
@@ -261,7 +259,7 @@ def _execution(
         run_id=run_id,
         state=STATES.get(execution.last_known_state, "unknown"),
         started=created / 1e3,
-        seconds=(updated - created) / 1e3,
+        seconds=max(0, updated - created) / 1e3,
         properties=properties(execution),
         inputs=inputs,
         outputs=outputs,

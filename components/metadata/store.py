@@ -34,10 +34,14 @@ def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
     try:
         return MetadataStore(connection(metadata, read_only))
     except (RuntimeError, StatusError) as error:
-        reason = str(error).partition(" query:")[0].rstrip(": ")
-        hint = f". {_mysql_hint(metadata)}" if is_mysql(metadata) else ""
+        told = str(error).removeprefix("Error when executing query: ")
+        reason = told.partition(" query:")[0].rstrip(": ")
+        flag, hint = (
+            ("`--metadata`: ", f". {_mysql_hint(metadata)}") if is_mysql(metadata) else ("", "")
+        )
         raise InputError(
-            f"{without_password(metadata)}: the metadata store cannot be opened: {reason}{hint}"
+            f"{flag}{without_password(metadata)}: the metadata store cannot be opened: "
+            f"{reason}{hint}"
         ) from error
 
 
@@ -116,14 +120,16 @@ def is_alive(process: str) -> bool:
     return True
 
 
-def sweep_interrupted(store: MetadataStore, run_id: str) -> int:
+def sweep_interrupted(store: MetadataStore, run_id: str = "") -> int:
     """Marks executions that a killed run left RUNNING as canceled, and returns how many there were.
 
-    Nothing else works on that run: the caller holds the lock of its pipeline root. Other roots may
-    share the store.
+    Args:
+      store: nothing else works on that run, the caller holds the lock of its pipeline root.
+      run_id: of the run; '' for all, where no other root shares the store.
     """
-    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
-    executions = store.get_executions_by_context(context.id) if context else []
+    context = run_id and store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    of_run = store.get_executions_by_context(context.id) if context else []
+    executions = of_run if run_id else store.get_executions()
     stale = [
         execution
         for execution in executions

@@ -27,6 +27,7 @@ from components.metadata.names import (
 )
 from components.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from components.metadata.store import is_alive
+from trainer_module.intervals import Interval, intervals_of, of_share
 from trainer_module.log_files import EVALUATION_FILE
 
 GOOD = ("done", "cached")  # states of a node
@@ -186,6 +187,25 @@ class StoredRun:
         """The Evaluator's metric of each class that occurs."""
         evaluation = self.uri(EVALUATOR, "evaluation")
         return verdict.metrics_by_class(evaluation) if evaluation else {}
+
+    @cached_property
+    def held_out_images(self) -> dict[str, int]:
+        """How many images the Evaluator judged by: '' -> all, class -> those of the class."""
+        evaluation = self.uri(EVALUATOR, "evaluation")
+        return verdict.held_out_images(evaluation) if evaluation else {}
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """95 % intervals of those of `metrics` that have one."""
+        return intervals_of(self.metrics, self.held_out_images.get("", 0))
+
+    @property
+    def intervals_by_class(self) -> dict[str, Interval]:
+        """95 % intervals of `metrics_by_class`, where these are accuracies."""
+        images = self.held_out_images
+        by_class = self.metrics_by_class if "accuracy" in self.metrics else {}
+        return {name: of_share(share, images[name])
+                for name, share in by_class.items() if images.get(name)}  # fmt: skip
 
     @property
     def accuracy_by_epoch(self) -> list[dict]:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from trainer_module.errors import InputError
 
+SQLITE_FILE = "metadata.sqlite"  # in a pipeline root
 PREFIX = "mysql://"
 FORM = "mysql://user:password@host:port/database"
 PORT = 3306
@@ -39,7 +40,9 @@ def is_mysql(metadata: str) -> bool:
       InputError: if it is a URL of another kind.
     """
     if "://" in metadata and not metadata.startswith(PREFIX):
-        raise InputError(f"`--metadata` must be {FORM}. Received: {metadata}")
+        scheme, _, rest = metadata.partition("://")
+        place = rest.rpartition("@")[2]  # what stands before it may be a secret
+        raise InputError(f"`--metadata` must be {FORM}. Received: {scheme}://...{place}")
     return metadata.startswith(PREFIX)
 
 
@@ -51,13 +54,13 @@ def parse_mysql(url: str) -> Server:
       InputError: naming the part that is missing or wrong.
     """
     is_mysql(url)
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or PORT
     except ValueError as error:
         raise InputError(
-            f"`--metadata` must be {FORM}; the port is no number from 1 to 65535. Received: "
-            f"{without_password(url)}"
+            f"`--metadata` must be {FORM}; the port is no number from 1 to "
+            f"65535, or the host none. Received: {without_password(url)}"
         ) from error
     database = unquote(parts.path.strip("/"))
     missing = [

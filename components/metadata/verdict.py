@@ -9,6 +9,7 @@ from pathlib import Path
 
 from components.metadata.names import PROBE_FILE
 
+EXAMPLE_COUNT = "example_count"  # TFMA's name of how many images there were
 OF_CLASS = "classId:"  # begins TFMA's name of a class
 DIFFERENCE = "_diff"  # ends TFMA's name of how far a metric is from the baseline's
 
@@ -79,6 +80,20 @@ def all_classes(evaluation_uri: str) -> dict[str, float | None]:
     return {name: found[name] for name in sorted(found, key=_numbers_first)}
 
 
+def held_out_images(evaluation_uri: str) -> dict[str, int]:
+    """Returns how many images a model was judged by: '' -> all, and of each class that has a slice,
+    by its name; {} where an evaluation does not count them.
+    """
+    import tensorflow_model_analysis as tfma
+
+    found = {}
+    for slice_key, outputs in tfma.load_eval_result(evaluation_uri).slicing_metrics:
+        count = numbers(outputs[""][""]).get(EXAMPLE_COUNT) if outputs else None
+        if count is not None:
+            found[str(slice_key[0][1]) if slice_key else ""] = round(count)
+    return found
+
+
 def _first(values: dict[str, float], names: Iterable[str]) -> float | None:
     return next((values[name] for name in names if name in values), None)
 
@@ -130,6 +145,12 @@ def _refusal(failure) -> str:
         return (
             f"{name} is not a number: nothing in the evaluation split counts, or the answers "
             f"are not numbers"
+        )
+    if name == EXAMPLE_COUNT:
+        least = threshold.value_threshold.lower_bound.value
+        return (
+            f"{value:.0f} held out images are too few to judge a model by, at least {least:.0f} "
+            f"are asked for (--set gate.least_eval_images=N for a trial)"
         )
     if threshold.HasField("value_threshold"):
         bounds = threshold.value_threshold

@@ -7,6 +7,7 @@ blessing all the same.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ PROBE = "components.model_check.probe"
 MOST_COMPLAINT = 2000  # characters
 ROOT = Path(__file__).resolve().parents[2]
 PROBE_SECONDS = 600
+KILLED = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BLESSED, NOT_BLESSED = (
     "INFRA_BLESSED",
     "INFRA_NOT_BLESSED",
@@ -84,6 +86,9 @@ def run_probe(model_dir: str, sample: str, seconds: float) -> dict:
 
     Returns:
       What the probe saw, or `error`: why the model is not fit to be served.
+
+    Raises:
+      RuntimeError: if something ended the process, which says nothing of the model.
     """
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", PROBE, model_dir, sample]
@@ -103,6 +108,12 @@ def run_probe(model_dir: str, sample: str, seconds: float) -> dict:
     finally:
         os.close(reading)
         os.close(writing)
+    if -result.returncode in KILLED:
+        ended_by = signal.Signals(-result.returncode).name
+        raise RuntimeError(
+            f"the process of ModelCheck was ended by {ended_by}, as of a machine that is out of "
+            f"memory; the model is not judged yet"
+        )
     if result.returncode:
         return {"error": result.stderr.decode(errors="replace")[-MOST_COMPLAINT:]}
     return _report(result.stdout.decode(errors="replace").splitlines())

@@ -12,6 +12,7 @@ from components.metadata.stored_run import StoredRun
 from components.metadata.verdict import all_classes
 from components.report import pictures, plots
 from components.report.sample import Sample
+from trainer_module.intervals import of_share
 from trainer_module.segmentation.painting import palette
 from trainer_module.tasks.task import Task
 
@@ -28,7 +29,9 @@ def answers(run: StoredRun, task: Task, sample: Sample) -> dict | None:
     if not sample.answers or not task.has_target:
         return None
     if task.one_class_an_image:
-        counts = evaluated_confusion(run.uri(EVALUATOR, "evaluation"), len(task.names_by_id()))
+        evaluation = run.uri(EVALUATOR, "evaluation")  # '' once it is pruned
+        named = len(task.names_by_id())
+        counts = evaluated_confusion(evaluation, named) if evaluation else None
         return None if counts is None else _classes(counts, task, sample)
     if np.ndim(sample.answers[0].get(task.target, ())) == 0:
         return _numbers(task, sample)
@@ -95,7 +98,8 @@ def _classes(counts: np.ndarray, task: Task, sample: Sample) -> dict:
             {
                 "name": names[index],
                 "images": int(totals[index]),
-                "accuracy": counts[index, index] / max(int(totals[index]), 1),
+                "accuracy": counts[index, index] / int(totals[index]),
+                "interval": of_share(counts[index, index] / int(totals[index]), int(totals[index])),
             }
             for index in range(len(names))
             if totals[index]
@@ -200,7 +204,8 @@ def _drawn(run: StoredRun, task: Task, sample: Sample) -> dict:
             if content
         ]
         rows.append({"name": sample.names[index], "line": task.line(answer), "pictures": drawn})
-    classes = evaluated_classes(run.uri(EVALUATOR, "evaluation"))
+    evaluation = run.uri(EVALUATOR, "evaluation")
+    classes = evaluated_classes(evaluation) if evaluation else []
     colours = palette(len(classes)) if classes else []
     coloured = [
         row | {"colour": f"rgb{tuple(int(value) for value in colour)}"}

@@ -37,7 +37,10 @@ def _optional(kind: type[Artifact]) -> ChannelParameter:
 class RunReportSpec(ComponentSpec):
     """What the page is about; whatever a graph does not have is left out of the page."""
 
-    PARAMETERS = {"fingerprint": ExecutionParameter(type=str)}  # noqa: RUF012 (as TFX wants it)
+    PARAMETERS = {  # noqa: RUF012 (as TFX wants it)
+        "fingerprint": ExecutionParameter(type=str),
+        "findings": ExecutionParameter(type=str),
+    }
     INPUTS = {  # noqa: RUF012
         "examples": ChannelParameter(type=Examples),
         "statistics": ChannelParameter(type=ExampleStatistics),
@@ -67,13 +70,19 @@ class RunReport(BaseComponent):
     SPEC_CLASS = RunReportSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(self, fingerprint: str, **channels: BaseChannel):
+    def __init__(self, fingerprint: str, findings: str = "[]", **channels: BaseChannel):
         """Describes the node.
 
         Args:
           fingerprint: digest of the code that makes the page.
+          findings: what the checks before the run noticed, as JSON (trainer_module/findings.py).
           **channels: the inputs of `RunReportSpec`.
         """
         super().__init__(
-            RunReportSpec(fingerprint=fingerprint, report=Channel(type=HtmlReport), **channels)
+            RunReportSpec(
+                fingerprint=fingerprint,
+                findings=findings,
+                report=Channel(type=HtmlReport),
+                **channels,
+            )
         )

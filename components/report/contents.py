@@ -21,6 +21,7 @@ from components.report.maps import LEAST_POINTS, NEIGHBOURS, maps, neighbours
 from components.report.sample import Sample, splits, take_sample
 from components.report.scores import ModelRow, metric_title, models, scores, verdict
 from components.report.views import views
+from trainer_module.findings import Finding
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 
@@ -47,8 +48,10 @@ class Contents:
     views: dict | None
     maps: dict | None
     neighbours: list[dict]
+    no_numbers: bool  # features that are no numbers: nothing is near anything
     splits: list[data.SplitRow]
     class_balance: dict | None
+    findings: list[Finding]
     anomalies: list[str]
     drawing: drawing.Drawing
     details: list[dict]
@@ -73,7 +76,7 @@ def collect(run: StoredRun) -> Contents:
     """Reads and computes everything that the report of a run tells."""
     settings = run.settings(FINETUNER) or run.settings(PRETRAINER)
     task = task_from_json(settings["task"]) if settings else None
-    sample = _sample(run, task) if run.encoder_uri else None
+    sample = _sample(run, task) if run.encoder_uri and splits(run) else None
     told = captions(task, sample) if sample else []
     return Contents(
         title=run.row.pipeline,
@@ -87,12 +90,10 @@ def collect(run: StoredRun) -> Contents:
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
         views=views(run) if run.uri(PRETRAINER, "model") else None,
-        maps=maps(task, sample, told) if sample and len(sample.names) >= LEAST_POINTS else None,
-        neighbours=neighbours(task, sample, told)
-        if sample and len(sample.names) > NEIGHBOURS
-        else [],
+        **nearness(task, sample, told),
         splits=data.describe_splits(run),
         class_balance=data.class_balance(run, task),
+        findings=data.findings(run),
         anomalies=data.anomalies(run),
         drawing=drawing.draw(run),
         details=[details(run, name) for name in run.nodes],
@@ -100,6 +101,18 @@ def collect(run: StoredRun) -> Contents:
         environment=environment(run),
         sample=sample,
     )
+
+
+def nearness(task: Task, sample: Sample | None, told: list[list[str]]) -> dict:
+    """Returns what lies near what: `maps`, `neighbours`, and `no_numbers` where features that are
+    no numbers forbid both.
+    """
+    count = len(sample.names) if sample and sample.finite else 0
+    return {
+        "maps": maps(task, sample, told) if count >= LEAST_POINTS else None,
+        "neighbours": neighbours(task, sample, told) if count > NEIGHBOURS else [],
+        "no_numbers": sample is not None and not sample.finite,
+    }
 
 
 def _sample(run: StoredRun, task: Task) -> Sample:

@@ -2,14 +2,17 @@
 them; from TFDV's statistics.
 """
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
-from components.metadata.names import EXAMPLE_VALIDATOR, STATISTICS_GEN
+from components.file_list_example_gen.noticed import FILE as FINDINGS_FILE
+from components.metadata.names import EXAMPLE_GEN, EXAMPLE_VALIDATOR, RUN_REPORT, STATISTICS_GEN
 from components.metadata.stored_run import StoredRun
 from components.report import plots
+from trainer_module.findings import SEVERITIES, Finding, from_dicts, merged
 from trainer_module.tasks.task import Task
 
 ORDER = ("pretrain", "train", "eval")
@@ -70,6 +73,15 @@ def anomalies(run: StoredRun) -> list[str]:
         for feature, info in sorted(found.anomaly_info.items()):
             lines += [f"{split}: {feature}: {reason.description}" for reason in info.reason]
     return lines
+
+
+def findings(run: StoredRun) -> list[Finding]:
+    """Returns what was noticed about the images and lists, the worst first."""
+    node = run.nodes.get(RUN_REPORT)
+    before = json.loads(node.properties.get("findings", "[]")) if node else []
+    ingest = run.json_file(EXAMPLE_GEN, "examples", FINDINGS_FILE).get("findings", [])
+    found = merged(from_dicts(before), from_dicts(ingest))
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def _statistics(run: StoredRun) -> dict[str, statistics_pb2.DatasetFeatureStatistics]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from trainer_module.decoding import upright_rgb
+
 # pixels: a JPEG mixes colours within blocks of this size, so tiles of whole blocks do not bleed
 # into each other
 BLOCK = 16
@@ -74,7 +76,7 @@ def picture(image: np.ndarray) -> str:
 
 def reencoded(content: bytes) -> str:
     """Returns an encoded picture, such as a task draws it, as a data URI of a size for the page."""
-    return picture(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+    return picture(upright_rgb(content))
 
 
 def _encoded(image: Image.Image, kind: str, **options) -> bytes:

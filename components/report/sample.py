@@ -59,6 +59,12 @@ class Sample:
         """The images, uint8 [N, H, W, 3]."""
         return self.examples.images
 
+    @property
+    def finite(self) -> bool:
+        """Whether all features and embeddings are numbers."""
+        vectors = (self.features, self.embeddings)
+        return all(np.isfinite(values).all() for values in vectors if values is not None)
+
     def encoded(self, index: int) -> bytes:
         """Returns the file's bytes of one image."""
         return _raw(self.records[index], IMAGE)
@@ -110,9 +116,15 @@ def record_files(run: StoredRun, node: str, key: str, split: str) -> list[str]:
 
 
 def splits(run: StoredRun) -> list[str]:
-    """Returns the names of the transformed splits."""
-    folders = tf.io.gfile.glob(f"{run.uri(TRANSFORM, 'transformed_examples')}/Split-*")
-    return sorted(Path(folder).name.removeprefix("Split-") for folder in folders)
+    """Returns the names of the splits that are there, raw and transformed; none once they are
+    pruned.
+    """
+    made = ((EXAMPLE_GEN, "examples"), (TRANSFORM, "transformed_examples"))
+    raw, transformed = (
+        {Path(folder).name for folder in tf.io.gfile.glob(f"{run.folder(*place)}/Split-*")}
+        for place in made
+    )
+    return sorted(name.removeprefix("Split-") for name in raw & transformed)
 
 
 def read_chosen(run: StoredRun, files: list[str], chosen: np.ndarray) -> Examples:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
 from components.metadata.stored_run import StoredRun, runs_with_other_models
+from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
 
 # What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
 # and what the number is, for a person.
 SCORES = {
-    "": ("", "of the served model on held-out images"),
+    "": ("", "of the final model on held-out images"),
     "linear_": (", linear", "of a linear head on the frozen, pretrained features"),
     "untrained_linear_": (
         ", untrained",
@@ -45,11 +46,12 @@ def verdict(run: StoredRun) -> dict:
 
 def scores(run: StoredRun, task: Task) -> list[dict]:
     """Returns the run's numbers as texts, with what they mean."""
-    found, title = run.metrics, metric_title(task)
+    found, title, ends = run.metrics, metric_title(task), _intervals(run)
     rows = [
         {
             "name": title + suffix,
             "value": task.shown(found[prefix + task.metric]),
+            "interval": ends.get(prefix + task.metric, ""),
             "meaning": meaning,
         }
         for prefix, (suffix, meaning) in SCORES.items()
@@ -57,15 +59,34 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
     ]
     others = [name for name in run.metrics_by_node.get(EVALUATOR, {}) if name != task.metric]
     rows += [
-        {"name": heading(name), "value": task.told(name, found[name]), "meaning": SCORES[""][1]}
+        {
+            "name": heading(name),
+            "value": task.told(name, found[name]),
+            "interval": ends.get(name, ""),
+            "meaning": SCORES[""][1],
+        }
         for name in others
     ]
     if KNN in found:
         value = f"{100 * found[KNN]:.2f} %"
         rows.append(
-            {"name": "Accuracy of neighbours (kNN)", "value": value, "meaning": KNN_MEANING}
+            {
+                "name": "Accuracy of neighbours (kNN)",
+                "value": value,
+                "interval": ends.get(KNN, ""),
+                "meaning": KNN_MEANING,
+            }
         )
     return rows
+
+
+def _intervals(run: StoredRun) -> dict[str, str]:
+    """Returns the 95 % intervals of the run's numbers as texts, by their names."""
+    images = run.held_out_images.get("", 0)
+    return {
+        name: told(interval, images, percent=name.endswith("accuracy"))
+        for name, interval in run.intervals.items()
+    }
 
 
 def metric_title(task: Task) -> str:
@@ -91,6 +112,7 @@ class ModelRow:
     knn: float | None = None
     served: float | None = None
     verdict: str = ""
+    intervals: dict[str, str] = dataclasses.field(default_factory=dict)  # by the names above
 
 
 def models(run: StoredRun, task: Task) -> list[ModelRow]:
@@ -101,10 +123,18 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
     if not this:
         return []
     untrained = this.get(f"untrained_linear_{task.metric}", this.get(f"untrained_{task.metric}"))
+    ends = _intervals(run)
+    told_before = ends.get(f"untrained_linear_{task.metric}", "")
     before = (
         []
         if untrained is None
-        else [ModelRow("the same encoder before pretraining", probe=untrained)]
+        else [
+            ModelRow(
+                "the same encoder before pretraining",
+                probe=untrained,
+                intervals={"probe": told_before},
+            )
+        ]
     )
     others = runs_with_other_models(run)[:MOST_EARLIER_MODELS]
     earlier = [_model("earlier run", other, task) for other in others]
@@ -112,7 +142,8 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
 
 
 def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
-    found = run.metrics
+    found, ends = run.metrics, _intervals(run)
+    names = {"probe": f"linear_{task.metric}", "knn": KNN, "served": task.metric}
     return ModelRow(
         name,
         run.id,
@@ -121,4 +152,5 @@ def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
         knn=found.get(KNN),
         served=found.get(task.metric),
         verdict=WORDS[run.blessed],
+        intervals={column: ends.get(name, "") for column, name in names.items()},
     )

@@ -18,6 +18,7 @@ from typing import NoReturn
 from pipeline.arguments import BAD_INPUT, nearest, refuse_empty
 from pipeline.datasets import files
 from trainer_module.errors import InputError
+from trainer_module.findings import table
 
 SPLITS = (("train", "train"), ("val", "eval"))  # flag of local_runner.py, list
 
@@ -138,6 +139,8 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")
+    if noticed := table(files.findings_left(str(next(iter(lists.values()))))):
+        print(noticed)
     print(
         summary(
             lists,

@@ -9,17 +9,21 @@ Pillow.
 import csv
 import hashlib
 import io
+import json
 import os
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainer_module.errors import InputError
+from trainer_module.findings import NOTE, WARNING, Finding, as_dicts, counted, first, from_dicts
+from trainer_module.image_headers import has_ending
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+NOTICED = ".noticed.json"  # beside lists: what was noticed while they were written
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -90,17 +94,35 @@ def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, 
 
 
 class FolderSource:
-    """The files below a folder."""
+    """The files below a folder; links to folders are followed, but for those that lead back."""
 
     def __init__(self, folder: Path):
         self._folder = folder
         self.names = sorted(
-            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+            PurePosixPath(os.path.relpath(path, folder)).as_posix()
+            for path in _files_below(str(folder), (os.path.realpath(folder),))
         )
 
     def read(self, name: str) -> bytes:
         """Returns the content of one file."""
         return (self._folder / name).read_bytes()
+
+
+def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
+    """Yields every file below a folder.
+
+    Args:
+      folder: where to look.
+      above: real paths of this folder and of those that it was reached through.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield entry.path
+            elif entry.is_dir():
+                real = os.path.realpath(entry.path)
+                if real not in above:
+                    yield from _files_below(entry.path, (*above, real))
 
 
 class TarSource:
@@ -156,10 +178,59 @@ def open_source(path: Path) -> Iterator[Source]:
 
 def is_image(name: str) -> bool:
     """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(
-        part.startswith(".") for part in path.parts
-    )
+    return has_ending(name) and not is_hidden(name)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder that it lies in has a name that begins with a dot."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def left_out(source: Path, names: Iterable[str], used: Iterable[str]) -> list[Finding]:
+    """Returns what to tell of the files of a folder that are in no list; hidden ones are meant to
+    be passed over.
+
+    Args:
+      source: the folder.
+      names: of all its files.
+      used: those in a list.
+    """
+    used = {*used, NOTICED, "train.csv", "eval.csv", "test.csv"}
+    left = [name for name in names if name not in used and not is_hidden(name)]
+    if not left:
+        return []
+    endings = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in left)
+    shown = ", ".join(f"{count:,} with {end}" for end, count in endings.most_common(10))
+    told = f"{source}: {counted(len(left), 'file')} left out: {shown}"
+    fix = "images need an ending of images, and a place or a name that says what they show"
+    severity = WARNING if any(map(is_image, left)) else NOTE
+    return [Finding(severity, "files left out", told, len(left), first(left), fix)]
+
+
+def leave_findings(folder: Path, lists: Iterable[Path], findings: Sequence[Finding]) -> None:
+    """Writes beside lists what was noticed while they were made, for every run on them."""
+    if not findings:
+        (folder / NOTICED).unlink(missing_ok=True)
+        return
+    record = {"lists": {path.name: _digest(path) for path in lists}, "findings": as_dicts(findings)}
+    write_file(folder / NOTICED, json.dumps(record, indent=1).encode())
+
+
+def findings_left(list_path: str) -> tuple[Finding, ...]:
+    """Returns what was noticed while a list was made; () of one that was not made here, or was
+    edited since.
+    """
+    path = Path(list_path)
+    try:
+        record = json.loads((path.parent / NOTICED).read_text(encoding="utf-8"))
+        same = record["lists"].get(path.name) == _digest(path)
+        return from_dicts(record["findings"]) if same else ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def require_listable(name: str) -> None:

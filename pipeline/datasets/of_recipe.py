@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.arguments import nearest
-from pipeline.choices import Choices, Lists
+from pipeline.choices import Choices, Dataset, Lists
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
@@ -170,3 +170,14 @@ def _list_for(task: str, written: Written, split: str) -> str:
         rule = f"The data set {written.name!r} has no list for --task={task}"
         raise InputError(f"{rule}. There are: {there}")
     return chosen
+
+
+def check_dataset(chosen: Dataset) -> None:
+    """Refuses a data set that there is not, or an option that is none of its; writes nothing.
+
+    Raises:
+      InputError: naming it, and the nearest.
+    """
+    if chosen.name:
+        wanted = Written(chosen.name, chosen.options, chosen.source)
+        _check_options(wanted, inspect.signature(_module(chosen.name).write).parameters)

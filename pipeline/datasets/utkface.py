@@ -74,7 +74,7 @@ def write(
     require(
         on_bad_row in ON_BAD_ROW, f"`on_bad_row` must be one of {ON_BAD_ROW}", on_bad_row=on_bad_row
     )
-    faces, problems = _faces(Path(source))
+    names, faces, problems = _faces(Path(source))
     _tell_or_refuse(problems, len(faces), on_bad_row)
     folder, rows = Path(output_dir), {"train": [], "eval": []}
     for name, face in faces.items():
@@ -88,7 +88,9 @@ def write(
                 f"None of the {len(faces)} faces fell into the {split} split: `source` must hold "
                 f"more faces"
             )
-    return {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
+    lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
+    files.leave_findings(folder, lists.values(), files.left_out(Path(source), names, faces))
+    return lists
 
 
 def parse_name(name: str) -> Face:
@@ -107,9 +109,9 @@ def parse_name(name: str) -> Face:
     return Face(*map(int, fields[:3]))
 
 
-def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
-    """Returns the face of every image, by its name relative to the source, and what is wrong with
-    the other names.
+def _faces(source: Path) -> tuple[list[str], dict[str, Face], list[str]]:
+    """Returns the names of all files relative to the source, the face of every image by its name,
+    and what is wrong with the other names.
     """
     if not source.is_dir():
         raise InputError(
@@ -117,7 +119,8 @@ def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
             f"{'is a file' if source.exists() else 'does not exist'}"
         )
     faces, problems = {}, []
-    names = [name for name in files.FolderSource(source).names if files.is_image(name)]
+    everything = files.FolderSource(source).names
+    names = [name for name in everything if files.is_image(name)]
     for name in names:
         files.require_listable(name)
         try:
@@ -129,7 +132,7 @@ def _faces(source: Path) -> tuple[dict[str, Face], list[str]]:
             f"`source` must hold images named AGE_GENDER_RACE_DATE.jpg. Received: '{source}' with "
             f"{len(names):,} images, none named so"
         )
-    return faces, problems
+    return everything, faces, problems
 
 
 def _tell_or_refuse(problems: list[str], good: int, on_bad_row: str) -> None:

@@ -26,13 +26,14 @@ from ml_metadata.errors import StatusError
 from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
-from components.metadata.url import FORM, without_password
+from components.metadata.url import FORM, SQLITE_FILE, without_password
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
 from pipeline.lineage.runs import describe_run, run_lines
 from pipeline.lineage.tree import model_lines
+from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
 
@@ -107,20 +108,13 @@ def metadata_of(root: Path) -> str:
     Raises:
       InputError: if there is none.
     """
-    record = root / "run.json"
-    server = (
-        json.loads(record.read_text(encoding="utf-8")).get("metadata", "")
-        if record.is_file()
-        else ""
-    )
-    file = root / "metadata.sqlite"
+    server = read_whole(root / RUN_FILE).get("metadata", "")
+    file = root / SQLITE_FILE
     if server or file.is_file():
         return server or str(file)
-    others = [str(found.parent) for found in sorted(root.parent.glob("*/metadata.sqlite"))]
+    others = [str(found.parent) for found in sorted(root.parent.glob(f"*/{SQLITE_FILE}"))]
     hint = f"There are {', '.join(others)}" if others else "Name the folder of a run"
-    raise InputError(
-        f"{root}: no pipeline root, it has no metadata.sqlite. {hint}: --pipeline_root"
-    )
+    raise InputError(f"{root}: no pipeline root, it has no {SQLITE_FILE}. {hint}: --pipeline_root")
 
 
 def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, list[str]]:

@@ -7,7 +7,9 @@ TensorFlow's decoder turns palettes into colours, so ingest re-encodes every lab
 H x W pixels, C classes; class ids are uint8, so C is at most 255 beside an ignored id.
 """
 
+import functools
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +29,13 @@ def read_label_map(encoded: bytes) -> np.ndarray:
     Raises:
         ValueError: if it is no whole PNG or has colours, an alpha channel or 16 bits.
     """
-    from PIL import Image, UnidentifiedImageError
+    return _decoded(encoded)[0]
+
+
+@functools.lru_cache(maxsize=1)  # its pixels and its colours are asked for one after the other
+def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns class ids, uint8 [H, W], and the palette, uint8 [N, 3]; None where it is grey."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -37,10 +45,48 @@ def read_label_map(encoded: bytes) -> np.ndarray:
                 )
             if image.mode not in ("1", "L", "P"):
                 raise ValueError(f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}")
-            pixels = np.asarray(image).astype(np.uint8)
+            pixels = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint8)
+            colours = image.getpalette("RGB") if image.mode == "P" else None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"the label map cannot be decoded: {WHAT_IS_READ}") from error
-    return pixels // _spread(encoded)
+    palette = None if colours is None else np.asarray(colours, np.uint8).reshape(-1, 3)
+    return pixels // _spread(encoded), palette
+
+
+def colours_of(encoded: bytes) -> dict[int, str]:
+    """Returns the colour of each index that occurs in a palette PNG, as in 'ff0000'; {} of a grey
+    one.
+    """
+    pixels, palette = _decoded(encoded)
+    if palette is None:
+        return {}
+    there = [int(value) for value in np.flatnonzero(np.bincount(pixels.ravel()))]
+    return {value: bytes(palette[value]).hex() for value in there if value < len(palette)}
+
+
+def values_as_ids(pixels: np.ndarray, values: Sequence[int], ignored: int) -> np.ndarray:
+    """Returns class ids of pixel values that are none.
+
+    Args:
+        pixels: values, uint8 [H, W].
+        values: of the classes, in the order of their ids.
+        ignored: value of the pixels that count for nothing, which stays; -1 for none.
+
+    Raises:
+        ValueError: if a value is none of these.
+    """
+    table = np.full(256, -1, np.int16)
+    if ignored >= 0:
+        table[ignored] = ignored
+    table[list(values)] = np.arange(len(values))
+    ids = table[pixels]
+    if ids.min() < 0:
+        other = np.unique(pixels[ids < 0])[:SHOWN_IDS]
+        raise ValueError(
+            f"the label map holds the value {', '.join(map(str, other))}, none of "
+            f"`target.values`, {', '.join(map(str, values))}"
+        )
+    return ids.astype(np.uint8)
 
 
 def _spread(encoded: bytes) -> int:

@@ -6,10 +6,12 @@ B images, D feature dims, C classes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from trainer_module.errors import InputError
+from trainer_module.findings import Finding
 from trainer_module.settings import Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
@@ -23,6 +25,9 @@ LEAST_ID_SHARE = 0.9
 class Classification(Task):
     """The task, fixed by the training list: class ids when every label is an integer, else class
     names.
+
+    Integers that do not begin at 0, or leave out most of what is below the largest, are names too:
+    as ids they would make classes without images.
 
     Attributes:
       num_classes: C, the number of logits.
@@ -49,21 +54,29 @@ class Classification(Task):
         """
         # rows without a label are told with all other bad rows
         given = [label for label in targets if label]
-        ids = [label for label in given if _is_integer(label)]
-        named = len(ids) < LEAST_ID_SHARE * len(given)
-        labels = set(given if named else ids)
-        counted = len(labels) if named else max((int(label) for label in labels), default=0) + 1
-        classes = settings.num_classes or counted
         if not given:
             raise InputError(
                 "The training list has no labels: a row of this task is `path,label`. Without "
                 "labels: --task=pretrain"
             )
+        whole = [label for label in given if _is_integer(label)]
+        integers = len(whole) >= LEAST_ID_SHARE * len(given)
+        labels = set(whole if integers else given)
+        different = set(map(int, labels)) if integers else labels
+        if len(different) == 1 and len(whole) in (0, len(given)):
+            raise InputError(
+                f"All {len(given):,} rows of the training list have the label {given[0]!r}, and a "
+                f"classifier needs two: `num_classes` must be at least 2. For learning without "
+                f"labels drop the column, or --task=pretrain"
+            )
+        ids = integers and _are_ids(labels, settings.num_classes)
+        counted = max(map(int, labels)) + 1 if ids else len(labels)
+        classes = settings.num_classes or counted
         if not 2 <= classes <= MOST_CLASSES:
             raise InputError(
                 f"`num_classes` must be from 2 to {MOST_CLASSES}. Received: num_classes={classes}"
             )
-        names = tuple(sorted(labels)) if named else ()
+        names = () if ids else tuple(sorted(labels, key=_as_numbers if integers else None))
         if len(names) > classes:
             shown = ", ".join(names[:SHOWN_NAMES])
             raise InputError(
@@ -79,7 +92,7 @@ class Classification(Task):
         if self.class_names:
             return (
                 ""
-                if target in self.class_names
+                if target in self._known
                 else f"label {target!r} does not occur in the training list"
             )
         if not _is_integer(target):
@@ -89,6 +102,18 @@ class Classification(Task):
             if 0 <= int(target) < self.num_classes
             else f"label {target} lies outside [0, {self.num_classes})"
         )
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.class_names)
+
+    def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns what is odd about the labels of the training list: how they are read, classes
+        that it does not show, or far less often than others.
+        """
+        from trainer_module.tasks.labels import noticed
+
+        return noticed(Counter(targets), self.class_names, self.num_classes)
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the share of the most frequent label, at least chance, 1 / C."""
@@ -221,6 +246,26 @@ class Classification(Task):
     def line(self, answer: dict) -> str:
         """Returns the class and its probability."""
         return f"{answer['class_name'].decode()}  {max(answer['probabilities']):.3f}"
+
+
+def _are_ids(labels: Collection[str], num_classes: int) -> bool:
+    """Tells whether integers are class ids, and not names that are made of digits.
+
+    Args:
+      labels: the different ones.
+      num_classes: as the user said, or 0.
+    """
+    numbers = {int(label) for label in labels}
+    one_spelling = len(numbers) == len(labels)
+    if one_spelling and any(label != str(int(label)) for label in labels):
+        return False  # as 007
+    if num_classes and (max(numbers) < num_classes or len(numbers) != num_classes):
+        return True
+    return not one_spelling or (0 in numbers and 2 * len(numbers) > max(numbers))
+
+
+def _as_numbers(label: str) -> tuple[int, str]:
+    return int(label), label
 
 
 def _is_integer(text: str) -> bool:

@@ -17,6 +17,7 @@ from trainer_module.tasks.task import Task, Value
 
 LARGEST = 3.4e38  # of a float32, which tf.Examples hold
 LEAST_STD = 1e-6  # in units of the target
+COMMA = "; a point parts the decimals, nothing the thousands"
 MEAN, STD = "number_mean", "number_std"
 # What a number survives: a crop changes sizes, positions and counts, which it may well be.
 FLIPS = Augmentation(crop_probability=0.0, jitter_probability=0.0, colour_drop_probability=0.0)
@@ -194,7 +195,7 @@ def _problem(target: str) -> str:
     try:
         number = float(target)
     except ValueError:
-        return f"{target!r} is not a number"
+        return f"{target!r} is not a number{COMMA if ',' in target else ''}"
     if "_" in target:  # which Python reads over
         return f"{target!r} is not a number"
     return (

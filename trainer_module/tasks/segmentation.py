@@ -9,10 +9,11 @@ B images of H x W pixels as Transform stores them, C classes.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
+from trainer_module.findings import Finding
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
@@ -40,10 +41,12 @@ class Segmentation(Task):
     Attributes:
       num_classes: C; class ids lie in [0, C).
       ignored_class: id of the pixels that count for nothing, -1 if there are none.
+      values: pixel values in the order of class ids; () where the values are ids.
     """
 
     num_classes: int
     ignored_class: int = 255
+    values: tuple[int, ...] = ()
 
     name = "segmentation"
     mild = VIEWS
@@ -65,13 +68,20 @@ class Segmentation(Task):
                 "The training list has no label maps: a row of this task is `path,labelmap`. "
                 "Without them: --task=pretrain"
             )
-        if not 2 <= settings.num_classes <= MOST_CLASSES:
+        values, classes = settings.values, settings.num_classes or len(settings.values)
+        if not 2 <= classes <= MOST_CLASSES:
             received = settings.num_classes or "none"
             raise InputError(
                 f"`--num_classes` must be given for segmentation, from 2 to {MOST_CLASSES}. "
                 f"Received: {received}"
             )
-        return cls(settings.num_classes, settings.ignored_class)
+        if values and (len(values) != classes or 0 <= settings.ignored_class < classes):
+            raise InputError(
+                f"`target.values` must name one pixel value a class, and `target.ignored_class` "
+                f"none of the ids from 0 that they get. Received: values={values}, "
+                f"num_classes={classes}, ignored_class={settings.ignored_class}"
+            )
+        return cls(classes, settings.ignored_class, values)
 
     def problem(self, target: str) -> str:
         """Returns what is wrong with the second column of a row, or ''."""
@@ -89,12 +99,31 @@ class Segmentation(Task):
           ValueError: if it is no label map, has another size than its image, or holds an id that is
             no class.
         """
-        from trainer_module.segmentation.label_map import encode_label_map, problem, read_label_map
+        from trainer_module.segmentation.label_map import encode_label_map, problem
 
-        label_map = read_label_map(target)
+        label_map = self._ids(target)
         if reason := problem(label_map, image_size, self.num_classes, self.ignored_class):
             raise ValueError(reason)
         return {"label_map": encode_label_map(label_map)}
+
+    def _ids(self, target: str | bytes):
+        from trainer_module.segmentation.label_map import read_label_map, values_as_ids
+
+        pixels = read_label_map(target)
+        return values_as_ids(pixels, self.values, self.ignored_class) if self.values else pixels
+
+    def counts(self, target: str | bytes) -> dict[str, int]:
+        """Returns the pixels of each class id, and the colours that a palette gives them."""
+        from trainer_module.segmentation.label_map import colours_of
+        from trainer_module.segmentation.pixels import of_class, of_colour
+
+        return of_class(self._ids(target)) | of_colour(colours_of(target))
+
+    def noticed_in_images(self, sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+        """Returns what the label maps of all images lack, or do not agree in."""
+        from trainer_module.segmentation.pixels import noticed
+
+        return noticed(sums, self.num_classes, self.ignored_class)
 
     @property
     def placeholder(self) -> dict[str, Value]:
@@ -211,8 +240,10 @@ class Segmentation(Task):
         del statistics
         import tensorflow as tf
 
+        from trainer_module.decoding_graph import decode_upright
+
         def size(image: tf.Tensor) -> tf.Tensor:
-            return tf.shape(tf.io.decode_image(image, channels=3, expand_animations=False))[:2]
+            return tf.shape(decode_upright(image))[:2]
 
         def answer(inputs: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             logits, own = inputs
@@ -284,15 +315,18 @@ class Segmentation(Task):
         """
         import io
 
-        import tensorflow as tf
         from PIL import Image
 
+        from trainer_module.decoding import upright_rgb
         from trainer_module.segmentation.label_map import read_label_map
         from trainer_module.segmentation.painting import overlay, palette
 
-        image = tf.io.decode_image(encoded, channels=3, expand_animations=False).numpy()
         coloured, buffer = (
-            overlay(image, read_label_map(answer["label_map_png"]), palette(self.num_classes)),
+            overlay(
+                upright_rgb(encoded),
+                read_label_map(answer["label_map_png"]),
+                palette(self.num_classes),
+            ),
             io.BytesIO(),
         )
         Image.fromarray(coloured).save(buffer, format="PNG")

@@ -23,9 +23,10 @@ of the pipeline runs again if a method that it calls is edited (pipeline/fingerp
 B images, H x W pixels as Transform stores them, D feature dims.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+from trainer_module.findings import Finding
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
@@ -102,6 +103,14 @@ class Task(Protocol):
         del targets
         return 0.0
 
+    def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns what a person should know about the targets of the training list.
+
+        Each is good by itself: `problem` has none of them.
+        """
+        del targets
+        return []
+
     # Ingest.
 
     def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
@@ -121,6 +130,22 @@ class Task(Protocol):
 
         Nobody reads it.
         """
+
+    def counts(self, target: str | bytes) -> dict[str, int]:
+        """Returns what to add up over the images of a list, name -> number, of one target as
+        `features` takes it.
+        """
+        del target
+        return {}
+
+    def noticed_in_images(self, sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+        """Returns what a person should know about the targets of all images.
+
+        Args:
+          sums: split, as the lists name them -> name -> sum of `counts`.
+        """
+        del sums
+        return []
 
     # Transform.
 

@@ -1,0 +1,123 @@
+"""The whole check of lists and images without a run: `python -m pipeline.check TRAIN [EVAL
+[PRETRAIN]] [flags]`.
+
+Flags are those of local_runner.py, as in `--task=segmentation --num_classes=5`. Rows, doubles and
+leaks are checked as before a run, every image and label map is read and decoded as ingest does it,
+by the same code. Exit code 0, or 2 where a run would be refused.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from pipeline.arguments import BAD_INPUT, DONE
+from pipeline.data_check import Checked, checked_rows
+from pipeline.datasets.of_recipe import lists_of
+from pipeline.flags import build_parser, choices_of
+from trainer_module.findings import NOTE, REFUSED, Finding, merged, refuse_worst, table
+
+SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
+AT_ONCE = 4096  # rows that are waited for together
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    parser = build_parser()
+    parser.prog, parser.usage = "python -m pipeline.check", None
+    parser.description, parser.epilog = __doc__, None
+    what = "list files: to train on, to evaluate on, to pretrain on"
+    parser.add_argument("lists", nargs="*", metavar="LIST", help=what)
+    flags = parser.parse_args(arguments)
+    if len(flags.lists) > len(SPLITS):
+        parser.error(f"at most {len(SPLITS)} lists. Received: {' '.join(flags.lists)}")
+    for name, path in zip(SPLITS, flags.lists, strict=False):
+        if getattr(flags, name) not in (None, path):
+            parser.error(f"--{name} and the list {path} are one thing: leave one out")
+        setattr(flags, name, path)
+    try:
+        found, images = check(choices_of(flags))
+    except ValueError as error:
+        print(f"pipeline.check: {error}", file=sys.stderr)
+        return BAD_INPUT
+    if found:
+        print(table(found))
+    notes = sum(finding.severity == NOTE for finding in found)
+    print(f"{images:,} images can be used; {len(found) - notes} warnings, {notes} notes")
+    return DONE
+
+
+def check(choices) -> tuple[tuple[Finding, ...], int]:
+    """Checks what choices name; returns the findings, and how many images can be used.
+
+    Raises:
+      InputError: as a run would.
+    """
+    lists = lists_of(choices)
+    checked = checked_rows(choices, lists)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from components.file_list_example_gen import image_index
+    from components.file_list_example_gen.noticed import noticed
+    from components.file_list_example_gen.rows import refuse
+    from trainer_module.decoding import REMARKS
+
+    tallies, problems, records = read_images(checked)
+    if choices.on_bad_row == "fail":
+        refuse(problems)
+    indexes = {
+        split: image_index.Index(b"".join(sorted(found))) for split, found in records.items()
+    }
+    problems += checked.problems
+    ingest = noticed(tallies, problems, indexes, lists.given(), checked.task, REMARKS)
+    others = [finding for finding in ingest if finding.severity != REFUSED]
+    if len(others) < len(ingest) and others:
+        print(table(others))
+    refuse_worst(ingest)
+    images = sum(tally.images for tally in tallies.values())
+    return merged(checked.findings, ingest), images
+
+
+def read_images(checked: Checked):
+    """Reads all images; returns tallies by split of the lists, the bad rows, and records of the
+    index by split of the examples.
+    """
+    from components.file_list_example_gen.held_out import is_held_out
+    from components.file_list_example_gen.reading import (
+        ReadRow,
+        example_of,
+        index_record,
+        read_row,
+    )
+    from components.file_list_example_gen.tally import Tally
+
+    task, problems = checked.task, []
+    tallies = {split: Tally() for split in checked.rows}
+    records: Mapping[str, list[bytes]] = {split: [] for split in checked.parts}
+    is_split = set(records) > set(tallies)
+    for split, rows in checked.rows.items():
+        labelled, tally = split != "pretrain", tallies[split]
+        made = _in_threads(lambda row, labelled=labelled: read_row(row, task, labelled), rows)
+        for row, read in zip(rows, made, strict=True):
+            good = isinstance(read, ReadRow)
+            if labelled and task.one_class_an_image:
+                (tally.kept if good else tally.lost)[row.target] += 1
+            if not good:
+                problems.append(read)
+                continue
+            tally.add(row, read.remarks, read.counts)
+            part = "eval" if is_split and is_held_out(row.image_id) else split
+            records[part].append(index_record(example_of(read.features)))
+    return tallies, problems, records
+
+
+def _in_threads(function, rows: Iterable) -> Iterator:
+    """Yields what a function makes of rows, in order; few answers wait in memory."""
+    waiting = iter(rows)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while batch := list(islice(waiting, AT_ONCE)):
+            yield from pool.map(function, batch)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""Reads and checks every row of every list before anything starts, and says what it noticed.
+
+Standard library alone; the images themselves are read by ingest and by `python -m pipeline.check`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.file_list_example_gen.held_out import is_held_out
+from components.file_list_example_gen.noticed import no_part, skipped
+from components.file_list_example_gen.rows import (
+    SHOWN_PROBLEMS,
+    ListFile,
+    Problem,
+    Row,
+    check_rows,
+    folder_of,
+    path_problem,
+    read_list,
+    refuse,
+)
+from components.file_list_example_gen.same_images import doubles
+from pipeline.choices import Choices, Lists
+from pipeline.datasets.files import findings_left
+from trainer_module.errors import InputError
+from trainer_module.findings import NOTE, WARNING, Finding, counted, first, refuse_worst
+from trainer_module.tasks.registry import TASKS
+from trainer_module.tasks.task import Task
+from trainer_module.tasks.unlabelled import Unlabelled
+
+Rows = Mapping[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the lists name.
+
+    Attributes:
+      rows: by split, as the lists have them.
+      task: fixed by the training list.
+      findings: what was noticed and stops nothing.
+      problems: the rows that are left out.
+    """
+
+    rows: Rows
+    task: Task
+    findings: tuple[Finding, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def parts(self) -> Rows:
+        """Rows by split as the examples have them: of a single list a part is held out."""
+        if list(self.rows) != ["train"] or not self.task.has_target:
+            return self.rows
+        parts = {"train": [], "eval": []}
+        for row in self.rows["train"]:
+            parts["eval" if is_held_out(row.image_id) else "train"].append(row)
+        return parts
+
+
+def checked_rows(choices: Choices, lists: Lists) -> Checked:
+    """Reads and checks every row of every list.
+
+    Raises:
+      InputError: naming all bad rows, or that there is no list, or what makes a result meaningless.
+    """
+    if not lists.train:
+        raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
+    files = {split: read_list(path) for split, path in lists.given().items()}
+    for split, file in files.items():
+        _refuse_absent(lists.given()[split], file)
+    rows, task, problems = _good_rows(choices, files)
+    total = sum(len(file.rows) + len(file.problems) for file in files.values())
+    for split, good in rows.items():
+        _refuse_nothing(lists.given()[split], good, problems)
+    found = [
+        one for split, path in lists.given().items() for one in layout_findings(path, files[split])
+    ]
+    found += [*findings_left(lists.train), *skipped(problems, total), *doubles(rows, task)]
+    targets = [row.target for row in rows["train"]]
+    found += task.noticed_in_rows(targets) if task.has_target else []
+    checked = Checked(rows, task)
+    found += _held_out(checked, choices.gate.least_eval_images) if task.has_target else []
+    refuse_worst(found)
+    return Checked(rows, task, tuple(found), tuple(problems))
+
+
+def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, Task, list[Problem]]:
+    """Returns the rows to use, what they make the task, and the bad ones, which are refused unless
+    they are to be skipped.
+    """
+    rows = {split: file.rows for split, file in files.items()}
+    problems = [problem for file in files.values() for problem in file.problems]
+    skip = choices.on_bad_row == "skip"
+    if skip:
+        rows["train"] = [row for row in rows["train"] if not path_problem(row.path, "image")]
+        _refuse_nothing(choices.lists.train or "the training list", rows["train"], problems)
+    targets = [row.target for row in rows["train"]]
+    task = TASKS[choices.task].from_targets(targets, choices.target)
+    for split, file in files.items():
+        problems += check_rows(file.rows, Unlabelled() if split == "pretrain" else task)
+    if not skip:
+        refuse(problems)
+    bad = {(problem.list_path, problem.line) for problem in problems}
+    good = {
+        split: [row for row in file.rows if (row.list_path, row.line) not in bad]
+        for split, file in files.items()
+    }
+    return good, task, problems
+
+
+def _refuse_absent(list_path: str, file: ListFile) -> None:
+    """Refuses a list none of whose images is there, once and not row by row."""
+    rows = file.rows
+    if len(rows) < 2 or any(path_problem(row.path, "image") != "no such image" for row in rows):
+        return
+    folder, name = folder_of(list_path), rows[0].name
+    where = "" if name.startswith("/") else f" Relative paths are looked for in {folder}."
+    raise InputError(
+        f"{list_path}: none of the images of its {len(rows):,} rows is there. The first would be "
+        f"{rows[0].path}.{where} Fix: paths that are absolute or relative to the folder of the list"
+    )
+
+
+def _refuse_nothing(list_path: str, good: list[Row], problems: list[Problem]) -> None:
+    if not good:
+        lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
+        raise InputError("\n".join([f"{list_path}: no row of this list can be used", *lines]))
+
+
+def layout_findings(list_path: str, file: ListFile) -> list[Finding]:
+    """Returns findings about how a list is written."""
+    found = []
+    if file.layout.told:
+        told = f"{list_path}: {'; '.join(file.layout.told)}"
+        fix = "nothing, if that is meant; else write `path,target`"
+        found.append(Finding(NOTE, "list layout", told, fix=fix))
+    if file.respelled:
+        count = counted(len(file.respelled), "name")
+        told = f"{list_path}: {count} in other characters than the file system has (\\ or accents)"
+        examples = first(f"line {row.line}: {row.name}" for row in file.respelled)
+        found.append(Finding(NOTE, "respelled names", told, len(file.respelled), examples))
+    return found
+
+
+def _held_out(checked: Checked, least: int) -> list[Finding]:
+    """Returns findings about which images are held out, and how few."""
+    parts, task, found = checked.parts, checked.task, []
+    held_out = parts.get("eval", [])
+    found += [no_part(split) for split in ("train", "eval") if not parts.get(split)]
+    if 0 < len(held_out) < least:
+        told = (
+            f"Only {counted(len(held_out), 'image')} to judge a model by: the gate refuses it on "
+            f"fewer than {least}"
+        )
+        fix = "more images to hold out, or --set gate.least_eval_images=N for a trial"
+        found.append(Finding(WARNING, "few held out images", told, len(held_out), fix=fix))
+    if task.one_class_an_image and held_out:
+        trained_on = {row.target for row in parts["train"]}
+        unseen = sorted({row.target for row in held_out} - trained_on)
+        if unseen:
+            told = (
+                f"{counted(len(unseen), 'class', 'classes')} with no image to train on, since all "
+                f"fall into the part that is held out"
+            )
+            fix = "more images of these classes, or lists of your own for both parts"
+            found.append(Finding(WARNING, "unseen classes", told, len(unseen), first(unseen), fix))
+    return found

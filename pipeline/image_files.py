@@ -1,0 +1,65 @@
+"""Images that a person names on a command line: files, and all that lie in a folder; and their
+pictures, or one sentence why not.
+
+Standard library alone, but for `content_of`.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.file_list_example_gen.rows import read_bytes
+from trainer_module.image_headers import ENDINGS, has_ending, is_picture
+
+SHOWN = 5  # endings of what is left out
+LONGEST_START = 32  # bytes by which the kind of a file is told
+
+
+def is_image(place: str) -> bool:
+    """Tells whether a place is an image and no list: by its ending, or by its first bytes."""
+    if has_ending(place):
+        return True
+    if not os.path.isfile(place):
+        return False
+    with open(place, "rb") as file:
+        return is_picture(file.read(LONGEST_START))
+
+
+def in_folder(folder: str) -> list[str]:
+    """Returns the images below a folder, sorted; without hidden files such as `._cat.jpg`, which
+    macOS leaves. What else lies there is told on stderr.
+    """
+    files = sorted(_files(folder))
+    left_out = Counter(Path(file).suffix.lower() or "no ending" for file in files)
+    images = [file for file in files if has_ending(file)]
+    left_out = {ending: count for ending, count in left_out.items() if ending not in ENDINGS}
+    if left_out and images:
+        shown = ", ".join(f"{ending} ({count:,})" for ending, count in [*left_out.items()][:SHOWN])
+        print(f"{folder}: left out, as no image's name ends so: {shown}", file=sys.stderr)
+    return images
+
+
+def _files(folder: str) -> Iterator[str]:
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(f"{place}/{name}") not in seen
+        ]
+        yield from (os.path.join(place, name) for name in names if not name.startswith("."))
+
+
+def content_of(path: str) -> tuple[bytes, str]:
+    """Returns what a model is sent of an image file, or b'' and a sentence why there is nothing."""
+    from trainer_module.decoding import prepared
+
+    try:
+        return prepared(read_bytes(path)).encoded, ""
+    except OSError as error:
+        return b"", (error.strerror or str(error)).lower()
+    except ValueError as error:
+        return b"", str(error)

@@ -1,0 +1,79 @@
+"""`--recheck`: looks at the content of every image and label map, where a run trusts size and time
+of change.
+
+Examples that hold other contents than the files do now are marked as deleted in ML Metadata, so
+that no run takes them from the cache; they stay where they are, and lineage still names them.
+"""
+
+import os
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.file_list_example_gen import image_index
+from components.file_list_example_gen.list_fingerprint import fingerprint
+from components.file_list_example_gen.rows import parse_rows
+from components.metadata.names import EXAMPLE_GEN
+from components.metadata.snapshot import read
+from pipeline.check import read_images
+from pipeline.data_check import checked_rows
+from pipeline.plan import Plan
+from pipeline.root import Root
+from pipeline.runner import ENVIRONMENT
+from pipeline.terminal import libraries_to_log
+
+FINGERPRINT = "input_fingerprint"  # TFX's name of the property
+
+
+def forget_changed(plan: Plan, root: Root) -> int:
+    """Marks the examples of a root that are no longer what the lists name.
+
+    Args:
+      plan: of the run to come.
+      root: the pipeline root.
+
+    Returns:
+      How many sets of examples were marked.
+    """
+    sets = _examples(root) if root.has_metadata else []
+    if not sets:
+        return 0
+    for name, value in ENVIRONMENT.items():  # before TensorFlow is imported, as for a run
+        os.environ.setdefault(name, value)
+    with libraries_to_log(os.devnull):
+        _, _, records = read_images(checked_rows(plan.choices, plan.lists))
+    now = {split: b"".join(sorted(found)) for split, found in records.items()}
+    seen = _fingerprints(plan)
+    store, stale = root.open_store(), []
+    for artifact in store.get_artifacts_by_id(sets):
+        held = {split: index.records for split, index in image_index.read(artifact.uri).items()}
+        taken = {*artifact.custom_properties[FINGERPRINT].string_value.split(";")} == seen
+        if artifact.state == mlmd.Artifact.LIVE and taken and held and held != now:
+            artifact.state = mlmd.Artifact.DELETED
+            stale.append(artifact)
+    if stale:
+        store.put_artifacts(stale)
+    kept = "the examples of earlier runs still hold them" if not stale else "read again"
+    print(f"Looked at the content of {sum(map(len, records.values())):,} images: {kept}")
+    return len(stale)
+
+
+def _fingerprints(plan: Plan) -> set[str]:
+    """Returns what the driver of ingest will say of each list."""
+    files, skip = plan.task.target_is_file, plan.choices.on_bad_row == "skip"
+    return {
+        f"{split}:{fingerprint(parse_rows(path)[0], files and split != 'pretrain', skip)}"
+        for split, path in plan.lists.given().items()
+    }
+
+
+def _examples(root: Root) -> list[int]:
+    """Returns the ids of all sets of examples that were read from lists and are on disk."""
+    snapshot = read(root.open_store())
+    return [
+        artifact.id
+        for execution in snapshot.executions.values()
+        if execution.node == EXAMPLE_GEN
+        for artifact in snapshot.made_by(execution)
+        if Path(artifact.uri).is_dir()
+    ]

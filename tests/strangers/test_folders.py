@@ -1,0 +1,128 @@
+"""Folders of images as people keep them: every image becomes a row, or is told."""
+
+import pytest
+from PIL import Image
+
+from pipeline.datasets import __main__ as command
+from pipeline.datasets import files, folder, utkface
+from pipeline.flags import build_parser, choices_of
+from pipeline.plan import make_plan
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Returns a function that writes images, each of its own grey, below photos/."""
+    made = []
+
+    def write(*names):
+        for name in names:
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (16, 16), len(made)).save(path, format="PNG")
+            made.append(path)
+        return tmp_path / "photos"
+
+    return write
+
+
+def many(form, count=30):
+    return [form.format(n) for n in range(count)]
+
+
+def listed(tmp_path, source):
+    """Returns split -> file name -> label, and findings by kind."""
+    lists = folder.write(tmp_path / "lists", source)
+    rows = {
+        split: {path.rsplit("/", 1)[1]: label for path, label in files.read_list(file)}
+        for split, file in lists.items()
+    }
+    found = files.findings_left(str(lists["train"]))
+    return rows, {finding.kind: finding for finding in found}
+
+
+def test_class_folders_that_are_links_are_followed_and_loops_are_not(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (source / "dogs").rename(tmp_path / "elsewhere")
+    (source / "dogs").symlink_to(tmp_path / "elsewhere")
+    (source / "dogs" / "back").symlink_to(source)
+    (source / "cats" / "self").symlink_to(source / "cats")
+    rows, _ = listed(tmp_path, source)
+    images = rows["train"] | rows["eval"]
+    assert sum(label == "dogs" for label in images.values()) == 30
+    assert sum(map(len, rows.values())) == 60
+
+
+@pytest.mark.parametrize("ending", ["webp", "tif", "TIFF", "JPG", "ppm", "jp2", "avif", "heic"])
+def test_every_ending_of_an_image_counts(tmp_path, photos, ending):
+    rows, found = listed(tmp_path, photos(*many("cats/{}.png"), *many(f"dogs/{{}}.{ending}")))
+    assert sum(map(len, rows.values())) == 60
+    assert found == {}
+
+
+def test_what_is_left_out_is_told_by_ending_in_every_run_on_the_lists(tmp_path, photos, capsys):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), "cats/.hidden.png", "stray.png")
+    (source / "cats" / "notes.txt").write_text("no image")
+    (source / "dogs" / "raw.cr2").write_text("no image")
+    (source / "empty").mkdir()
+    (source / "empty" / "read me").write_text("no image")
+    assert command.main(["folder", "--source", str(source), f"--output_dir={tmp_path}/l"]) == 0
+    assert "4 files left out: 1 with .txt" in capsys.readouterr().out
+    flags = [f"--train_file_path={tmp_path}/l/train.csv", f"--val_file_path={tmp_path}/l/eval.csv"]
+    plan = make_plan(choices_of(build_parser().parse_args(flags)))
+    found = {finding.kind: finding for finding in plan.findings}
+    assert found["files left out"].count == 4 and found["files left out"].severity == "warning"
+    assert found["folders without images"].examples == ("empty",)
+
+
+def test_what_was_told_of_lists_is_not_told_of_others_in_their_place(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), "stray.png")
+    lists = folder.write(tmp_path / "lists", source)
+    assert files.findings_left(str(lists["train"]))
+    lists["train"].write_text(lists["train"].read_text() + "\n")
+    assert files.findings_left(str(lists["train"])) == ()
+
+
+@pytest.mark.parametrize("held_out", ["val", "valid", "test", "Validation"])
+def test_folders_train_and_val_are_splits_and_no_classes(tmp_path, photos, held_out):
+    source = photos(
+        *many("train/cats/c{}.png", 4), *many("train/dogs/d{}.png", 4),
+        *many(f"{held_out}/cats/vc{{}}.png", 2), *many(f"{held_out}/dogs/vd{{}}.png", 2),
+    )  # fmt: skip
+    rows, found = listed(tmp_path, source)
+    assert set(rows["train"].values()) == {"cats", "dogs"}
+    assert sorted(rows["eval"]) == ["vc0.png", "vc1.png", "vd0.png", "vd1.png"]
+    assert "train/ becomes train.csv" in found["folders as splits"].told
+
+
+def test_a_test_folder_beside_train_and_val_is_a_list_of_its_own(tmp_path, photos):
+    names = [f"{split}/{label}/{split}{label}.png" for split in ("train", "val", "test")
+             for label in ("cats", "dogs")]  # fmt: skip
+    rows, _ = listed(tmp_path, photos(*names))
+    assert {split: sorted(images) for split, images in rows.items()} == {
+        "train": ["traincats.png", "traindogs.png"],
+        "eval": ["valcats.png", "valdogs.png"],
+        "test": ["testcats.png", "testdogs.png"],
+    }
+
+
+def test_classes_called_train_and_test_without_classes_below_are_classes(tmp_path, photos):
+    rows, _ = listed(tmp_path, photos(*many("train/{}.png"), *many("test/t{}.png")))
+    assert set(rows["train"].values()) == {"train", "test"}
+
+
+def test_class_folders_1_to_12_keep_their_names(tmp_path, photos):
+    names = [f"{number}/{number}_{n}.png" for number in range(1, 13) for n in range(9)]
+    rows, _ = listed(tmp_path, photos(*names))
+    images = rows["train"] | rows["eval"]
+    assert all(label == f"class_{name.split('_')[0]}" for name, label in images.items())
+    assert len(images) == 12 * 9
+
+
+def test_faces_whose_name_says_nothing_are_told_in_every_run(tmp_path, photos):
+    names = [f"{age}_{age % 2}_0_20170101.jpg" for age in range(1, 60)]
+    source = photos(*names, "39_1_20170116.jpg", "me.webp")
+    (source / "notes.txt").write_text("no image")
+    lists = utkface.write(tmp_path / "lists", source, on_bad_row="skip")
+    (found,) = files.findings_left(str(lists["train"]))
+    assert (found.severity, found.count) == ("warning", 3)
+    assert found.examples == ("39_1_20170116.jpg", "me.webp", "notes.txt")

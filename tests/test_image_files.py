@@ -1,0 +1,130 @@
+"""Image files as people name them to predict and embed: any ending, folders with what macOS leaves
+in them, and bad ones among good ones.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from strangers.odd_images import READ, UNREAD, phone
+
+from pipeline import embed, predict
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART
+from trainer_module.decoding import upright_rgb
+from trainer_module.decoding_graph import decode_upright
+
+
+class Corner(tf.Module):
+    """A model that answers the colour of the upper left pixel."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def corner(self, image_bytes):
+        return {
+            "features": tf.map_fn(
+                lambda content: tf.cast(decode_upright(content)[0, 0], tf.float32),
+                image_bytes,
+                fn_output_signature=tf.TensorSpec([3], tf.float32),
+            )
+        }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    module = Corner()
+    tf.saved_model.save(
+        module, str(folder), {"from_images": module.corner, "features": module.corner}
+    )
+    return str(folder)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Returns a folder of four images, beside a hidden file, a hidden folder and a text."""
+    files = {
+        "UPPER.JPG": phone(6),
+        "deep/photo.webp": READ["photo.webp"],
+        "photo.tif": READ["photo.tif"],
+        "plain.png": READ["plain.png"],
+        "._plain.png": UNREAD["._cat.jpg"][0],
+        ".DS_Store": b"\0\0\0\1Bud1",
+        ".hidden/x.png": READ["plain.png"],
+        "notes.txt": b"none",
+    }
+    for name, content in files.items():
+        path = tmp_path / "images" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "images"
+
+
+SEEN = ["UPPER.JPG", "deep/photo.webp", "photo.tif", "plain.png"]
+
+
+def corners(folder, names):
+    return np.stack([upright_rgb((folder / name).read_bytes())[0, 0] for name in names])
+
+
+def embedded(model, *places):
+    """Returns the exit code, and the features and paths that were stored."""
+    output = f"{model}.npz"
+    code = embed.main([model, *map(str, places), "--output", output])
+    with np.load(output) as stored:
+        return code, stored["features"], list(stored["paths"])
+
+
+def test_embed_takes_images_of_every_ending_and_no_hidden_file(model, folder, capsys):
+    code, features, paths = embedded(model, folder)
+    assert (code, paths) == (DONE, [str(folder / name) for name in SEEN])
+    np.testing.assert_array_equal(features, corners(folder, SEEN))
+    assert "left out, as no image's name ends so: .txt (1)" in capsys.readouterr().err
+
+
+def test_embed_follows_a_link_to_a_folder(model, folder, tmp_path):
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "class").symlink_to(folder)
+    assert len(embedded(model, tmp_path / "links")[2]) == len(SEEN)
+
+
+@pytest.mark.parametrize("name", ["deep/photo.webp", "photo.tif", "no_ending"])
+def test_an_image_of_any_ending_is_no_list(model, folder, name):
+    (folder / "no_ending").write_bytes(READ["no_ending"])
+    assert embedded(model, folder / name)[2] == [str(folder / name)]
+
+
+def test_embed_names_a_bad_image_and_stores_the_others(model, folder, capsys):
+    (folder / "page.jpg").write_bytes(UNREAD["page.jpg"][0])
+    lines = [*SEEN, "page.jpg", "gone.jpg"]
+    (folder / "list.csv").write_text("\n".join(lines))
+    code, features, paths = embedded(model, folder / "list.csv")
+    assert code == IN_PART
+    assert [path.removeprefix(f"{folder}/") for path in paths] == SEEN
+    np.testing.assert_array_equal(features, corners(folder, SEEN))
+    told = capsys.readouterr().err
+    assert f"list.csv:5: {folder}/page.jpg: cannot be decoded as an image: it is a web page" in told
+    assert f"list.csv:6: {folder}/gone.jpg: no such file or directory" in told
+
+
+def test_embed_of_bad_images_alone_is_bad_input(model, folder, capsys):
+    (folder / "page.jpg").write_bytes(UNREAD["page.jpg"][0])
+    assert embed.main([model, str(folder / "page.jpg"), "--output", "x.npz"]) == BAD_INPUT
+    assert "it is a web page" in capsys.readouterr().err
+
+
+def test_predict_names_a_bad_image_and_answers_the_others(model, folder, capsys):
+    (folder / "empty.jpg").write_bytes(b"")
+    files = [str(folder / name) for name in ("plain.png", "empty.jpg", "gone.png", "UPPER.JPG")]
+    assert predict.main([model, *files, "--json"]) == IN_PART
+    told = capsys.readouterr()
+    assert [line.split('"')[3] for line in told.out.splitlines()] == [files[0], files[3]]
+    assert f"{files[1]}: cannot be decoded as an image: the file is empty" in told.err
+    assert f"{files[2]}: no such file or directory" in told.err
+
+
+def test_predict_takes_a_folder(model, folder, capsys):
+    assert predict.main([model, str(folder), "--json"]) == DONE
+    assert len(capsys.readouterr().out.splitlines()) == len(SEEN)
+
+
+def test_predict_of_bad_images_alone_is_bad_input(model, folder):
+    (folder / "empty.jpg").write_bytes(b"")
+    assert predict.main([model, str(folder / "empty.jpg")]) == BAD_INPUT

@@ -1,0 +1,201 @@
+"""Prune removes what no kept model needs, and nothing else; lineage answers as before."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from benchmarks.lineage import FIRST_VERSION, fill
+from pipeline import prune
+from pipeline.lineage import __main__ as lineage
+from pipeline.root import Root, lock
+
+CHANGES = ["data", "parameter", "data", "parameter", "nothing"]  # from run to run
+PUSHED = 4  # models; the last run found all in the cache
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A root of five runs with a file in the folder of each artifact and pushed model."""
+    folder = tmp_path_factory.mktemp("prune") / "root"
+    folder.mkdir()
+    fill(str(folder / "metadata.sqlite"), folder, CHANGES)
+    for artifact in Root(folder).open_store().get_artifacts():
+        pushed = artifact.custom_properties["pushed_destination"].string_value
+        for place in filter(None, (artifact.uri, pushed)):
+            Path(place).mkdir(parents=True)
+            Path(place, "content").write_bytes(b"x" * 1000)
+    return folder
+
+
+@pytest.fixture
+def root(template):
+    """That root; what a test changes there is undone."""
+    kept = template.with_name("kept")
+    shutil.copytree(template, kept)
+    yield Root(template)
+    shutil.rmtree(template)
+    kept.rename(template)
+
+
+def call(root, *flags, keep=1):
+    return prune.main([f"--pipeline_root={root.path}", f"--keep={keep}", *flags])
+
+
+def files(root):
+    """Returns what lies in a root, but for the store and the lock."""
+    found = (path for path in root.path.rglob("*") if path.is_file())
+    names = {str(path.relative_to(root.path)) for path in found}
+    return {name for name in names if not name.startswith(("metadata", ".lock"))}
+
+
+def versions(root):
+    return sorted(int(path.name) - FIRST_VERSION for path in root.serving.iterdir())
+
+
+def live(root):
+    """Returns the folders of artifacts that count, and of those that are there."""
+    artifacts = root.open_store().get_artifacts()
+    counting = {item.uri for item in artifacts if item.state == mlmd.Artifact.LIVE}
+    return counting, {item.uri for item in artifacts if Path(item.uri).is_dir()}
+
+
+def told(capsys, root, *arguments):
+    capsys.readouterr()
+    assert lineage.main([f"--pipeline_root={root.path}", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_without_yes_it_only_shows_what_and_how_much(root, capsys):
+    before = files(root), live(root)
+    assert call(root) == 0
+    shown = capsys.readouterr().out
+    assert "artifacts/Transform/transform_graph/1" in shown and "MB  in all" in shown
+    assert "add --yes" in shown
+    assert (files(root), live(root)) == before
+
+
+def test_the_newest_models_stay_with_all_that_they_were_made_from(root):
+    call(root, "--yes")
+    assert versions(root) == [PUSHED - 1]
+    left = {name.split("/")[1] + name.split("/")[3] for name in files(root) if "artifacts" in name}
+    # The data were new in the third run; the model is the fourth's.
+    assert {"FileListExampleGen3", "Transform3", "Pretrainer4", "Finetuner4", "Pusher4"} <= left
+    assert not {"FileListExampleGen1", "Pretrainer1", "Pretrainer3", "Finetuner3"} & left
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 4, 100])
+def test_as_many_pushed_models_stay_as_asked(root, keep):
+    call(root, "--yes", keep=keep)
+    assert versions(root) == [*range(max(0, PUSHED - keep), PUSHED)]
+
+
+def test_what_counts_is_there_and_what_is_gone_does_not_count(root):
+    call(root, "--yes")
+    counting, there = live(root)
+    assert counting == there
+
+
+def test_a_second_time_there_is_nothing_to_remove(root, capsys):
+    call(root, "--yes")
+    before = files(root)
+    capsys.readouterr()
+    assert call(root, "--yes") == 0
+    assert capsys.readouterr().out.split() == ["0.0", "MB", "in", "all,", "0", "folders"]
+    assert files(root) == before
+
+
+def test_lineage_answers_as_before(root, capsys):
+    questions = [("--json",), ("latest", "--json"), ("latest",), (str(FIRST_VERSION), "--json")]
+    before = [told(capsys, root, *question) for question in questions]
+    call(root, "--yes")
+    assert [told(capsys, root, *question) for question in questions] == before
+
+
+def test_the_index_of_images_stays(root):
+    index = root.artifacts / "FileListExampleGen" / "examples" / "1" / "image_index" / "train"
+    index.parent.mkdir()
+    index.write_bytes(b"index")
+    call(root, "--yes")
+    assert index.read_bytes() == b"index" and [*index.parent.parent.iterdir()] == [index.parent]
+    assert call(root, "--yes") == 0 and index.exists()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "notes.txt", "artifacts/notes.txt", "artifacts/Transform/mine/1/a", "serving/1/model",
+        "artifacts/Transform/transform_graph/notes", "imported/mine/encoder", "logs/a.log",
+    ],
+)  # fmt: skip
+def test_what_no_run_has_written_stays(root, place):
+    (root.path / place).parent.mkdir(parents=True, exist_ok=True)
+    (root.path / place).write_text("mine")
+    call(root, "--yes")
+    assert (root.path / place).read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["elsewhere/artifacts/Pretrainer/model/1", "root2"])
+def test_an_artifact_elsewhere_stays(root, place, tmp_path):
+    outside = tmp_path / place
+    outside.mkdir(parents=True)
+    (outside / "content").write_text("of another root")
+    shutil.rmtree(root.artifacts / "Pretrainer" / "model" / "1")
+    (root.artifacts / "Pretrainer" / "model" / "1").symlink_to(outside)
+    call(root, "--yes")
+    assert (outside / "content").exists()
+
+
+def test_a_run_that_waits_to_be_continued_keeps_all_it_has(root):
+    first = "2026-01-01T00:00:00.000000"
+    checkpoint = root.artifacts / "Pretrainer" / "checkpoints" / "0123" / "checkpoint.npz"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"weights")
+    root.write_record(run_id=first, finished=False)
+    before = {name for name in files(root) if name.startswith("artifacts") and "/1/" in name}
+    call(root, "--yes")
+    assert before <= files(root) and checkpoint.exists()
+
+
+def test_what_a_killed_node_left_goes_once_its_run_is_given_up(root):
+    store = root.open_store()
+    (execution,) = [item for item in store.get_executions() if item.id == 1]
+    killed = mlmd.Execution(type_id=execution.type_id, last_known_state=mlmd.Execution.CANCELED)
+    contexts = store.get_contexts_by_execution(1)
+    number, _, _ = store.put_execution(killed, [], contexts)
+    left = root.artifacts / "FileListExampleGen" / "examples" / str(number)
+    left.mkdir()
+    (left / "part").write_bytes(b"x")
+    root.write_record(run_id="another", finished=True)
+    call(root, "--yes")
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("keep", ["0", "-1"])
+def test_to_keep_none_is_refused(root, keep, capsys):
+    before = files(root)
+    assert call(root, "--yes", keep=keep) == 2
+    assert f"`--keep` must be at least 1. Received: {keep}" in capsys.readouterr().err
+    assert files(root) == before
+
+
+def test_while_a_run_goes_on_nothing_is_removed(root, capsys):
+    before = files(root)
+    with lock(root):
+        assert call(root, "--yes") == 2
+    assert "Another run is going on" in capsys.readouterr().err
+    assert files(root) == before
+
+
+def test_a_folder_without_metadata_is_refused(tmp_path, capsys):
+    assert call(Root(tmp_path), "--yes") == 2
+    assert "no pipeline root" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_record_of_the_latest_run_keeps_it(root):
+    root.write_record(run_id="2026-01-01T00:00:00.000001", finished=True)
+    call(root, "--yes")
+    assert json.loads(root.run_file.read_text())["finished"]

@@ -1,0 +1,99 @@
+"""How many pixels each class has over all label maps, and what is wrong if one has none.
+
+C classes.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
+
+COLOUR = "colour"
+WHITE = 255
+SPLITS = {"train": "training", "eval": "evaluation"}  # as the lists name them -> for a person
+READ_WHITE = "if 255 (white) stands for a class: --set target.values=0,255"
+IGNORED = "if these pixels stand for a class: --set target.ignored_class=-1, and ids below C"
+
+
+def of_class(ids: np.ndarray) -> dict[str, int]:
+    """Returns the pixels of each id that occurs.
+
+    Args:
+        ids: uint8 [H, W].
+    """
+    counts = np.bincount(ids.ravel())
+    return {str(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def of_colour(colours: Mapping[int, str]) -> dict[str, int]:
+    """Returns one label map for each colour that its palette gives an id."""
+    return {f"{COLOUR} {value} {colour}": 1 for value, colour in colours.items()}
+
+
+def noticed(sums: Mapping[str, Mapping[str, int]], num_classes: int, ignored: int) -> list[Finding]:
+    """Returns findings about the label maps of a run.
+
+    Args:
+        sums: split -> what `of_class` and `of_colour` gave, added up.
+        num_classes: C.
+        ignored: id of the pixels that count for nothing; -1 for none.
+    """
+    found = []
+    for split, name in SPLITS.items():
+        if split in sums:
+            found += _pixels(sums[split], name, num_classes, ignored)
+    return found + _colours(sums)
+
+
+def _pixels(sums: Mapping[str, int], name: str, num_classes: int, ignored: int) -> list[Finding]:
+    pixels = {number: sums.get(str(number), 0) for number in range(num_classes)}
+    pixels.pop(ignored, None)
+    there, absent = ([one for one in pixels if bool(pixels[one]) is has] for has in (True, False))
+    passed = sums.get(str(ignored), 0)
+    share = passed / max(1, passed + sum(pixels.values()))
+    shown = first(f"class {number}: {counted(count, 'pixel')}" for number, count in pixels.items())
+    beside = f"{100 * share:.0f} % of the pixels have the ignored id {ignored}"
+    fix = READ_WHITE if ignored == WHITE and num_classes == 2 else IGNORED
+    kind = "pixels by class"
+    if not there:
+        told = f"No pixel of the {name} label maps counts: {beside}"
+        return [Finding(REFUSED, kind, told, num_classes, fix=fix)]
+    if len(there) == 1 and name == SPLITS["train"]:
+        told = f"All pixels of the {name} label maps that count are of class {there[0]}; {beside}"
+        fix = fix if passed else "label maps with pixels of at least two classes"
+        return [Finding(REFUSED, kind, told, len(absent), shown, fix)]
+    if not absent:
+        return []
+    told = (
+        f"{counted(len(absent), 'class', 'classes')} of {num_classes} without a pixel in the "
+        f"{name} label maps: {', '.join(map(str, absent))}; {beside}"
+    )
+    severity = WARNING if name == SPLITS["train"] else NOTE
+    fix = "another --num_classes, or label maps that show these classes"
+    return [Finding(severity, kind, told, len(pixels), shown, fix)]
+
+
+def _colours(sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Returns a finding if an id is drawn in several colours: it may mean several things."""
+    maps: dict[str, dict[str, int]] = {}
+    for split in sums:
+        for key, count in sums[split].items():
+            if key.startswith(COLOUR):
+                _, number, colour = key.split()
+                of_id = maps.setdefault(number, {})
+                of_id[colour] = of_id.get(colour, 0) + count
+    mixed = {number: colours for number, colours in sorted(maps.items()) if len(colours) > 1}
+    if not mixed:
+        return []
+    told = (
+        f"Palettes differ between label maps: {counted(len(mixed), 'class id')} in several "
+        f"colours. The id counts and not the colour, so one id may mean two classes"
+    )
+    examples = first(
+        f"class {number}: "
+        + ", ".join(f"#{colour} in {counted(count, 'file')}" for colour, count in colours.items())
+        for number, colours in mixed.items()
+    )
+    fix = "write all label maps with one palette, or as grey PNGs of class ids"
+    return [Finding(WARNING, "palettes", told, len(mixed), examples, fix)]

@@ -1,0 +1,88 @@
+"""What a person should know about the labels of a training list.
+
+Standard library alone.
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+
+MOST_UNEVEN = 10  # times as many images of the largest class as of the smallest
+
+
+def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
+    """Returns findings about labels.
+
+    Args:
+      images: label -> images.
+      names: of classes, in the order of their ids; () where labels are ids in [0, num_classes).
+      num_classes: C.
+    """
+    return [
+        *_numbers_as_names(images, names),
+        *_near(images, names),
+        *_without_images(images, names, num_classes),
+        *_uneven(images),
+    ]
+
+
+def _shown(images: Counter) -> list[str]:
+    return [f"{label!r}: {counted(count, 'image')}" for label, count in images.items()]
+
+
+def _numbers_as_names(images: Counter, names: Sequence[str]) -> list[Finding]:
+    if not names or not all(name.removeprefix("-").isdecimal() for name in names):
+        return []
+    told = (
+        f"The labels are integers from {names[0]} to {names[-1]}, but not ids from 0: they are "
+        f"taken as the names of {counted(len(names), 'class', 'classes')}"
+    )
+    fix = "nothing, if that is meant; ids are 0, 1, 2, ..., or any below --num_classes"
+    ordered = Counter({name: images[name] for name in names})
+    return [Finding(NOTE, "numbers as names", told, len(names), first(_shown(ordered)), fix)]
+
+
+def _near(images: Counter, names: Sequence[str]) -> list[Finding]:
+    """Returns labels that a person would take for one: another case, spaces, or number of zeros."""
+    alike = {}
+    for label in sorted(images):
+        plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+        alike.setdefault(str(int(plain)) if plain.isdecimal() else plain, []).append(label)
+    pairs = [labels for labels in alike.values() if len(labels) > 1]
+    if not pairs:
+        return []
+    what = "are taken as different classes" if names else "are taken as one class"
+    told = f"{counted(len(pairs), 'label')} in several spellings, which {what}"
+    examples = (", ".join(_shown(Counter({one: images[one] for one in some}))) for some in pairs)
+    fix = "write each class in one way"
+    severity = WARNING if names else NOTE
+    return [Finding(severity, "spellings of a label", told, len(pairs), first(examples), fix)]
+
+
+def _without_images(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
+    there = {int(label) for label in images} if not names else set(range(len(names)))
+    absent = [number for number in range(num_classes) if number not in there]
+    if not absent:
+        return []
+    told = (
+        f"{len(absent):,} of {num_classes:,} classes have no training image: outputs that are "
+        f"never seen"
+    )
+    fix = "number the classes 0, 1, 2, ... without gaps, or another --num_classes"
+    examples = first(f"class {number}" for number in absent)
+    return [Finding(WARNING, "classes without images", told, len(absent), examples, fix)]
+
+
+def _uneven(images: Counter) -> list[Finding]:
+    (most, largest), *_, (least, smallest) = images.most_common()
+    if largest <= MOST_UNEVEN * smallest:
+        return []
+    told = (
+        f"Classes differ in size: {largest:,} images of {most!r}, {smallest:,} of {least!r}; "
+        f"accuracy says little about the rare ones"
+    )
+    fix = "look at the accuracy of each class, or more images of the rare ones"
+    rarest = Counter(dict(images.most_common()[::-1]))
+    return [Finding(NOTE, "uneven classes", told, len(images), first(_shown(rarest)), fix)]
