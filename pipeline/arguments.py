@@ -28,8 +28,10 @@ def text(value: str) -> str:
     """Returns a flag's value.
 
     Raises:
-      ArgumentTypeError: if it is empty, which argparse tells with the flag's name.
+      ArgumentTypeError: if it is empty or `--`, which argparse tells with the flag's name.
     """
+    if value == "--":  # as of Python 3.13; argparse made a list of it before
+        raise argparse.ArgumentTypeError("must have a value. Received: '--'")
     if not value.strip():
         rule = "must not be empty; leave the flag out, or is a variable of the shell not set?"
         raise argparse.ArgumentTypeError(rule)
