@@ -109,7 +109,10 @@ def _read(rows: list[Row]) -> Iterator[tuple[list[Row], list[tuple[bytes, str]]]
     """Yields rows and their pictures batch by batch, the next batch being read meanwhile."""
     batches = [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(1) as ahead:
-        read = lambda batch: list(readers.map(lambda row: content_of(row.path), batch))  # noqa: E731
+
+        def read(batch: list[Row]) -> list[tuple[bytes, str]]:
+            return list(readers.map(content_of, [row.path for row in batch]))
+
         waiting = ahead.submit(read, batches[0])
         for number, batch in enumerate(batches):
             encoded = waiting.result()
