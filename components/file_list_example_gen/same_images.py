@@ -18,7 +18,7 @@ from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
 TWO_NAMES = "is held out or trained on by its name, but has another name too; name it once"
-Places = dict[str, list[Row]]  # real path of an image -> the rows that name it
+RowsByImage = dict[str, list[Row]]  # real path of an image -> the rows that name it
 
 
 class RealPaths:
@@ -53,7 +53,7 @@ def doubles(lists: Mapping[str, list[Row]], task: Task) -> list[Finding]:
         different targets.
     """
     paths = RealPaths()
-    places = {split: _places(rows, paths) for split, rows in lists.items()}
+    places = {split: _rows_by_image(rows, paths) for split, rows in lists.items()}
     is_split = task.has_target and list(lists) == ["train"]
     problems = _leaks(places)
     for split, images in places.items():
@@ -64,14 +64,14 @@ def doubles(lists: Mapping[str, list[Row]], task: Task) -> list[Finding]:
     return found + _pretrained_on(places)
 
 
-def _places(rows: list[Row], paths: RealPaths) -> Places:
+def _rows_by_image(rows: list[Row], paths: RealPaths) -> RowsByImage:
     places = {}
     for row in rows:
         places.setdefault(paths.of(row.path), []).append(row)
     return places
 
 
-def _leaks(places: Mapping[str, Places]) -> list[Problem]:
+def _leaks(places: Mapping[str, RowsByImage]) -> list[Problem]:
     train, held_out = places["train"], places.get("eval", {})
     return [
         _problem(row, "stands in the training list too", train[place][0])
@@ -81,7 +81,9 @@ def _leaks(places: Mapping[str, Places]) -> list[Problem]:
     ]
 
 
-def _contradictions(images: Places, task: Task, paths: RealPaths, is_split: bool) -> list[Problem]:
+def _contradictions(
+    images: RowsByImage, task: Task, paths: RealPaths, is_split: bool
+) -> list[Problem]:
     """Returns the rows that cannot stand beside the first one of their image.
 
     Args:
@@ -117,7 +119,7 @@ def _shown(row: Row) -> str:
     return f"{row.list_path}:{row.line}: {row.path}"
 
 
-def _repeated(images: Places) -> list[Finding]:
+def _repeated(images: RowsByImage) -> list[Finding]:
     doubles = [(row, kept) for kept, *others in images.values() for row in others]
     if not doubles:
         return []
@@ -128,7 +130,7 @@ def _repeated(images: Places) -> list[Finding]:
     return [Finding(NOTE, "repeated rows", told, len(doubles), examples, fix)]
 
 
-def _pretrained_on(places: Mapping[str, Places]) -> list[Finding]:
+def _pretrained_on(places: Mapping[str, RowsByImage]) -> list[Finding]:
     held_out, pretrained = places.get("eval", {}), places.get("pretrain", {})
     shared = [held_out[place][0] for place in held_out if place in pretrained]
     if not shared:
