@@ -27,6 +27,7 @@ from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
 MOST_SIDE = 1024
+STORED_AS = ("auto", "pixels", "png", "jpeg")
 OWN = "own"  # the recipe of lists of the user's own
 
 
@@ -140,6 +141,8 @@ class Choices:
     dataset: Dataset = Dataset()
     image_size: tuple[int, int] = (32, 32)  # H, W in pixels, stored by Transform, and served
     view_size: tuple[int, int] = (32, 32)  # H, W in pixels, what pretraining sees
+    # 'pixels', 'png' or 'jpeg', how Transform's images lie on disk and in memory; 'auto': by room
+    stored_as: str = "auto"
     on_bad_row: str = "fail"
     encoder: Encoder = Encoder()
     augmentation: Augmentation = Augmentation()
@@ -167,6 +170,11 @@ class Choices:
             self.on_bad_row in ("fail", "skip"),
             "`on_bad_row` must be 'fail' or 'skip'",
             on_bad_row=self.on_bad_row,
+        )
+        require(
+            self.stored_as in STORED_AS,
+            f"`stored_as` must be one of {', '.join(STORED_AS)}",
+            stored_as=self.stored_as,
         )
         if self.metadata:
             parse_mysql(self.metadata)

@@ -217,6 +217,7 @@ def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
         ),
         custom_config={
             "image_size": list(plan.choices.image_size),
+            "stored_as": plan.stored_as,
             "task": task_to_json(plan.task),
             "normalization": [
                 list(plan.saved_encoder.channel_mean),

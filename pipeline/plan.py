@@ -16,11 +16,14 @@ from pipeline.datasets.of_recipe import lists_of
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, table
+from trainer_module.memory import MOST_OF_MEMORY, total_memory
 from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.settings import Encoder, Pretraining
 from trainer_module.tasks.registry import TASKS, task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
+
+LEAST_JPEG_SIDE = 64  # pixels; of smaller images JPEG's blocks of 8 x 8 are a part that shows
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Plan:
     encoder: Encoder  # the one that was found, or the one to pretrain
     pretraining: Pretraining  # with a batch that fits
     gate: Gate  # not below what a constant answer scores
+    stored_as: str  # how images lie after Transform: 'pixels', 'png' or 'jpeg'
     eval_epochs: tuple[int, ...]  # whose encoders there are or will be
     saved_encoder: SavedEncoder = SavedEncoder()
     findings: tuple[Finding, ...] = ()  # of the lists, before anything is read
@@ -54,6 +58,7 @@ def as_chosen(choices: Choices, task: Task) -> Plan:
         choices.encoder,
         choices.pretraining,
         choices.gate,
+        "pixels" if choices.stored_as == "auto" else choices.stored_as,
         choices.eval_epochs,
     )
 
@@ -90,8 +95,18 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     pretraining = choices.pretraining
     if not (saved.path or choices.from_scratch):
         pretraining = pretraining_that_fits(choices, len(parts.get("pretrain", parts["train"])))
+    stored_as = how_to_store(choices, sum(map(len, parts.values())), total_memory())
     return Plan(
-        choices, task, lists, encoder, pretraining, gate, eval_epochs, saved, checked.findings
+        choices=choices,
+        task=task,
+        lists=lists,
+        encoder=encoder,
+        pretraining=pretraining,
+        gate=gate,
+        stored_as=stored_as,
+        eval_epochs=eval_epochs,
+        saved_encoder=saved,
+        findings=checked.findings,
     )
 
 
@@ -168,6 +183,31 @@ def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
         f"{pretraining.batch_size}"
     )
     return dataclasses.replace(pretraining, batch_size=images)
+
+
+def how_to_store(choices: Choices, images: int, memory: int) -> str:
+    """Returns how images are to lie after Transform.
+
+    As pixels, unless these would take more than half of the machine's memory: then encoded, a tenth
+    of that, but for small ones, which JPEG spoils; they are paged in and out of a file.
+
+    Args:
+      choices: what the person wants; 'auto' asks for this rule.
+      images: of all lists.
+      memory: bytes, of the machine or its container.
+    """
+    if choices.stored_as != "auto":
+        return choices.stored_as
+    height, width = choices.image_size
+    needed = images * height * width * 3
+    if needed <= MOST_OF_MEMORY * memory or min(height, width) < LEAST_JPEG_SIDE:
+        return "pixels"
+    print(
+        f"The pixels of {images:,} images would take {needed / 1e9:.1f} GB, more than half of this "
+        f"machine's {memory / 1e9:.1f}: stored as JPEG, decoded batch by batch (--set "
+        f"stored_as=pixels keeps pixels, in a file)"
+    )
+    return "jpeg"
 
 
 def _tell_what_has_no_effect(choices: Choices, task: Task) -> None:

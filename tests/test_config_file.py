@@ -10,7 +10,7 @@ import pytest
 from pipeline.choices import Choices, Dataset
 from pipeline.config_file import FILE, leave, read_settings, text_of
 from pipeline.flags import build_parser, choices_of
-from pipeline.plan import pretraining_that_fits
+from pipeline.plan import how_to_store, pretraining_that_fits
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
 
@@ -177,6 +177,23 @@ def test_a_files_own_value_is_obeyed_and_one_that_is_the_recipes_gives_way_to_th
     other = from_file("recipe: own\npretraining: {batch_size: 200}")
     with pytest.raises(InputError, match="Received: batch_size=200, 40 images"):
         pretraining_that_fits(other, 40)
+
+
+@pytest.mark.parametrize(
+    "setting, images, stored_as",
+    [
+        ("image_size: 64", 40_000, "pixels"),  # 0.49 GB of 1
+        ("image_size: 64", 50_000, "jpeg"),
+        ("image_size: 63", 50_000, "pixels"),  # blocks of 8 x 8 would show
+        ("image_size: 64\nstored_as: png", 40_000, "png"),
+        ("image_size: 64\nstored_as: pixels", 50_000, "pixels"),
+    ],
+)
+def test_images_are_stored_encoded_where_half_of_the_memory_is_too_little(
+    setting, images, stored_as
+):
+    chosen = from_file(f"recipe: own\nview_size: 32\n{setting}")
+    assert how_to_store(chosen, images, memory=10**9) == stored_as
 
 
 def test_printing_starts_nothing():

@@ -4,7 +4,7 @@ whichever is less.
 
 import pytest
 
-from trainer_module.memory import available_memory
+from trainer_module.memory import available_memory, total_memory
 
 MEBI = 1 << 20
 FREE = 1000 * MEBI  # of the machine
@@ -51,6 +51,12 @@ def machine(tmp_path):
 
 def test_without_groups_it_is_the_memory_of_the_machine(machine):
     assert available_memory(machine("", "")) == FREE
+
+
+def test_in_all_there_is_what_the_machine_has_or_a_limit_allows_whatever_is_used(machine):
+    assert total_memory(machine("", "")) == 9999999 * 1024
+    machine.v2("/box", 300 * MEBI, 100 * MEBI)
+    assert total_memory(machine("0::/box\n", V2_MOUNT)) == 300 * MEBI
 
 
 def test_a_limit_of_version_2_leaves_what_is_not_used_yet(machine):

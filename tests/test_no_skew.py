@@ -22,6 +22,7 @@ from trainer_module.normalize import normalize
 from trainer_module.resnet import build_encoder
 from trainer_module.segmentation.label_map import encode_label_map, read_label_map
 from trainer_module.settings import Encoder
+from trainer_module.stored_images import unpack_images
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.regression import Regression
@@ -100,7 +101,7 @@ def exported(request, tmp_path_factory):
     transform = tft.TFTransformOutput(str(folder / "transform"))
     served = ServedModel(model, transform, answer, judged)
     save_served_model(served, str(folder / "pushed"), encoder, task)
-    images = preprocessing.unpack_images(tf.constant([row["image"] for row in data]), *SIZE)
+    images = unpack_images(tf.constant([row["image"] for row in data]), *SIZE)
     inputs = normalize(images, data[0]["channel_mean"], data[0]["channel_std"])
     return Exported(
         task,

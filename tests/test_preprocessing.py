@@ -7,6 +7,7 @@ from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
 from trainer_module import preprocessing
 from trainer_module.segmentation.label_map import encode_label_map
+from trainer_module.stored_images import pack_images, unpack_images
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.segmentation import Segmentation
@@ -52,9 +53,7 @@ def rows(images, tmp_path_factory):
 
 
 def test_images_come_through_unchanged_when_they_have_the_size(rows, images):
-    unpacked = preprocessing.unpack_images(
-        tf.constant([row["image"] for row in rows]), 8, 8
-    ).numpy()
+    unpacked = unpack_images(tf.constant([row["image"] for row in rows]), 8, 8).numpy()
     np.testing.assert_array_equal(np.sort(unpacked, axis=0), np.sort(images, axis=0))
 
 
@@ -88,9 +87,7 @@ def test_a_constant_channel_is_centred_and_not_blown_up(tmp_path):
 
 
 def test_packing_is_undone_by_unpacking(images):
-    np.testing.assert_array_equal(
-        preprocessing.unpack_images(preprocessing.pack_images(tf.constant(images)), 8, 8), images
-    )
+    np.testing.assert_array_equal(unpack_images(pack_images(tf.constant(images)), 8, 8), images)
 
 
 def test_label_maps_are_resized_to_the_nearest_pixel_and_their_classes_counted(tmp_path, images):

@@ -4,6 +4,7 @@ One run costs seconds, most of them for compiling the step: several claims look 
 run.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from test_encoded_images import encoded
 
 from trainer_module.checkpoint import FILE, TrainingDivergedError
 from trainer_module.errors import InputError
@@ -60,9 +62,9 @@ def settings(**changes):
     return Pretraining(**(standard | changes))
 
 
-def run(folder, watched=None, encoder=TINY, **changes):
+def run(folder, watched=None, encoder=TINY, images=None, **changes):
     return pretrain(
-        data(),
+        images or data(),
         encoder,
         Augmentation(),
         settings(**changes),
@@ -88,6 +90,12 @@ def unbroken(folder):
 def test_the_loss_falls_on_images_with_structure(unbroken):
     losses = unbroken[2]["history"]["loss"]
     assert losses[-1] < losses[0] - 0.05
+
+
+def test_encoded_images_teach_what_their_pixels_teach(unbroken, tmp_path):
+    images = dataclasses.replace(data(), images=encoded(data().images))
+    _, _, report = run(tmp_path, images=images)
+    assert report["history"]["loss"] == pytest.approx(unbroken[2]["history"]["loss"], abs=1e-4)
 
 
 def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_and_after_the_last(

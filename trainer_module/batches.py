@@ -1,4 +1,4 @@
-"""Batches of images held in memory, in an order that is a function of the seed and the step alone.
+"""Batches of images, in an order that is a function of the seed and the step alone.
 
 Because batch number `step` is always the same, a run that continues at step k sees exactly what an
 unbroken run sees there.
@@ -8,6 +8,8 @@ N images of H x W pixels, B images a batch.
 
 import keras
 import numpy as np
+
+from trainer_module.encoded_images import EncodedImages
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -22,12 +24,12 @@ class EpochBatches(keras.utils.PyDataset):
         """Takes over the images, without a copy.
 
         Args:
-            images: uint8 [N, H, W, 3].
+            images: uint8 [N, H, W, 3], or encoded: those are decoded while the step before runs.
             batch_size: B.
             seed: of the permutations.
             first_step: number of the batch to begin with.
         """
-        super().__init__(workers=0)
+        super().__init__(workers=int(isinstance(images, EncodedImages)), max_queue_size=2)
         self.images = images
         self.batch_size = min(batch_size, len(images))
         self.seed = seed

@@ -2,22 +2,26 @@
 Beam wrote it; in memory where they fit, in a file that the system pages in and out where they do
 not.
 
-Either way it is one array, so batches are drawn from it in the same order, and a run on more images
-than memory holds is shuffled as thoroughly, and resumes as exactly, as any other.
+Either way it is one array, of pixels or of encoded images, so batches are drawn from it in the same
+order, and a run on more images than memory holds is shuffled as thoroughly, and resumes as exactly,
+as any other.
 """
 
 import shutil
 import tempfile
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from trainer_module.encoded_images import EncodedImages
 from trainer_module.errors import InputError
 from trainer_module.features import encode
-from trainer_module.memory import available_memory
-from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID, unpack_images
+from trainer_module.memory import MOST_OF_MEMORY, available_memory
+from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID
+from trainer_module.stored_images import are_encoded, decoder_of, unpack_images
 from trainer_module.tasks.task import Task
 
 READ_BATCH = 512  # examples parsed at once
@@ -25,17 +29,17 @@ READ_BATCH = 512  # examples parsed at once
 
 @dataclass(frozen=True)
 class Examples:
-    """One split in memory.
+    """One split.
 
     Attributes:
-      images: uint8 [N, H, W, 3].
+      images: uint8 [N, H, W, 3], as an array or encoded.
       targets: [N, ...] as the task has them, or None where there is no target.
       channel_mean: float32 [3] in units of [0, 1] pixels, learned by Transform.
       channel_std: float32 [3], likewise.
       statistics: what Transform learned about the target, name -> array.
     """
 
-    images: np.ndarray
+    images: np.ndarray | EncodedImages
     targets: np.ndarray | None
     channel_mean: np.ndarray
     channel_std: np.ndarray
@@ -65,27 +69,27 @@ def read_examples(
     records = tf.data.TFRecordDataset(
         _files(patterns), compression_type="GZIP", num_parallel_reads=2
     ).batch(READ_BATCH)
-    ids = _ids(records, feature_spec)
-    if not len(ids):
+    index = _index(records, feature_spec)
+    if not len(index.ids):
         raise InputError(f"The split at {patterns} holds no images. Received: 0 examples")
-    places = np.argsort(np.argsort(ids, kind="stable"))  # of the records, in the order of their ids
+    places = np.argsort(np.argsort(index.ids, kind="stable"))  # of the records, by their ids
+    encoded_room = partial(_EncodedRoom, index.lengths, image_size)
+    images, targets = (encoded_room if index.encoded else _Room)(places), _Room(places)
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.io.parse_example(serialized, feature_spec)
         target = {task.target: task.targets(rows, image_size)} if task.has_target else {}
-        return rows | target | {IMAGE: unpack_images(tf.reshape(rows[IMAGE], [-1]), *image_size)}
+        packed = tf.reshape(rows[IMAGE], [-1])
+        image = packed if index.encoded else unpack_images(packed, *image_size)
+        return rows | target | {IMAGE: image}
 
-    columns, start = {}, 0
     for batch in records.map(parse, num_parallel_calls=2).prefetch(2).as_numpy_iterator():
-        columns = columns or {
-            name: _room(len(ids), batch[name]) for name in (IMAGE, task.target) if name
-        }
-        for name, column in columns.items():
-            column[places[start : start + len(batch[name])]] = batch[name]
-        start += len(batch[IMAGE])
+        images.add(batch[IMAGE])
+        if task.has_target:
+            targets.add(batch[task.target])
     return Examples(
-        images=columns[IMAGE],
-        targets=columns[task.target] if task.has_target else None,
+        images=images.values,
+        targets=targets.values,
         channel_mean=batch[CHANNEL_MEAN][0],
         channel_std=batch[CHANNEL_STD][0],
         statistics={name: batch[name][0] for name in task.statistics},
@@ -101,24 +105,81 @@ def _files(patterns: list[str]) -> list[str]:
     return [file for pattern in patterns for file in sorted(tf.io.gfile.glob(pattern))]
 
 
-def _ids(records: tf.data.Dataset, feature_spec: dict) -> np.ndarray:
-    """Returns the image ids of batches of serialized examples, [N], without holding an image."""
-    spec = {IMAGE_ID: feature_spec[IMAGE_ID]}
-    ids = [
-        tf.io.parse_example(serialized, spec)[IMAGE_ID].numpy().ravel() for serialized in records
-    ]
-    return np.concatenate(ids) if ids else np.empty(0, np.int64)
+@dataclass(frozen=True)
+class _Index:
+    """What is known of N records before an image is held.
+
+    Attributes:
+      ids: int64 [N], of the images.
+      lengths: int64 [N], bytes of the images as they are packed.
+      encoded: whether these are files and no pixels.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    encoded: bool
 
 
-def _room(count: int, batch: np.ndarray) -> np.ndarray:
-    """Returns room for `count` rows like those of a batch."""
+def _index(records: tf.data.Dataset, feature_spec: dict) -> _Index:
+    """Reads batches of serialized examples once, for what must be known before they are stored."""
+    spec = {name: feature_spec[name] for name in (IMAGE_ID, IMAGE)}
+    ids, lengths, encoded = [np.empty(0, np.int64)], [np.empty(0, np.int64)], False
+    for serialized in records:
+        rows = tf.io.parse_example(serialized, spec)
+        packed = tf.reshape(rows[IMAGE], [-1])
+        ids.append(rows[IMAGE_ID].numpy().ravel())
+        lengths.append(tf.strings.length(packed).numpy())
+        encoded = encoded or bool(tf.reduce_any(are_encoded(packed)))
+    return _Index(np.concatenate(ids), np.concatenate(lengths).astype(np.int64), encoded)
+
+
+class _Room:
+    """Room for N rows that come in another order than they are kept in.
+
+    Attributes:
+      values: [N, ...]; None before the first rows are there.
+    """
+
+    def __init__(self, places: np.ndarray):
+        self._places, self._count, self.values = places, 0, None
+
+    def add(self, rows: np.ndarray) -> None:
+        """Stores the next rows at their places."""
+        if self.values is None:
+            self.values = _room((len(self._places), *rows.shape[1:]), rows.dtype)
+        self.values[self._places[self._count : self._count + len(rows)]] = rows
+        self._count += len(rows)
+
+
+class _EncodedRoom:
+    """The same for N encoded images, whose lengths are known: each is laid behind the one that it
+    follows in the order that is kept.
+
+    Attributes:
+      values: the images.
+    """
+
+    def __init__(self, lengths: np.ndarray, image_size: tuple[int, int], places: np.ndarray):
+        ordered = np.empty_like(lengths)
+        ordered[places] = lengths
+        ends = np.cumsum(ordered)
+        bounds = np.stack([ends - ordered, ends], axis=1)  # [N, 2], as they are kept
+        content = _room((int(ends[-1]),), np.dtype(np.uint8))
+        self.values = EncodedImages(content, bounds, image_size, decoder_of(*image_size))
+        self._places, self._count = places, 0
+
+    def add(self, rows: np.ndarray) -> None:
+        """Stores the next strings at their places."""
+        for row in rows:
+            begin, end = self.values.bounds[self._places[self._count]]
+            self.values.content[begin:end] = np.frombuffer(row, np.uint8)
+            self._count += 1
+
+
+def _room(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Returns room for an array, wherever there is some now."""
     folder = tempfile.gettempdir()
-    return room_for(
-        (count, *batch.shape[1:]), batch.dtype, folder, available_memory(), available_disk(folder)
-    )
-
-
-MOST_OF_MEMORY = 0.5  # of what is available; the rest is for the step and for what else runs
+    return room_for(shape, dtype, folder, available_memory(), available_disk(folder))
 
 
 def room_for(shape: tuple[int, ...], dtype, folder: str, memory: int, disk: int) -> np.ndarray:

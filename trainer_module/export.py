@@ -14,8 +14,9 @@ import tensorflow_transform as tft
 
 import trainer_module.resnet  # noqa: F401 (registers its layers with Keras, or no encoder could be loaded)
 from trainer_module.normalize import normalize
-from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, unpack_images
+from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE
 from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, TASK_FILE
+from trainer_module.stored_images import unpack_images
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 

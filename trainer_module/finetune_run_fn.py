@@ -89,7 +89,9 @@ def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
     if finetuning.label_fraction == 1:
         return train  # without a copy
     chosen = labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed)
-    return dataclasses.replace(train, images=train.images[chosen], targets=train.targets[chosen])
+    return dataclasses.replace(
+        train, images=train.images.take(chosen, axis=0), targets=train.targets[chosen]
+    )
 
 
 def _learner(model_uri: str | None, task: Task):

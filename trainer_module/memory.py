@@ -25,6 +25,19 @@ V1 = _Version(("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inacti
 V2 = _Version(("memory.max", "memory.high"), "memory.current", "inactive_file")
 
 
+MOST_OF_MEMORY = 0.5  # for images; the rest is for the step and for what else runs
+
+
+def total_memory(root: Path = Path("/")) -> int:
+    """Returns the bytes that the machine has, or what a container's limits allow of them.
+
+    Args:
+        root: where `proc` and `sys` lie.
+    """
+    limits = (limit for limit, _, _ in _limited_groups(root))
+    return min([_machine(root, "MemTotal"), *limits])
+
+
 def available_memory(root: Path = Path("/")) -> int:
     """Returns the bytes that this program can still use without pushing others out or breaking a
     limit.
@@ -35,23 +48,30 @@ def available_memory(root: Path = Path("/")) -> int:
     Args:
         root: where `proc` and `sys` lie.
     """
-    return min([_machine(root), *_left_in_groups(root)])
+    return min([_machine(root, "MemAvailable"), *_left_in_groups(root)])
 
 
-def _machine(root: Path) -> int:
+def _machine(root: Path, name: str) -> int:
     rows = _rows(root / "proc/meminfo", ":")
-    if "MemAvailable" in rows:
-        return 1024 * int(rows["MemAvailable"].split()[0])
+    if name in rows:
+        return 1024 * int(rows[name].split()[0])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _left_in_groups(root: Path) -> Iterator[int]:
+    for limit, version, folder in _limited_groups(root):
+        usage = _number(folder / version.usage)
+        if usage is not None:
+            reclaimable = int(_rows(folder / "memory.stat", " ").get(version.reclaimable, "0"))
+            yield max(0, limit - max(0, usage - reclaimable))
+
+
+def _limited_groups(root: Path) -> Iterator[tuple[int, _Version, Path]]:
+    """Yields the limit of each memory group that has one, in bytes, with its version and folder."""
     for version, folder in _groups(root):
         limits = [value for name in version.limits if (value := _number(folder / name)) is not None]
-        usage = _number(folder / version.usage)
-        if limits and usage is not None:
-            reclaimable = int(_rows(folder / "memory.stat", " ").get(version.reclaimable, "0"))
-            yield max(0, min(limits) - max(0, usage - reclaimable))
+        if limits:
+            yield min(limits), version, folder
 
 
 def _groups(root: Path) -> Iterator[tuple[_Version, Path]]:

@@ -1,7 +1,7 @@
 """Transform's preprocessing_fn: decode, resize, learn the channels' mean and standard deviation,
 transform the task's target.
 
-Images leave as compact bytes (one byte a value), the statistics leave beside them through the
+Images leave as strings (stored_images.py), the statistics leave beside them through the
 transform graph, so that pretraining, fine-tuning and serving all normalize with exactly what was
 learned here (trainer_module/normalize.py). B images, H x W pixels after resizing.
 """
@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from trainer_module.decoding_graph import are_plain, decode_plain, decode_upright
+from trainer_module.stored_images import PIXELS, pack_images
 from trainer_module.tasks.registry import task_from_json
 
 IMAGE, CHANNEL_MEAN, CHANNEL_STD, IMAGE_ID = "image", "channel_mean", "channel_std", "image_id"
@@ -24,14 +25,13 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
       inputs: batched raw features: `image` encoded bytes, `image_id`, and the task's target where
         there is one.
-      custom_config: `image_size` [H, W] in pixels, `task` as JSON, `normalization`: an encoder's
-        own, see there.
+      custom_config: `image_size` [H, W] in pixels; `stored_as`, see `pack_images`; `task` as JSON;
+        `normalization`: an encoder's own, see there.
 
     Returns:
-      `image`: serialized uint8 tensor [H, W, 3] as string [B]; `channel_mean`, `channel_std`:
-        float32 [B, 3] in units of
-      [0, 1] pixels, the same in every row; `image_id` int64 [B]; the task's transformed target and
-      what it learns about it.
+      `image`: what `pack_images` makes of [H, W, 3], string [B]; `channel_mean`, `channel_std`:
+        float32 [B, 3] in units of [0, 1] pixels, the same in every row; `image_id` int64 [B]; the
+        task's transformed target and what it learns about it.
     """
     height, width = custom_config["image_size"]
     with tf.device("/CPU:0"):  # the GPU is the Trainers'
@@ -40,7 +40,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     mean, std = normalization(custom_config) or channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
-        IMAGE: pack_images(images),
+        IMAGE: pack_images(images, custom_config.get("stored_as", PIXELS)),
         CHANNEL_MEAN: tf.tile(mean[tf.newaxis], [count, 1]),
         CHANNEL_STD: tf.tile(std[tf.newaxis], [count, 1]),
     }
@@ -111,19 +111,3 @@ def channel_statistics(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         variances, reduce_instance_dims=False
     )
     return mean, tf.maximum(tf.sqrt(variance), LEAST_STD)
-
-
-def pack_images(images: tf.Tensor) -> tf.Tensor:
-    """Packs uint8 [B, H, W, 3] into string [B]: TFT emits no uint8; this is one byte a value."""
-    return tf.map_fn(tf.io.serialize_tensor, images, fn_output_signature=tf.string)
-
-
-def unpack_images(packed: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Unpacks string [B] into uint8 [B, H, W, 3]; the inverse of `pack_images`."""
-
-    def unpack(image: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.io.parse_tensor(image, tf.uint8), [height, width, 3])
-
-    return tf.map_fn(
-        unpack, packed, fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8)
-    )

@@ -5,7 +5,6 @@ N images of H x W pixels, views of h x w pixels, D feature dims.
 """
 
 import dataclasses
-import hashlib
 import sys
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from trainer_module import checkpoint, dotted
 from trainer_module.batches import EpochBatches
 from trainer_module.checkpoint import Milestones
 from trainer_module.devices import all_devices, compiles_with_xla, dtype_policy, replica_count
+from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
@@ -43,7 +43,7 @@ FREE_SETTINGS = (
 class Images:
     """What to learn from."""
 
-    images: np.ndarray  # uint8 [N, H, W, 3]
+    images: np.ndarray | EncodedImages  # uint8 [N, H, W, 3]
     channel_mean: np.ndarray  # [3], in units of [0, 1] pixels
     channel_std: np.ndarray  # [3], likewise
     view_size: tuple[int, int]  # (h, w) in pixels
@@ -190,7 +190,7 @@ def run_identity(
         "pretraining": pretraining | {"precision": dtype_policy(settings.precision)},
         "view_size": [int(side) for side in data.view_size],
         "images": list(data.images.shape),
-        "images_sha256": hashlib.sha256(np.ascontiguousarray(data.images)).hexdigest(),
+        "images_sha256": digest_of(data.images),
         "channel_mean": [float(value) for value in data.channel_mean],
         "channel_std": [float(value) for value in data.channel_std],
     }
