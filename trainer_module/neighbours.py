@@ -50,7 +50,16 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def knn_accuracy(
     train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS
 ) -> float:
-    """Accuracy of the majority among the nearest neighbours by cosine similarity.
+    """Accuracy of the majority among the nearest neighbours, as `knn_right` has it."""
+    columns = train_features, train_labels, eval_features, eval_labels
+    return float(np.mean(knn_right(*columns, neighbours)))
+
+
+def knn_right(
+    train_features, train_labels, eval_features, eval_labels, neighbours: int = NEIGHBOURS
+) -> np.ndarray:
+    """Tells for which images the majority among the nearest neighbours by cosine similarity is
+    right.
 
     A tie goes to the smaller label.
 
@@ -62,7 +71,7 @@ def knn_accuracy(
         neighbours: at most N of them vote.
 
     Returns:
-        Share of held-out images whose label the neighbours name, in [0, 1].
+        Whether the neighbours name the label of each held-out image, bool [M].
     """
     train, held_out = _unit_rows(train_features), _unit_rows(eval_features)
     labels = np.asarray(train_labels)
@@ -74,7 +83,7 @@ def knn_accuracy(
         # [chunk, C]
         votes = np.apply_along_axis(np.bincount, 1, labels[nearest], minlength=labels.max() + 1)
         predicted.append(votes.argmax(axis=1))
-    return float(np.mean(np.concatenate(predicted) == np.asarray(eval_labels)))
+    return np.concatenate(predicted) == np.asarray(eval_labels)
 
 
 def _unit_rows(features):
