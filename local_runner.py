@@ -16,11 +16,10 @@ from pathlib import Path
 
 from components.metadata.url import parse_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
+from pipeline.choices import RUNS
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from pipeline.stopping import stoppable
-
-RUNS = Path("runs")
 
 
 def main(arguments: list[str]) -> int:
@@ -56,8 +55,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
     from pipeline.root import Root  # heavy, as is the next
     from pipeline.runner import run
 
-    path = Path(choices.pipeline_root or RUNS / plan.name)
-    root = Root(path.resolve(), choices.metadata)
+    root = Root(choices.root.resolve(), choices.metadata)
     if flags.recheck:
         from pipeline.recheck import forget_changed
 

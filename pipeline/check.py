@@ -1,16 +1,18 @@
 """The whole check of lists and images without a run: `python -m pipeline.check TRAIN [EVAL
-[PRETRAIN]] [flags]`.
+[PRETRAIN]] [flags]`, or `--images DIR` instead of lists.
 
 Flags are those of local_runner.py, as in `--task=segmentation --num_classes=5`. Rows, doubles and
 leaks are checked as before a run, every image and label map is read and decoded as ingest does it,
 by the same code. Exit code 0, or 2 where a run would be refused.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.data_check import Checked, checked_rows
@@ -28,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.prog, parser.usage = "python -m pipeline.check", None
     parser.description, parser.epilog = __doc__, None
     what = "list files: to train on, to evaluate on, to pretrain on"
-    parser.add_argument("lists", nargs="*", metavar="LIST", help=what)
+    parser.add_argument("lists", nargs="*", default=[], metavar="LIST", help=what)
     flags = parser.parse_args(arguments)
     if len(flags.lists) > len(SPLITS):
         parser.error(f"at most {len(SPLITS)} lists. Received: {' '.join(flags.lists)}")
@@ -37,7 +39,10 @@ def main(arguments: list[str]) -> int:
             parser.error(f"--{name} and the list {path} are one thing: leave one out")
         setattr(flags, name, path)
     try:
-        found, images = check(choices_of(flags))
+        # the lists of `--images DIR` lie in a run's folder, and there is no run
+        with TemporaryDirectory() as place:
+            root = {"pipeline_root": place} if flags.images else {}
+            found, images = check(dataclasses.replace(choices_of(flags), **root))
     except ValueError as error:
         print(f"pipeline.check: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -29,6 +29,8 @@ LEAST_SIDE = 16  # pixels
 MOST_SIDE = 1024
 STORED_AS = ("auto", "pixels", "png", "jpeg")
 OWN = "own"  # the recipe of lists of the user's own
+FOLDER = "folder"  # the data set of `--images`
+RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -194,11 +196,18 @@ class Choices:
     def pipeline_name(self) -> str:
         """One for each task: an encoder is no newer version of a classifier."""
         name = self.name
-        if name == OWN and self.lists.train:
-            path = Path(self.lists.train).resolve()
+        images = self.dataset.source if self.dataset.name == FOLDER else ""
+        if name == OWN and (self.lists.train or images):
+            path = Path(self.lists.train or images).resolve()
             digest = hashlib.sha256(str(path).encode()).hexdigest()[:6]
-            name = f"{path.parent.name or 'images'}-{digest}"
+            folder = path if images else path.parent
+            name = f"{folder.name or 'images'}-{digest}"
         return name if self.task == "classification" else f"{name}-{self.task}"
+
+    @property
+    def root(self) -> Path:
+        """The folder of everything that a run leaves."""
+        return Path(self.pipeline_root or RUNS / self.pipeline_name)
 
 
 def _check_sizes(choices: Choices) -> None:
@@ -233,6 +242,12 @@ def _check_lists(choices: Choices) -> None:
         bool(choices.dataset.name) or not choices.dataset.source,
         "`--source` is of a recipe's data set, and has no meaning beside lists of your own",
         source=choices.dataset.source,
+    )
+    require(
+        choices.dataset.name != FOLDER or choices.task in ("classification", "pretrain"),
+        "A folder tells classes alone, for classification, or nothing but images, for "
+        "--task=pretrain; other tasks need a list with rows of `path,target`",
+        task=choices.task,
     )
     require(
         choices.task == "pretrain" or bool(lists.eval) or not lists.pretrain,

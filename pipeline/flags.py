@@ -10,7 +10,7 @@ from typing import Any
 
 from components.metadata.url import FORM
 from pipeline.arguments import nearest, path_of, refuse_empty
-from pipeline.choices import OWN, Choices, refuse_beside_from_scratch
+from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
@@ -32,6 +32,7 @@ DIRECT = {
     "val_file_path": "lists.eval",
     "pretrain_file_path": "lists.pretrain",
     "source": "dataset.source",
+    "images": "dataset.source",
     "input_size": "image_size",
     "crop_size": "view_size",
     "num_classes": "target.num_classes",
@@ -134,6 +135,12 @@ def _run_and_image_flags() -> Parser:
         help="keep ML Metadata on a MySQL server, not in the pipeline root",
     )
     data = parser.add_argument_group("images")
+    data.add_argument(
+        "--images",
+        metavar="DIR",
+        help="instead of lists: a folder with one folder a class, or train/ and val/ of these; "
+        "with --task=pretrain all images below it",
+    )
     data.add_argument("--train_file_path", help="list file, one `path,target` (or `path`) a line")
     data.add_argument(
         "--val_file_path", help="list file; without it 20 %% of the training list are held out"
@@ -227,6 +234,8 @@ def choices_of(flags: argparse.Namespace) -> Choices:
 def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices:
     recipe = recipe_named(_recipe(flags, file, settings))
     task = flags.task or settings.get("task") or file.get("task") or recipe.task
+    if flags.images:
+        _refuse_beside_images(flags, settings)
     named = _named(flags, "pretraining" if task == "pretrain" else "finetuning")
     _refuse_contradiction(named, settings)
     if flags.from_scratch:
@@ -248,6 +257,24 @@ def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
         raise InputError(
             f"`--resume` takes the settings of the interrupted run; leave out "
             f"--{', --'.join(others)}"
+        )
+
+
+def _lists_of(flags: argparse.Namespace) -> dict[str, str]:
+    """Returns flag -> list, of those that are given."""
+    names = ("train_file_path", "val_file_path", "pretrain_file_path")
+    return {f"--{name}": getattr(flags, name) for name in names if getattr(flags, name)}
+
+
+def _refuse_beside_images(flags: argparse.Namespace, settings: Layer) -> None:
+    """Raises an InputError if `--images` is given with what else says where images are."""
+    given = [*_lists_of(flags), *(["--source"] if flags.source else [])]
+    given += ["--cifar10"] if flags.cifar10 else []
+    given += [f"--set {name}" for name in settings if name in LISTS or name.startswith("dataset.")]
+    if given:
+        raise InputError(
+            f"`--images` is all that names images; leave out {', '.join(given)}. Lists that you "
+            f"can edit: python -m pipeline.datasets folder --source DIR --output_dir lists"
         )
 
 
@@ -297,7 +324,7 @@ def _recipe(flags: argparse.Namespace, file: Layer, settings: Layer) -> str:
             f"`recipe` must be named once. Received: {asked} by a flag, {file['recipe']} in "
             f"{flags.config}. Fix: leave the flag out, or the line `recipe:` of the file"
         )
-    if any((flags.train_file_path, flags.val_file_path, flags.pretrain_file_path)):
+    if any((flags.images, *_lists_of(flags).values())):
         return asked or file.get("recipe", OWN)
     return asked or _recipe_of({**file, **settings})
 
@@ -328,6 +355,8 @@ def _named(flags: argparse.Namespace, training: str) -> dict[str, tuple[str, Any
 def _implied(flags: argparse.Namespace) -> dict[str, Any]:
     """Returns what follows from flags that set several settings, or one beside their own."""
     implied = {}
+    if flags.images:
+        implied["dataset.name"] = FOLDER
     if flags.input_size:
         implied["view_size"] = from_text(KINDS["view_size"], flags.input_size, "--input_size")
     if flags.seed is not None:

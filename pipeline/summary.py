@@ -21,6 +21,7 @@ from pipeline.datasets.files import write_file
 from pipeline.plan import Plan, to_dict
 from trainer_module.findings import Finding, as_dicts, from_dicts, merged
 from trainer_module.findings import table as told_of_data
+from trainer_module.gains import advice, from_dict
 from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
 
@@ -45,6 +46,7 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "metric": plan.task.metric,  # the one that gates
         "metrics": run.metrics,
         "intervals": run.intervals,  # 95 %
+        "gains": run.gains,  # what pretraining brought
         "eval_images": run.held_out_images.get("", 0),
         "metrics_by_class": run.metrics_by_class,
         "intervals_by_class": run.intervals_by_class,
@@ -120,6 +122,7 @@ def write(root: Path, summary: dict) -> None:
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
     rows = _metric_rows(summary, task) + _class_rows(summary, task)
+    rows += [("pretraining brought", gain["told"]) for gain in summary["gains"]]
     verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
     rows.append(("verdict", verdict))
     rows += [("because", reason) for reason in summary["refused_because"]]
@@ -132,7 +135,8 @@ def table(summary: dict, task: Task) -> str:
     noticed = told_of_data(from_dicts(summary["findings"]))
     noticed = [noticed, ""] if noticed else []
     rows = [f"  {name:<{width}}  {value}" for name, value in rows]
-    return "\n".join(["", *noticed, *rows, *epochs])
+    behind = advice([from_dict(gain) for gain in summary["gains"]])
+    return "\n".join(["", *noticed, *rows, *epochs, *(["", behind] if behind else [])])
 
 
 def _metric_rows(summary: dict, task: Task) -> list[tuple[str, str]]:

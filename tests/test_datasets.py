@@ -390,7 +390,7 @@ def test_lists_point_to_the_images_where_they_are(photos, tmp_path):
     assert {path: label for path, label in rows} == {
         path.as_posix(): path.parent.name for path in photos.rglob("*.png")
     }
-    assert sorted(contents(tmp_path / "lists")) == ["eval.csv", "train.csv"]
+    assert sorted(contents(tmp_path / "lists")) == [files.NOTICED, "eval.csv", "train.csv"]
 
 
 def test_paths_are_relative_where_the_images_lie_beside_the_lists(photos):
@@ -512,7 +512,7 @@ BAD_INPUT = {
     ),
     "an empty source": (
         ["folder", "--output_dir", "OUT", "--source", "OUT"],
-        "at least two folders with images",
+        "holds no image",
     ),
     "a fraction of 1": (
         ["folder", "--output_dir", "OUT", "--source", "OUT", "--eval_fraction=1"],

@@ -11,11 +11,11 @@ from trainer_module.monitor import (
     RIDGE,
     Monitor,
     Watched,
-    knn_accuracy,
     ridge_accuracy,
     thinned,
     view_embeddings,
 )
+from trainer_module.neighbours import knn_accuracy
 from trainer_module.settings import Augmentation
 
 
@@ -125,7 +125,44 @@ def test_labelled_images_are_measured_on_the_encoder_that_trains_every_few_epoch
     )
     logs = measured(learner, watched, watched.train_images)
     right = {"knn_accuracy": 0.75, "probe_accuracy": 0.75}  # the last label is wrong
-    assert logs == [{}, right, {}, right, right]
+    assert logs == [right, right, {}, right, right]  # the first early, where there are labels
+
+
+def started(monitor, learner, epochs):
+    monitor.set_model(learner)
+    monitor.set_params({"epochs": epochs})
+    monitor.on_train_begin()
+    logs = [{} for _ in range(epochs)]
+    for epoch, log in enumerate(logs):
+        monitor.on_epoch_end(epoch, log)
+    return logs
+
+
+def colours_to_watch(eval_count):
+    colours, labels = np.eye(3), np.arange(eval_count) % 3
+    train = plain(np.repeat(colours, 12, 0))
+    return Watched(train, np.repeat(np.arange(3), 12), plain(colours[labels]), labels)
+
+
+def test_an_encoder_that_is_no_better_than_before_is_told_early_with_what_to_try(learner, capsys):
+    watched = colours_to_watch(60)
+    logs = started(Monitor(mean_colours(1.0), watched.train_images, 2, watched), learner, 20)
+    assert logs[1] == {
+        "knn_accuracy": 1.0,
+        "untrained_knn_accuracy": 1.0,
+        "probe_accuracy": 1.0,
+    }
+    told = capsys.readouterr().out
+    assert told.startswith("Epoch 2: not better than before pretraining yet")
+    assert "+0.0 points" in told and told.count("--temperature") == 1
+    assert told.count("not better than before") == 3
+
+
+def test_an_encoder_that_is_better_than_before_is_not_warned_of(learner, capsys):
+    watched = colours_to_watch(60)
+    logs = started(Monitor(mean_colours(0.0), watched.train_images, 2, watched), learner, 2)
+    assert logs[1]["untrained_knn_accuracy"] < 0.5 and logs[1]["knn_accuracy"] == 1.0
+    assert capsys.readouterr().out == ""
 
 
 def test_without_labels_the_embeddings_of_two_views_are_measured(learner):

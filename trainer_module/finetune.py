@@ -17,6 +17,7 @@ from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedErro
 from trainer_module.devices import compiles_with_xla, dtype_policy
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
+from trainer_module.gains import Judged
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
 from trainer_module.settings import MILD, Finetuning
@@ -229,20 +230,23 @@ def _fit(
     )
 
 
-def score(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> float:
+def judge(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> Judged:
     """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of
-    the held-out images.
+    the held-out images, and what each image adds to it.
 
     Args:
       task: gives the metric.
       held_out: the images' targets and what Transform learned about targets.
       outputs: batches of outputs, [B, ...] each, in the order of the images.
     """
-    metric, start = task.metrics(held_out.statistics)[0], 0
+    metric, start, added = task.metrics(held_out.statistics)[0], 0, []
     for batch in outputs:
-        metric.update_state(held_out.targets[start : start + len(batch)], batch)
+        targets = held_out.targets[start : start + len(batch)]
+        metric.update_state(targets, batch)
+        added.append(task.contributions(np.asarray(targets), batch, held_out.statistics))
         start += len(batch)
-    return float(metric.result())
+    told = bool(added) and all(rows is not None for rows in added)
+    return Judged(float(metric.result()), np.concatenate(added) if told else None)
 
 
 def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:

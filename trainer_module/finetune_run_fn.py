@@ -21,10 +21,11 @@ from trainer_module.finetune import (
     finetune,
     fit_on_features,
     head_alone,
+    judge,
     labelled_subset,
     outputs_of,
-    score,
 )
+from trainer_module.gains import FROM_SCRATCH, UNTRAINED, Gain, Judged, as_dict, gain_of
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
@@ -61,7 +62,7 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     before = weights_checksum(encoder)
     learn, logs = _learner(fn_args.base_model, task), Path(fn_args.model_run_dir)
-    model, metrics = learn(encoder, untrained, task, (train, held_out), finetuning, logs)
+    model, metrics, gains = learn(encoder, untrained, task, (train, held_out), finetuning, logs)
     answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
     served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
@@ -69,7 +70,11 @@ def run_fn(fn_args: FnArgs) -> None:
     proof = _freeze_proof(
         finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir))
     )
-    report = {"metrics": metrics, "freeze": proof}
+    report = {
+        "metrics": metrics,
+        "gains": [as_dict(gain) for gain in gains],
+        "freeze": proof,
+    }
     for folder in (
         logs,
         Path(fn_args.serving_model_dir, EXTRAS),
@@ -113,9 +118,7 @@ def _from_scratch(
 ):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
     del untrained
-    return finetune(
-        encoder, task, splits[0], finetuning, callbacks=[EventLog(str(logs / LOGS))]
-    ), {}
+    return _trained(encoder, task, splits, finetuning, logs / LOGS), {}, []
 
 
 def _beside_linear_heads(
@@ -126,8 +129,8 @@ def _beside_linear_heads(
     finetuning: Finetuning,
     logs: Path,
 ):
-    """Returns the fine-tuned model and what linear heads on frozen features score, before and after
-    pretraining.
+    """Returns the fine-tuned model, what linear heads on frozen features score, before and after
+    pretraining, and how they differ.
     """
     train, held_out = splits
     linear = dataclasses.replace(finetuning, head="linear", freeze=True)
@@ -136,28 +139,33 @@ def _beside_linear_heads(
         (features_to_learn(network, task, train, linear), held_out.features(network))
         for network in (encoder, untrained)
     )
-    metrics = {
-        f"linear_{task.metric}": _linear_score(encoder, task, splits, features, linear),
-        f"untrained_linear_{task.metric}": _linear_score(
+    judged = {
+        f"linear_{task.metric}": _linear_head(encoder, task, splits, features, linear),
+        f"untrained_linear_{task.metric}": _linear_head(
             untrained, task, splits, untrained_features, linear
         ),
     }
+    gains = [_gain(task, judged, UNTRAINED)]
+    metrics = {name: one.score for name, one in judged.items()}
     if task.one_class_an_image:
         metrics["knn_accuracy"] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
-    return finetune(
-        encoder, task, train, finetuning, features[0], [EventLog(str(logs / LOGS))]
-    ), metrics
+    model = _trained(encoder, task, splits, finetuning, logs / LOGS, features[0])
+    if finetuning.beside_scratch:
+        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, logs)
+        metrics |= score
+        gains.append(gain)
+    return model, metrics, gains
 
 
-def _linear_score(
+def _linear_head(
     encoder, task: Task, splits: tuple[Examples, Examples], features, linear: Finetuning
-) -> float:
+) -> Judged:
     keras.utils.set_random_seed(linear.seed)
     head = head_alone(encoder, task.head(encoder, linear.head))
     fit_on_features(head, task, splits[0], features[0], linear)
-    return score(task, splits[1], [head.predict(features[1], verbose=0)])
+    return judge(task, splits[1], [head.predict(features[1], verbose=0)])
 
 
 def _beside_an_untrained_twin(
@@ -168,17 +176,63 @@ def _beside_an_untrained_twin(
     finetuning: Finetuning,
     logs: Path,
 ):
-    """Returns the fine-tuned model, its score at the size of Transform, and that of the same
-    training on an encoder never pretrained.
+    """Returns the fine-tuned model, its score at the size of Transform, that of the same training
+    on an encoder never pretrained, and how they differ.
     """
-    train, held_out = splits
-    model = finetune(encoder, task, train, finetuning, callbacks=[EventLog(str(logs / LOGS))])
+    model = _trained(encoder, task, splits, finetuning, logs / LOGS)
     print("The same head and training on the untrained encoder, for comparison:")
-    twin = finetune(
-        untrained, task, train, finetuning, callbacks=[EventLog(str(logs / UNTRAINED_LOGS))]
-    )
-    scores = [score(task, held_out, outputs_of(candidate, held_out)) for candidate in (model, twin)]
-    return model, {f"pretrained_{task.metric}": scores[0], f"untrained_{task.metric}": scores[1]}
+    twin = _trained(untrained, task, splits, finetuning, logs / UNTRAINED_LOGS)
+    judged = {
+        f"{name}_{task.metric}": judge(task, splits[1], outputs_of(one, splits[1]))
+        for name, one in (("pretrained", model), ("untrained", twin))
+    }
+    metrics = {name: one.score for name, one in judged.items()}
+    gains = [_gain(task, judged, UNTRAINED)]
+    if finetuning.beside_scratch and finetuning.freeze:
+        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, logs)
+        metrics |= score
+        gains.append(gain)
+    return model, metrics, gains
+
+
+def _beside_scratch(
+    model,
+    untrained,
+    task: Task,
+    splits: tuple[Examples, Examples],
+    finetuning: Finetuning,
+    logs: Path,
+) -> tuple[dict[str, float], Gain]:
+    """Returns what the whole network scores that learns from the labels alone, and how the
+    fine-tuned model differs from it.
+    """
+    print("The whole network from the labels alone, for comparison:")
+    whole = dataclasses.replace(finetuning, freeze=False)
+    scratch = _trained(untrained, task, splits, whole, logs / UNTRAINED_LOGS)
+    judged = {
+        name: judge(task, splits[1], outputs_of(one, splits[1]))
+        for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))
+    }
+    scored = f"from_scratch_{task.metric}"
+    return {scored: judged[scored].score}, _gain(task, judged, FROM_SCRATCH)
+
+
+def _trained(
+    encoder,
+    task: Task,
+    splits: tuple[Examples, Examples],
+    finetuning: Finetuning,
+    logs: Path,
+    features=None,
+) -> keras.Model:
+    return finetune(encoder, task, splits[0], finetuning, features, [EventLog(str(logs))])
+
+
+def _gain(task: Task, judged: dict[str, Judged], against: str) -> Gain:
+    """Returns how the first of two models differs from the second."""
+    first, second = judged
+    both = judged[first], judged[second]
+    return gain_of((first, second), against, both, task.metric_of, task.higher_is_better)
 
 
 def _freeze_proof(finetuning: Finetuning, before: str, after: str) -> dict:

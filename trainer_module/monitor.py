@@ -12,15 +12,25 @@ from keras import ops
 
 from trainer_module.augment import augment
 from trainer_module.features import encode
+from trainer_module.gains import (
+    BETTER,
+    UNTRAINED,
+    WHAT_TO_TRY,
+    Judged,
+    gain_of,
+    words,
+)
 from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
-from trainer_module.neighbours import knn_accuracy
+from trainer_module.neighbours import knn_right
 from trainer_module.normalize import normalize
 
 RIDGE = 1e-2  # times the mean squared feature
 MOST_TRAIN_IMAGES = 10_000  # so that watching costs little beside training
 MOST_EVAL_IMAGES = 2_000
 MOST_UNLABELLED_IMAGES = 512
+EARLY = 0.1  # of the epochs, after which labelled images are looked at for the first time
+MOST_WARNINGS = 3
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,17 @@ class Monitor(keras.callbacks.Callback):
     """Adds what the features are good for to the logs of `fit`, every few epochs and after the
     last.
 
-    With labels: `knn_accuracy` and `probe_accuracy`. Without: `alignment` and `uniformity` of the
-    embedding.
+    With labels: `knn_accuracy` and `probe_accuracy`, also early on, and beside the first that of
+    the encoder before training; while that is not beaten, a person is told. Without labels:
+    `alignment` and `uniformity` of the embedding.
     """
 
     def __init__(self, encoder: keras.Model, images, every_epochs: int, watched: Watched | None):
         """Takes over what to measure on.
 
         Args:
-            encoder: float32 twin of the encoder that is training; it receives its weights before
-              every measurement.
+            encoder: float32 twin of the encoder before it trained; it receives the weights of the
+              one that is training before every measurement.
             images: uint8 [N, H, W, 3] that training uses, for measuring without labels.
             every_epochs: how often.
             watched: labelled images, or None where there are no labels.
@@ -83,17 +94,49 @@ class Monitor(keras.callbacks.Callback):
         self.images = images[:MOST_UNLABELLED_IMAGES]
         self.every_epochs = every_epochs
         self.watched = watched
+        self.untrained = None  # whether its neighbours name each held-out image's label, [M]
+        self._warnings = 0
+
+    def on_train_begin(self, logs=None):
+        """Measures the encoder before training, also where a run is continued."""
+        if self.watched is not None and self.untrained is None:
+            self.untrained = knn_right(*self._columns(self.watched))
 
     def on_epoch_end(self, epoch, logs=None):
         """Measures and adds to `logs`; later callbacks show and record them."""
-        last = epoch + 1 == self.params["epochs"]
-        if logs is not None and (last or (epoch + 1) % self.every_epochs == 0):
-            logs.update(
-                self._unlabelled() if self.watched is None else self._labelled(self.watched)
-            )
-
-    def _labelled(self, watched):
+        done, epochs = epoch + 1, self.params["epochs"]
+        early = self.watched is not None and done == max(1, round(EARLY * epochs))
+        if logs is None or not (early or done == epochs or done % self.every_epochs == 0):
+            return
+        if self.watched is None:
+            logs.update(self._unlabelled())
+            return
         self.encoder.set_weights(self.model.encoder.get_weights())
+        columns = self._columns(self.watched)
+        right = knn_right(*columns)
+        logs["knn_accuracy"] = float(np.mean(right))
+        if self.untrained is not None:
+            logs["untrained_knn_accuracy"] = float(np.mean(self.untrained))
+            self._warn(done, right)
+        logs["probe_accuracy"] = ridge_accuracy(*columns)
+
+    def _warn(self, epoch: int, right) -> None:
+        """Tells where the untrained encoder is not beaten, with what to try the first time."""
+        judged = tuple(
+            Judged(float(np.mean(one)), one[:, None].astype(int)) for one in (right, self.untrained)
+        )
+        names = "knn_accuracy", "untrained_knn_accuracy"
+        gain = gain_of(names, UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
+        if gain.verdict == BETTER or self._warnings == MOST_WARNINGS:
+            return
+        told = f"Epoch {epoch}: not better than before pretraining yet, by the nearest neighbours: "
+        print(f"{told}{words(gain)}", flush=True)
+        if not self._warnings:
+            print(WHAT_TO_TRY, flush=True)
+        self._warnings += 1
+
+    def _columns(self, watched: Watched) -> tuple:
+        """Returns features and labels to learn from, features and labels to measure on."""
         few = (
             thinned(len(watched.train_images), MOST_TRAIN_IMAGES),
             thinned(len(watched.eval_images), MOST_EVAL_IMAGES),
@@ -103,8 +146,7 @@ class Monitor(keras.callbacks.Callback):
             encode(self.encoder, images[chosen], views.channel_mean, views.channel_std)
             for images, chosen in zip((watched.train_images, watched.eval_images), few, strict=True)
         )
-        columns = train, watched.train_labels[few[0]], held_out, watched.eval_labels[few[1]]
-        return {"knn_accuracy": knn_accuracy(*columns), "probe_accuracy": ridge_accuracy(*columns)}
+        return train, watched.train_labels[few[0]], held_out, watched.eval_labels[few[1]]
 
     def _unlabelled(self):
         first, second = view_embeddings(self.model, self.images)

@@ -306,6 +306,8 @@ class Finetuning:
     # what is learned from where a network is trained; left alone, each task has its own mild ones
     views: Augmentation = MILD
     precision: str = "auto"  # of the encoder where it is trained along
+    # also train the whole network from the labels alone, and tell how much worse or better it is
+    beside_scratch: bool = False
     label_fraction: float = 1.0  # of the labels of each class that count, at least one image each
     seed: int = 0
 

@@ -183,6 +183,13 @@ class StoredRun:
         return {name: value for metrics in by_node for name, value in metrics.items()}
 
     @property
+    def gains(self) -> list[dict]:
+        """What pretraining brought, as trainer_module/gains.py writes it; [] where nothing was
+        compared.
+        """
+        return self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("gains", [])
+
+    @property
     def metrics_by_class(self) -> dict[str, float]:
         """The Evaluator's metric of each class that occurs."""
         evaluation = self.uri(EVALUATOR, "evaluation")

@@ -19,7 +19,7 @@ from components.report.details import details, environment, flat
 from components.report.learning import accuracy_by_epoch, finetuning, learning
 from components.report.maps import LEAST_POINTS, NEIGHBOURS, maps, neighbours
 from components.report.sample import Sample, splits, take_sample
-from components.report.scores import ModelRow, metric_title, models, scores, verdict
+from components.report.scores import ModelRow, gains, metric_title, models, scores, verdict
 from components.report.views import views
 from trainer_module.findings import Finding
 from trainer_module.tasks.registry import task_from_json
@@ -41,6 +41,7 @@ class Contents:
     task: Task | None
     verdict: dict
     scores: list[dict]
+    gains: dict[str, list[str]]
     learning: list[dict]
     finetuning: list[dict]
     models: list[ModelRow]
@@ -85,6 +86,7 @@ def collect(run: StoredRun) -> Contents:
         task=task,
         verdict=verdict(run),
         scores=scores(run, task) if task else [],
+        gains=gains(run),
         learning=learning(run) + accuracy_by_epoch(run),
         finetuning=finetuning(run, task) if task else [],
         models=models(run, task) if task else [],

@@ -12,7 +12,11 @@ from trainer_module.log_files import HISTORY_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.tasks.task import Task
 
 # Names in the history, as trainer_module/monitor.py gives them.
-WATCHED = {"knn_accuracy": "kNN", "probe_accuracy": "linear probe"}
+WATCHED = {
+    "knn_accuracy": "kNN",
+    "untrained_knn_accuracy": "kNN, untrained",
+    "probe_accuracy": "linear probe",
+}
 EMBEDDING = ("alignment", "uniformity")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
 from components.metadata.stored_run import StoredRun, runs_with_other_models
+from trainer_module.gains import advice, from_dict, words
 from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
 
@@ -24,6 +25,7 @@ SCORES = {
         ", untrained",
         "of the same head and training on the encoder before pretraining",
     ),
+    "from_scratch_": (", from scratch", "of the whole network trained from the labels alone"),
 }
 KNN = "knn_accuracy"
 KNN_MEANING = "of the majority among the 10 nearest training images, by pretrained features"
@@ -78,6 +80,14 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
             }
         )
     return rows
+
+
+def gains(run: StoredRun) -> dict[str, list[str]]:
+    """Returns what pretraining brought, a sentence for each comparison, and what to try where it
+    brought nothing.
+    """
+    found = [from_dict(values) for values in run.gains]
+    return {"told": [words(gain) for gain in found], "advice": advice(found).splitlines()[1:]}
 
 
 def _intervals(run: StoredRun) -> dict[str, str]:

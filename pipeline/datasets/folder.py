@@ -1,14 +1,15 @@
-"""Images of one's own in one folder a class, SOURCE/CLASS/NAME.png: lists alone, which point to the
-images where they are.
+"""Images of one's own in a folder: lists alone, which point to the images where they are.
 
-A tree SOURCE/train/CLASS/NAME.png beside SOURCE/val (or test) is read as the splits that it shows.
+SOURCE/CLASS/NAME.png is one folder a class. A tree SOURCE/train/CLASS/NAME.png beside SOURCE/val
+(or test) is read as the splits that it shows. Without labels, every image below SOURCE is one row.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
-from trainer_module.findings import NOTE, Finding, counted, first
+from trainer_module.findings import NOTE, WARNING, Finding, counted, first
 from trainer_module.image_headers import ENDINGS
 
 LISTS_ALONE = True  # images stay at their source, which may change between two runs
@@ -18,10 +19,14 @@ SPLITS = {
     "eval": ("val", "valid", "validation", "eval", "dev"),
     "test": ("test", "testing"),
 }
+SHOWN_CLASSES = 20
 
 
 def write(
-    output_dir: str | Path, source: str | Path, eval_fraction: float = 0.2
+    output_dir: str | Path,
+    source: str | Path,
+    eval_fraction: float = 0.2,
+    labelled: bool = True,
 ) -> dict[str, Path]:
     """Writes the lists train.csv and eval.csv; copies and changes no image.
 
@@ -34,14 +39,17 @@ def write(
         output_dir: where the lists go.
         source: folder of class folders; folders inside a class folder belong to the class.
         eval_fraction: share of the images for evaluation, between 0 and 1; of no meaning where the
-          folders are splits.
+          folders are splits, and without labels.
+        labelled: whether folders are classes; else there is one list, of all images, but for those
+          in a folder val or test beside a folder train.
 
     Returns:
         Paths of the lists `train` and `eval` (path,label), and `test` where there are folders
-        train, val and test.
+        train, val and test; without labels of `train` (path) alone.
 
     Raises:
-        InputError: where there are no two class folders with images, or a split would be empty.
+        InputError: where there are no images, no two class folders with images, classes that
+          train/ does not have, or a split would be empty.
     """
     require(
         0 < eval_fraction < 1,
@@ -50,8 +58,17 @@ def write(
     )
     source, folder = Path(source), Path(output_dir)
     names = _names(source)
-    splits = _splits([name for name in names if files.is_image(name)])
-    images = _images(source, names, bool(splits))
+    images = [name for name in names if files.is_image(name)]
+    if not images:
+        raise InputError(
+            f"'{source}' holds no image: {counted(len(names), 'file')} in it and the folders "
+            f"below. Images are files that end in {', '.join(ENDINGS)}"
+        )
+    splits = _splits(images, labelled)
+    if not labelled:
+        return _write_unlabelled(folder, source, names, splits)
+    _refuse_splits_without_classes(source, images, splits)
+    images = _in_class_folders(source, images, splits)
     depth = 1 if splits else 0  # of the class folders
     labels = _labels(sorted({PurePosixPath(name).parts[depth] for name in images}))
     rows = {list_name: [] for list_name in dict.fromkeys([*splits.values(), "train", "eval"])}
@@ -67,8 +84,32 @@ def write(
                 f"None of the {len(images)} images fell into the {split} split: add images or "
                 f"change `--eval_fraction`"
             )
+    found = _classes_of_splits(source, rows) if splits else []
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
-    files.leave_findings(folder, lists.values(), _noticed(source, names, images, splits))
+    found += [_in_order(source, labels), *_noticed(source, names, images, splits)]
+    files.leave_findings(folder, lists.values(), found)
+    return lists
+
+
+def _write_unlabelled(
+    folder: Path, source: Path, names: list[str], splits: Mapping[str, str]
+) -> dict[str, Path]:
+    """Writes train.csv: every image, but for those in folders that are held out."""
+    images = [name for name in names if files.is_image(name)]
+    kept = [name for name in images if splits.get(name.split("/")[0], "train") == "train"]
+    for name in kept:
+        files.require_listable(name)
+    rows = [(files.listed_path(source / name, folder),) for name in kept]
+    lists = {"train": files.write_list(folder / "train.csv", rows)}
+    found = files.left_out(source, names, images)
+    if len(kept) < len(images):
+        held_out = ", ".join(f"{top}/" for top, split in sorted(splits.items()) if split != "train")
+        told = (
+            f"{source}: {counted(len(images) - len(kept), 'image')} in {held_out} "
+            f"beside train/ count as held out, and are not pretrained on"
+        )
+        found.append(Finding(NOTE, "folders as splits", told, len(splits)))
+    files.leave_findings(folder, lists.values(), found)
     return lists
 
 
@@ -76,44 +117,65 @@ def _names(source: Path) -> list[str]:
     """Returns the names of all files, relative to the source."""
     if not source.is_dir():
         raise InputError(
-            f"`source` must be a folder of class folders, but '{source}' "
+            f"A folder of images is wanted, but '{source}' "
             f"{'is a file' if source.exists() else 'does not exist'}"
         )
     return files.FolderSource(source).names
 
 
-def _splits(images: list[str]) -> dict[str, str]:
-    """Returns top folder -> list, where the top folders are splits that hold class folders; else
-    {}.
+def _splits(images: Sequence[str], labelled: bool) -> dict[str, str]:
+    """Returns top folder -> list, where the top folders are splits; else {}.
+
+    With labels they must hold class folders.
     """
     tops = {name.split("/")[0] for name in images if "/" in name}
     meant = {top: split for split, known in SPLITS.items() for top in tops if top.lower() in known}
     within = {top: {name.split("/")[1] for name in images if name.startswith(f"{top}/")
-                    and name.count("/") > 1} for top in tops}  # fmt: skip
-    is_split = len(meant) == len(tops) > 1 and "train" in meant.values()
-    if not is_split or not all(within.values()):
+                    and name.count("/") > 1} for top in meant}  # fmt: skip
+    is_split = len(meant) > 1 and "train" in meant.values()
+    if not is_split or (labelled and not all(within.values())):
         return {}
     if "eval" in meant.values():
         return meant
     return {top: "eval" if split == "test" else split for top, split in meant.items()}
 
 
-def _images(source: Path, names: list[str], are_splits: bool) -> list[str]:
-    """Returns the names of all images in class folders."""
-    found = [name for name in names if files.is_image(name)]
-    depth = 1 if are_splits else 0
-    images = [name for name in found if name.count("/") > depth]
-    classes = {name.split("/")[depth] for name in images}
-    if len(classes) < 2:
+def _refuse_splits_without_classes(
+    source: Path, images: Sequence[str], splits: Mapping[str, str]
+) -> None:
+    """Refuses folders named as splits, and no others, of which one has no class folders: as class
+    folders they would make a classifier of train and val.
+    """
+    meant = {} if splits else _splits(images, labelled=False)
+    if meant and {name.split("/")[0] for name in images if "/" in name} == {*meant}:
         raise InputError(
-            f"`source` must hold at least two folders with images, one a class "
-            f"(SOURCE/CLASS/NAME.png). Received: '{source}' with "
-            f"{len(found):,} images in all and {len(classes)} such folders. Images are files that "
-            f"end in {', '.join(ENDINGS)}"
+            f"'{source}' has the folders {', '.join(sorted(meant))}, which are splits and no "
+            f"classes: each must hold one folder a class, as in train/CLASS/NAME.png. Without "
+            f"labels: --task=pretrain"
         )
-    for name in images:
+
+
+def _in_class_folders(source: Path, images: Sequence[str], splits: Mapping[str, str]) -> list[str]:
+    """Returns the names of all images in class folders."""
+    depth = 1 if splits else 0
+    inside = [
+        name
+        for name in images
+        if name.count("/") > depth and (not splits or name.split("/")[0] in splits)
+    ]
+    classes = {name.split("/")[depth] for name in inside}
+    if len(classes) < 2:
+        deeper = {name.split("/")[1] for name in inside if name.count("/") > depth + 1}
+        one = next(iter(classes), "")
+        hint = f" Or do you mean '{source / one}'?" if len(deeper) > 1 and not splits else ""
+        raise InputError(
+            f"'{source}' must hold at least two folders with images, one a class "
+            f"(CLASS/NAME.png). Received: {counted(len(images), 'image')} in all and "
+            f"{counted(len(classes), 'such folder')}. Images without labels: --task=pretrain.{hint}"
+        )
+    for name in inside:
         files.require_listable(name)
-    return images
+    return inside
 
 
 def _labels(classes: list[str]) -> dict[str, str]:
@@ -125,8 +187,42 @@ def _labels(classes: list[str]) -> dict[str, str]:
     return {name: f"class_{name}" if numbers and set(classes) != ids else name for name in classes}
 
 
+def _in_order(source: Path, labels: Mapping[str, str]) -> Finding:
+    """Returns a note that names the classes in the order of their ids."""
+    ids = all(label.isdecimal() for label in labels.values())
+    classes = sorted(labels.values(), key=int if ids else None)
+    more = ", ..." if len(classes) > SHOWN_CLASSES else ""
+    told = f"{source}: its folders are {len(classes)} classes, ids 0 to {len(classes) - 1} in "
+    told += f"this order: {', '.join(classes[:SHOWN_CLASSES])}{more}"
+    return Finding(NOTE, "folders as classes", told, len(classes))
+
+
+def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) -> list[Finding]:
+    """Returns what is odd about classes that not every split has.
+
+    Raises:
+      InputError: if a split has classes that are not trained on.
+    """
+    of_split = {split: {label for _, label in listed} for split, listed in rows.items()}
+    found = []
+    for split in [split for split in rows if split != "train"]:
+        if unknown := sorted(of_split[split] - of_split["train"]):
+            raise InputError(
+                f"'{source}': the folder that becomes {split}.csv has classes that the training "
+                f"folder has not: {', '.join(unknown[:SHOWN_CLASSES])}. Fix: the same class "
+                f"folders in both"
+            )
+        if absent := sorted(of_split["train"] - of_split[split]):
+            told = f"{source}: {counted(len(absent), 'class', 'classes')} without an image in "
+            told += f"{split}.csv: nothing judges them"
+            fix = "images of these classes in that folder"
+            kind = "classes without held out images"
+            found.append(Finding(WARNING, kind, told, len(absent), first(absent), fix))
+    return found
+
+
 def _noticed(
-    source: Path, names: list[str], images: list[str], splits: dict[str, str]
+    source: Path, names: list[str], images: list[str], splits: Mapping[str, str]
 ) -> list[Finding]:
     """Returns what a person should know about the files of a folder."""
     found = files.left_out(source, names, images)

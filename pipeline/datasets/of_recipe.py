@@ -15,12 +15,13 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.arguments import nearest
-from pipeline.choices import Choices, Dataset, Lists
+from pipeline.choices import FOLDER, Choices, Dataset, Lists
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
 DATA = Path("data")
 RECORD = ".written"
+LISTS = "lists"  # in the pipeline root, of a folder of images
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Written:
 
 
 def lists_of(choices: Choices) -> Lists:
-    """Returns the user's own lists, or those of the recipe's data set, which is written unless it
-    is there.
+    """Returns the user's own lists; those of a folder of images, written into the pipeline root;
+    or those of the recipe's data set, which is written unless it is there.
 
     Raises:
       InputError: if there is no such data set, its source is missing or has no meaning, an option
@@ -51,10 +52,15 @@ def lists_of(choices: Choices) -> Lists:
     chosen = choices.dataset
     if not chosen.name:
         return choices.lists
+    options = json.loads(json.dumps(chosen.options))
     # A whole data set is written once for all recipes.
-    folder = DATA / (choices.recipe if chosen.options else chosen.name)
-    wanted = Written(chosen.name, json.loads(json.dumps(chosen.options)), chosen.source)
-    written = _written(folder, wanted)
+    folder = DATA / (choices.recipe if options else chosen.name)
+    if chosen.name == FOLDER:
+        folder = choices.root / LISTS
+        options |= {"labelled": False} if choices.task == "pretrain" else {}
+    written = _written(folder, Written(chosen.name, options, chosen.source))
+    if not options.get("labelled", True):
+        return Lists(str(folder / written.lists[0]))
     splits = ("train", "eval")
     return Lists(*(str(folder / _list_for(choices.task, written, split)) for split in splits))
 
@@ -102,7 +108,8 @@ def _check_options(wanted: Written, accepted: Mapping[str, inspect.Parameter]) -
             hint = nearest(name, known, f"It has {', '.join(known) or 'none'}")
             raise InputError(f"No option {name!r} of the data set {wanted.name!r}. {hint}")
         kind = accepted[name].annotation
-        if isinstance(value, bool) or not isinstance(value, kind | int if kind is float else kind):
+        wrong = isinstance(value, bool) and kind is not bool
+        if wrong or not isinstance(value, kind | int if kind is float else kind):
             told = getattr(kind, "__name__", kind)
             rule = f"`dataset.options.{name}` must be of type {told}"
             raise InputError(f"{rule}. Received: {value!r}")
@@ -141,18 +148,20 @@ def _require_source(
 ) -> None:
     """Raises before anything is touched if there is nothing to read the data set from."""
     name, source = wanted.name, wanted.source
+    flag = "--images" if name == FOLDER else "--source"
     if source and "source" not in accepted:
         rule = f"`--source` has no meaning for the data set {name!r}, which needs none"
         raise InputError(f"{rule}. Received: {source!r}")
     needed = "source" in accepted and accepted["source"].default is inspect.Parameter.empty
     if needed and not source:
-        rule = f"`--source` is missing: the data set {name!r} is read from a folder or archive"
+        rule = f"`{flag}` is missing: the data set {name!r} is read from a folder or archive"
         raise InputError(f"{rule} of yours")
     if source and not Path(source).exists():
         if again:
             rule = f"The data set {name!r} must be written again, but its source {source} is gone"
             raise InputError(f"{rule}. Fix: name another with --source")
-        rule = "`--source` must be a folder or an archive that is there"
+        kind = "a folder" if name == FOLDER else "a folder or an archive"
+        rule = f"`{flag}` must be {kind} that is there"
         raise InputError(f"{rule}. Received: {source!r}")
 
 

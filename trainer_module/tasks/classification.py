@@ -177,6 +177,11 @@ class Classification(Task):
 
         return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
 
+    def contributions(self, targets, outputs, statistics: dict):
+        """Returns 1 for every image that is classified as labelled, else 0; int64 [B, 1]."""
+        del statistics
+        return (outputs.argmax(axis=-1) == targets.reshape(-1)).astype("int64")[:, None]
+
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns probabilities [B, C], the likeliest class's id [B] and its name [B]."""
         del encoded, statistics

@@ -133,6 +133,11 @@ class Regression(Task):
 
         return [keras.metrics.MeanMetricWrapper(absolute_error, name="mean_absolute_error")]
 
+    def contributions(self, targets, outputs, statistics: dict):
+        """Returns the absolute error of every image in units of the list, float [B, 1]."""
+        errors = abs(targets.reshape(-1) - outputs.reshape(-1))
+        return (errors * float(statistics[STD]))[:, None]
+
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns the number in units of the list, float32 [B]."""
         del encoded

@@ -214,6 +214,21 @@ class Task(Protocol):
     def metrics(self, statistics: dict) -> list:
         """Returns the Keras metrics of outputs against targets, the one named `metric` first."""
 
+    def contributions(self, targets, outputs, statistics: dict):
+        """Returns what each image adds to the metric, numpy [B, K], or None if the metric is no
+        function of sums over images: differences between models are then told without an interval.
+
+        Args:
+          targets: [B, ...], numpy.
+          outputs: of the head, [B, ...], numpy.
+          statistics: name -> array.
+        """
+        del targets, outputs, statistics
+
+    def metric_of(self, sums, images: int):
+        """Returns the metric [...] from sums of `contributions` [..., K] over so many images."""
+        return sums[..., 0] / images
+
     # Serving and Evaluator.
 
     def served(self, outputs, encoded, statistics: dict) -> dict:

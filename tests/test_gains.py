@@ -1,0 +1,123 @@
+"""What pretraining brought, and how sure that is."""
+
+import numpy as np
+import pytest
+
+from trainer_module import gains
+from trainer_module.gains import BETTER, CHANCE, UNTRAINED, WORSE, Gain, Judged, gain_of, words
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import STD, Regression
+from trainer_module.tasks.segmentation import Segmentation
+
+
+def right(count, images):
+    return (np.arange(images) < count).astype(int)
+
+
+def mean(sums, images):
+    return sums[..., 0] / images
+
+
+def test_the_interval_of_two_paired_shares_is_bonett_and_prices():
+    # their formula by hand: 30 images of 100 won, 10 lost
+    first, second = np.r_[np.ones(30), np.zeros(70)], np.r_[np.zeros(30), np.ones(10), np.zeros(60)]
+    won, lost = 31 / 102, 11 / 102
+    half = 1.959964 * ((won + lost - (won - lost) ** 2) / 102) ** 0.5
+    expected = pytest.approx((won - lost - half, won - lost + half))
+    assert gains.of_paired_shares(first, second) == expected
+
+
+def test_the_interval_covers_the_true_difference_about_as_often_as_it_says():
+    chance, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        hard = chance.uniform(size=80)  # an image that is hard is so for both
+        first, second = (hard < share for share in (0.8, 0.7))
+        low, high = gains.of_paired_shares(first.astype(int), second.astype(int))
+        covered += low <= 0.1 <= high
+    assert 930 <= covered <= 990
+
+
+def test_two_models_that_never_disagree_are_not_certainly_equal():
+    low, high = gains.of_paired_shares(right(8, 20), right(8, 20))
+    assert low < -0.05 and high > 0.05
+
+
+def test_pairs_tell_more_than_two_intervals_would():
+    chance = np.random.default_rng(0)
+    hard = chance.normal(20, 10, 300)  # errors in years, which both models share
+    sides = [Judged(hard.mean() + shift, (hard + shift)[:, None]) for shift in (0.0, 1.0)]
+    sides[0].contributions[:, 0] += chance.normal(0, 0.5, 300)
+    gain = gain_of(("error", "other"), UNTRAINED, tuple(sides), mean, higher_is_better=False)
+    low, high = gain.interval
+    assert low < -1 < high and high - low < 0.25
+    assert gain.verdict == BETTER
+    assert "(less is better)" in words(gain)
+
+
+def test_the_difference_of_a_mean_iou_has_an_interval_over_images():
+    task, chance = Segmentation(3), np.random.default_rng(0)
+    targets = chance.integers(0, 3, (40, 8, 8))
+    targets[:, 0] = 255  # ignored
+    answers = [np.where(chance.uniform(size=targets.shape) < share, targets % 3, 0)
+               for share in (0.9, 0.6)]  # fmt: skip
+    judged = []
+    for answer in answers:
+        outputs = np.eye(3)[answer]
+        rows = task.contributions(targets, outputs, {})
+        metric = task.metrics({})[0]
+        metric.update_state(targets, outputs)
+        assert task.metric_of(rows.sum(0), 40) == pytest.approx(float(metric.result()), abs=1e-6)
+        judged.append(Judged(float(metric.result()), rows))
+    gain = gain_of(("mean_iou", "untrained_mean_iou"), UNTRAINED, tuple(judged), task.metric_of)
+    assert gain.interval[0] < gain.difference < gain.interval[1] and gain.verdict == BETTER
+
+
+def test_what_an_image_adds_is_what_the_metric_of_its_task_counts():
+    logits, labels = np.random.default_rng(0).normal(size=(50, 4)), np.arange(50) % 4
+    task = Classification(4)
+    metric = task.metrics({})[0]
+    metric.update_state(labels, logits)
+    assert task.contributions(labels, logits, {}).mean() == pytest.approx(float(metric.result()))
+    numbers, statistics = np.random.default_rng(1).normal(size=(2, 50, 1)), {STD: np.array(3.0)}
+    metric = Regression().metrics(statistics)[0]
+    metric.update_state(*numbers)
+    added = Regression().contributions(*numbers, statistics)
+    assert added.mean() == pytest.approx(float(metric.result()), rel=1e-6)
+
+
+def gain(difference, interval, metric="linear_accuracy", higher=True, against=UNTRAINED):
+    return Gain(metric, f"untrained_{metric}", against, difference, interval, 100, higher)
+
+
+@pytest.mark.parametrize(
+    ("one", "verdict", "told"),
+    [
+        (gain(0.25, (0.2, 0.3)), BETTER, "+25.0 points [+20.0, +30.0] over the untrained encoder"),
+        (
+            gain(0.02, (-0.005, 0.045)),
+            CHANCE,
+            "+2.0 points [-0.5, +4.5] over the untrained encoder, within chance",
+        ),
+        (
+            gain(-0.1, (-0.2, -0.01)),
+            WORSE,
+            "-10.0 points [-20.0, -1.0] over the untrained encoder, worse",
+        ),
+        (
+            gain(-2.0, (-3.0, -1.0), "mean_absolute_error", higher=False),
+            BETTER,
+            "-2 [-3, -1] over the untrained encoder (less is better)",
+        ),
+        (gain(0.02, None), BETTER, "+2.0 points over the untrained encoder"),
+    ],
+)
+def test_a_gain_is_told_in_words(one, verdict, told):
+    assert (one.verdict, words(one)) == (verdict, told)
+    assert gains.from_dict(gains.as_dict(one)) == one
+
+
+def test_what_to_try_is_told_where_the_untrained_encoder_is_not_beaten_and_only_there():
+    assert gains.advice([gain(0.25, (0.2, 0.3))]) == ""
+    assert gains.advice([gain(0.0, (-0.1, 0.1), against=gains.FROM_SCRATCH)]) == ""
+    told = gains.advice([gain(0.02, (-0.005, 0.045))])
+    assert "within chance" in told and "--pretrain_epochs" in told

@@ -1,0 +1,173 @@
+"""What pretraining brought: how much better a model is than another one on the same held-out
+images, how sure that is, and the words for it.
+
+The comparison is paired: image by image, so that what is hard about an image counts on both sides
+and the interval is as narrow as the images allow.
+
+M held-out images, K numbers that an image adds to a metric.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer_module.intervals import Interval, Z
+
+BETTER, CHANCE, WORSE = "better", "within chance", "worse"
+SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points of a hundred
+RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
+UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
+WHAT_TO_TRY = """\
+  What to try, what helped most first (docs/own-images.md, What pretraining brought):
+    more epochs:               --pretrain_epochs=N or --minutes=N
+    a smaller temperature:     --temperature=0.2
+    a higher rate, warm-up:    --set pretraining.learning_rate=0.24, pretraining.warmup_epochs=1
+    other views:               --set augmentation.crop_area=0.5,1 or --strength=0.5
+    the small stem, to 64 px:  --set encoder.stem=small"""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How a number differs from that of another model.
+
+    Attributes:
+      metric: name of the number.
+      over: name of the other one.
+      against: whose that is, for a person.
+      difference: the first minus the other.
+      interval: of the difference, 95 %; None where the task does not tell image by image.
+      images: that both were measured on.
+      higher_is_better: which way the metric points.
+    """
+
+    metric: str
+    over: str
+    against: str
+    difference: float
+    interval: Interval | None
+    images: int
+    higher_is_better: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """BETTER or WORSE where the whole interval is, else CHANCE.
+
+        Without an interval by the difference alone.
+        """
+        low, high = self.interval or (self.difference, self.difference)
+        low, high = (low, high) if self.higher_is_better else (-high, -low)
+        return BETTER if low > 0 else WORSE if high < 0 else CHANCE
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model on held-out images: the task's metric, and what each image adds to it, [M, K], or
+    None (`Task.contributions`).
+    """
+
+    score: float
+    contributions: np.ndarray | None
+
+
+def gain_of(
+    names: tuple[str, str],
+    against: str,
+    judged: tuple[Judged, Judged],
+    metric_of: Callable[[np.ndarray, int], np.ndarray],
+    higher_is_better: bool = True,
+) -> Gain:
+    """Returns how much better the first of two models is.
+
+    Args:
+      names: of the two numbers.
+      against: whose the second is.
+      judged: both on the same images.
+      metric_of: sums of contributions [..., K] and a number of images -> the metric [...].
+      higher_is_better: which way it points.
+    """
+    first, second = (one.contributions for one in judged)
+    images = 0 if first is None else len(first)
+    interval = paired_interval(first, second, metric_of) if images else None
+    difference = judged[0].score - judged[1].score
+    return Gain(*names, against, difference, interval, images, higher_is_better)
+
+
+def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) -> Interval:
+    """Returns the 95 % interval of the difference of a metric of two models.
+
+    Args:
+      first: what each image adds, float [M, K].
+      second: likewise of the other model, for the same images.
+      metric_of: as above.
+    """
+    both = np.concatenate([first, second])
+    if both.shape[1] == 1 and np.isin(both, (0, 1)).all():
+        return of_paired_shares(first[:, 0], second[:, 0])
+    return _bootstrap(first, second, metric_of)
+
+
+def of_paired_shares(first: np.ndarray, second: np.ndarray) -> Interval:
+    """Returns the interval of the difference of two shares of the same images.
+
+    Only images on which the two disagree tell anything (McNemar 1947); the interval is that of
+    Bonett and Price (2012, doi:10.3102/1076998611411915), Wald's after one more image that each
+    side alone gets right, which covers as it should for few images and few disagreements, too.
+
+    Args:
+      first: whether each image was answered right, 0 or 1 [M].
+      second: likewise.
+    """
+    images = len(first) + 2
+    won = (np.sum(first > second) + 1) / images
+    lost = (np.sum(second > first) + 1) / images
+    half = Z * math.sqrt((won + lost - (won - lost) ** 2) / images)
+    return max(-1.0, float(won - lost - half)), min(1.0, float(won - lost + half))
+
+
+def _bootstrap(first: np.ndarray, second: np.ndarray, metric_of: Callable) -> Interval:
+    """Returns the middle 95 % of the differences on images drawn anew, the same ones for both."""
+    images, chance = len(first), np.random.default_rng(0)
+    each, differences = np.full(images, 1 / images), []
+    for _ in range(RESAMPLES // RESAMPLED_AT_ONCE):
+        times = chance.multinomial(images, each, RESAMPLED_AT_ONCE)  # [R, M], how often each is in
+        scores = [metric_of(times @ side, images) for side in (first, second)]
+        differences.append(scores[0] - scores[1])
+    low, high = np.quantile(np.concatenate(differences), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def words(gain: Gain) -> str:
+    """Returns a gain for a person, as in '+2.0 points [-0.5, +4.5] over the untrained encoder,
+    within chance'.
+    """
+    points = gain.metric.endswith(SHARES)
+    shown = (lambda value: f"{100 * value:+.1f}") if points else (lambda value: f"{value:+.4g}")
+    unit = " points" if points else ""
+    ends = f" [{', '.join(map(shown, gain.interval))}]" if gain.interval else ""
+    last = {BETTER: "", CHANCE: ", within chance", WORSE: ", worse"}[gain.verdict]
+    less = "" if gain.higher_is_better else " (less is better)"
+    return f"{shown(gain.difference)}{unit}{ends} over {gain.against}{less}{last}"
+
+
+def advice(gains: list[Gain]) -> str:
+    """Returns what to say where pretraining has not beaten the untrained encoder; else ''."""
+    behind = [one for one in gains if one.against == UNTRAINED and one.verdict != BETTER]
+    if not behind:
+        return ""
+    return f"Pretraining has not beaten the untrained encoder: {words(behind[0])}.\n{WHAT_TO_TRY}"
+
+
+def as_dict(gain: Gain) -> dict[str, Any]:
+    """Returns a gain as JSON-able values, its words and verdict with it."""
+    return {**dataclasses.asdict(gain), "verdict": gain.verdict, "told": words(gain)}
+
+
+def from_dict(values: Mapping[str, Any]) -> Gain:
+    """Returns the gain that `as_dict` wrote."""
+    fields = {field.name: values[field.name] for field in dataclasses.fields(Gain)}
+    interval = values["interval"] and tuple(values["interval"])
+    return Gain(**{**fields, "interval": interval})
