@@ -11,6 +11,7 @@ from pathlib import Path
 
 # Exit codes. REFUSED is of a model; IN_PART: of several images some were answered.
 DONE, FAILED, BAD_INPUT, REFUSED, IN_PART = 0, 1, 2, 3, 4
+INTERRUPTED = 128 + 2  # of a tool, as shells have it: by signal 2; of a run it is FAILED
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:

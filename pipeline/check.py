@@ -18,6 +18,7 @@ from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.flags import build_parser, choices_of
+from pipeline.stopping import run_tool
 from trainer_module.findings import NOTE, REFUSED, Finding, merged, refuse_worst, table
 
 SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
@@ -125,4 +126,4 @@ def _in_threads(function, rows: Iterable) -> Iterator:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

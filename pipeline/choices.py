@@ -222,7 +222,12 @@ def _check_sizes(choices: Choices) -> None:
     larger = any(
         view > image for view, image in zip(choices.view_size, choices.image_size, strict=True)
     )
-    rule = "`view_size` must not be larger than `image_size`: views are parts of the stored image"
+    height, width = map(max, choices.view_size, choices.image_size)
+    rule = (
+        "`view_size` (--crop_size) must not be larger than `image_size` (--input_size): views are "
+        f"cut from images of that size, and would only be blurred. Fix: --input_size="
+        f'"{height} {width}"'
+    )
     require(not larger, rule, view_size=choices.view_size, image_size=choices.image_size)
     square = choices.view_size[0] == choices.view_size[1]
     turning = choices.augmentation.quarter_turn_probability > 0

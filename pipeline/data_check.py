@@ -3,6 +3,7 @@
 Standard library alone; the images themselves are read by ingest and by `python -m pipeline.check`.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ from components.file_list_example_gen.same_images import doubles
 from pipeline.choices import Choices, Lists
 from pipeline.datasets.files import findings_left
 from trainer_module.errors import InputError
-from trainer_module.findings import NOTE, WARNING, Finding, counted, first, refuse_worst
+from trainer_module.findings import NOTE, WARNING, Finding, counted, first, refuse_worst, table
 from trainer_module.tasks.registry import TASKS
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -141,6 +142,12 @@ def layout_findings(list_path: str, file: ListFile) -> list[Finding]:
         examples = first(f"line {row.line}: {row.name}" for row in file.respelled)
         found.append(Finding(NOTE, "respelled names", told, len(file.respelled), examples))
     return found
+
+
+def tell_layout(list_path: str, file: ListFile) -> None:
+    """Prints on stderr how a list was understood, where that is not plain."""
+    if found := layout_findings(list_path, file):
+        print(table(found), file=sys.stderr)
 
 
 def _held_out(checked: Checked, least: int) -> list[Finding]:

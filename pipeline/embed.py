@@ -19,10 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Problem, Row, read_rows, refuse
+from components.file_list_example_gen.rows import Problem, Row, read_list, refuse
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
+from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.predict import newest_model
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
 from trainer_module.image_headers import ENDINGS
@@ -36,7 +38,7 @@ SHOWN = 10  # images whose neighbours are printed
 
 def find_images(places: list[str]) -> list[Row]:
     """Returns the images that files, folders and lists name, in order, each with its target if a
-    list has one.
+    list has one. How a list was understood is told on stderr where that is not plain.
 
     Raises:
       InputError: if a list is missing, or a folder holds no image.
@@ -53,7 +55,10 @@ def find_images(places: list[str]) -> list[Row]:
         elif is_image(place):
             rows.append(Row(place, 0, os.path.abspath(place), ""))
         else:
-            rows += read_rows(place)
+            listed = read_list(place)
+            refuse(listed.problems)
+            tell_layout(place, listed)
+            rows += listed.rows
     return rows
 
 
@@ -286,4 +291,4 @@ def _check(flags: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -16,10 +16,10 @@ from pathlib import Path
 from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, path_of
-from pipeline.data_check import layout_findings
+from pipeline.data_check import tell_layout
 from pipeline.predict import newest_model, task_of
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from trainer_module.findings import table as told_of_data
 from trainer_module.intervals import intervals_of, told
 from trainer_module.tasks.task import Task
 
@@ -163,11 +163,10 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
-    if noticed := told_of_data(layout_findings(flags.list, read_list(flags.list))):
-        print(noticed, file=sys.stderr)
+    tell_layout(flags.list, read_list(flags.list))
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, path_of
 from pipeline.layers import numbers
-from pipeline.stopping import stoppable
+from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
@@ -193,4 +193,4 @@ def _training_images(root: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -161,7 +161,7 @@ def _run_and_image_flags() -> Parser:
     data.add_argument(
         "--crop_size",
         metavar='"H W"',
-        help="pixels of the views in pretraining; default: the input size",
+        help="pixels of the views in pretraining, at most the input size, which is the default",
     )
     data.add_argument(
         "--num_classes",

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
 from pipeline.image_files import content_of, in_folder
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
@@ -199,4 +200,4 @@ def _tell(answers: list[Answer], task: Task, flags: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -12,6 +12,7 @@ import sys
 
 from components.metadata.url import FORM, is_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
+from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
 
 
@@ -76,4 +77,4 @@ def _prune(flags: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -16,6 +16,7 @@ from components.metadata.url import FORM
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.__main__ import metadata_of, snapshot_at
 from pipeline.state_files import RUN_FILE, read_whole
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
 
@@ -81,4 +82,4 @@ def _writable(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -9,14 +9,17 @@ survives. Standard library alone.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from pipeline.arguments import FAILED
+from pipeline.arguments import FAILED, INTERRUPTED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 3.0  # seconds, in which a run notes its state
+STOPPED = "Interrupted."
 
 _asked = threading.Event()
 
@@ -26,14 +29,30 @@ def asked_to_stop() -> bool:
     return _asked.is_set()
 
 
+def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
+    """Ends the process with what a tool makes of its command line; one line where it was stopped,
+    whatever a library made of that on its way.
+    """
+    try:
+        with stoppable(lambda: STOPPED, code=INTERRUPTED):
+            code = main(sys.argv[1:])
+    except BaseException:
+        if not asked_to_stop():
+            raise
+        print(STOPPED, file=sys.stderr)
+        code = INTERRUPTED
+    sys.exit(code)
+
+
 @contextmanager
-def stoppable(told: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
+def stoppable(told: Callable[[], str], grace: float = GRACE, code: int = FAILED) -> Iterator[None]:
     """Raises KeyboardInterrupt in a block that is asked to stop, once, and ends the process where
     that does not end the block. A signal that is ignored, as in the background, stays so.
 
     Args:
       told: returns what a person reads where the block has no time to say it.
       grace: seconds from the signal to the end of the process.
+      code: that the process then ends with.
     """
     _asked.clear()
     left = threading.Event()
@@ -43,7 +62,8 @@ def stoppable(told: Callable[[], str], grace: float = GRACE) -> Iterator[None]:
     handlers = {number: signal.signal(number, _stop) for number in heeded}
     # Written to at once, whatever the main thread does.
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(reading, left, told, grace), daemon=True)
+    given = (reading, left, grace, told, code)
+    watcher = threading.Thread(target=_watch, args=given, daemon=True)
     watcher.start()
     try:
         yield
@@ -61,10 +81,12 @@ def _stop(signum, frame) -> None:
         raise KeyboardInterrupt
 
 
-def _watch(reading: int, left: threading.Event, told: Callable[[], str], grace: float) -> None:
+def _watch(
+    reading: int, left: threading.Event, grace: float, told: Callable[[], str], code: int
+) -> None:
     """Waits for a signal, or for the end of the block, which closes the other end."""
     signals = os.read(reading, 1)
     os.close(reading)
     if signals and not left.wait(grace):
         print(told(), flush=True)
-        os._exit(FAILED)
+        os._exit(code)

@@ -384,6 +384,13 @@ def photos(tmp_path):
     )
 
 
+def test_without_a_network_a_download_is_refused_at_once_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"cannot be downloaded.*refused.*--source PATH"):
+        cifar10.write(tmp_path / "out", download=True)
+
+
 def test_lists_point_to_the_images_where_they_are(photos, tmp_path):
     lists = folder.write(tmp_path / "lists", photos)
     rows = [row for path in lists.values() for row in files.read_list(path)]

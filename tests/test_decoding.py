@@ -6,6 +6,7 @@ import ast
 import hashlib
 import io
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,47 @@ def test_a_damaged_file_ends_in_a_picture_or_in_a_sentence():
         except UnreadableError:
             continue
         assert served(stored.encoded).shape == (stored.height, stored.width, 3)
+
+
+def announced(name, height=30_000, width=40_000):
+    """Returns a file whose header says that it has 1,200,000,000 pixels, where its format can."""
+    content = bytearray(READ[name])
+    if name.endswith(".jpg"):
+        frame = max(content.find(b"\xff\xc0"), content.find(b"\xff\xc2"))
+        content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    elif name.endswith(".png"):
+        content[16:24] = struct.pack(">II", width, height)
+    elif name.endswith(".gif"):
+        content = content.replace(content[6:10], struct.pack("<HH", width, height), 2)
+    else:
+        content[18:26] = struct.pack("<ii", width, -height)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("plain.jpg", "progressive.jpg", "exif6.jpg", "plain.png", "alpha.png", "rgb24.bmp"),
+        *("palette8.bmp", "static.gif"),
+    ],
+)
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(name):
+    with pytest.raises(UnreadableError, match="1,200,000,000 pixels, more than the 200,000,000"):
+        prepared(announced(name))
+    for decode in (served, lambda content: decode_images(tf.constant([content]), 8, 8)):
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            decode(announced(name))
+        assert REFUSED in error.value.message
+
+
+def test_the_graph_that_decodes_is_small():
+    decoder = tf.function(
+        lambda encoded: decode_images(encoded, 32, 32), [tf.TensorSpec([None], tf.string)]
+    )
+    graph = decoder.get_concrete_function().graph.as_graph_def()
+    inside = sum(len(function.node_def) for function in graph.library.function)
+    assert len(graph.node) < 10  # what Transform builds again and again
+    assert inside < 750
 
 
 DECODERS = ("decode_", "DecodeImage", "DecodePng", "DecodeJpeg", "DecodeBmp", "DecodeGif")

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
+from components.file_list_example_gen.rows import read_list
 from pipeline import embed
+from pipeline.data_check import layout_findings
 from trainer_module.errors import InputError
+from trainer_module.findings import table
 
 
 @pytest.fixture
@@ -26,6 +29,13 @@ def test_lists_folders_and_files_become_one_row_of_images(tmp_path, image_list):
         *("/folder/0.png", "/folder/1.png", "/folder/2.png", "/train/0.png"),
     ]
     assert [row.target for row in rows] == ["cat", "dog", "", "", "", ""]
+
+
+def test_it_says_how_a_list_was_understood_in_the_words_of_a_run(tmp_path, image_list, capsys):
+    path = image_list("train", 2)
+    path.write_text("file;kind\n" + path.read_text().replace(",", ";"))
+    assert len(embed.find_images([str(path)])) == 2
+    assert capsys.readouterr().err == f"{table(layout_findings(str(path), read_list(str(path))))}\n"
 
 
 def test_a_folder_without_images_is_named(tmp_path):

@@ -350,10 +350,16 @@ def test_a_stop_while_the_program_is_still_loading_is_a_line(number, tmp_path):
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("flags", [["--crop_size=64"], ["--input_size=32", "--crop_size=16 33"]])
-def test_views_larger_than_the_stored_image_are_refused(flags):
-    with pytest.raises(InputError, match="`view_size` must not be larger than `image_size`"):
+@pytest.mark.parametrize(
+    ("flags", "fix"),
+    [(["--crop_size=64"], "64 64"), (["--input_size=32", "--crop_size=16 33"], "32 33")],
+)
+def test_views_larger_than_the_stored_image_are_refused_with_the_size_that_they_need(flags, fix):
+    with pytest.raises(InputError, match=f'not be larger than .* Fix: --input_size="{fix}"'):
         choose(*flags)
+    crop = next(flag for flag in flags if flag.startswith("--crop_size"))
+    height, width = choose(crop, f"--input_size={fix}").image_size
+    assert f"{height} {width}" == fix
 
 
 @pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])

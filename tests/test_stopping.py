@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.command import MODULES
+
 ROOT = Path(__file__).resolve().parent.parent
 FRAME = """
 import hashlib, time
@@ -73,3 +75,49 @@ def test_after_the_block_the_signal_has_its_old_meaning():
 def test_a_signal_that_is_ignored_in_the_background_stays_ignored():
     before = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
     assert stop(signal.SIGINT, "time.sleep(1)", before=before)[:2] == (0, ["not asked"])
+
+
+TOOL = """
+import time
+from pipeline.stopping import run_tool
+
+def main(arguments):
+    print("ready", flush=True)
+    {body}
+    return 0
+
+run_tool(main)
+"""
+TURNED_INTO_ANOTHER_ERROR = """
+    try:
+        time.sleep(30)
+    except KeyboardInterrupt as error:
+        raise RuntimeError("KeyboardInterrupt") from error
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("body", ["time.sleep(30)", TURNED_INTO_ANOTHER_ERROR])
+def test_a_tool_that_is_stopped_says_one_line_and_ends_with_130(number, body):
+    process = subprocess.Popen(
+        [sys.executable, "-c", TOOL.format(body=body)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.communicate() == ("", "Interrupted.\n")
+    assert process.returncode == 130
+
+
+def test_every_tool_is_stopped_in_that_one_place():
+    places = ("{}.py", "{}/__main__.py")
+    modules = [module.replace(".", "/") for module, _ in MODULES.values()][1:]  # not the runner
+    files = [ROOT / place.format(module) for module in modules for place in places]
+    sources = [file.read_text(encoding="utf-8") for file in files if file.exists()]
+    assert len(sources) == len(modules)
+    assert all(
+        source.endswith('if __name__ == "__main__":\n    run_tool(main)\n') for source in sources
+    )

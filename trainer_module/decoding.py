@@ -15,9 +15,8 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from trainer_module.image_headers import SOURCE, Header, header, told
+from trainer_module.image_headers import LOW, MOST_PIXELS, SOURCE, Header, header, told
 
-MOST_PIXELS = 200_000_000  # of one picture: 600 MB decoded
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PPM, ICO, JPEG 2000, AVIF"
 # Pillow's readers that may be asked. Not those that start programs (EPS) or that know no signature
 # and so take anything (TGA).
@@ -40,7 +39,6 @@ REMARKS = {
     "cmyk": "colours for print (CMYK) became RGB",
     "converted": "stored as PNG: of a kind that the model does not decode itself",
 }
-LOW = 4096  # values below are 12 bits that were not shifted up
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 
 

@@ -3,27 +3,50 @@ decode with.
 
 TensorFlow's decoders know no EXIF orientation, drop alpha, take the upper byte of 16 bits even
 where a camera filled only the lower 12, and read some BMP and GIF files wrongly. Here each picture
-becomes what a person sees, or is refused; none is decoded wrongly. Ordinary pictures go straight to
-TensorFlow's decoder. decoding.py brings the other formats to one of these.
+becomes what a person sees, or is refused, also for its size; none is decoded wrongly. Ordinary
+pictures go straight to TensorFlow's decoder. decoding.py brings the other formats to one of these.
 
-h x w pixels of one picture. Bytes and places are int32 scalars, file contents string scalars.
+Every node is paid for in each Transform and wherever a model is saved or loaded, so the numbers of
+a header are read all at once (`_fields`). h x w pixels of one picture. Numbers and places are int32
+scalars, file contents string scalars.
 """
 
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
+
+from trainer_module.image_headers import (
+    EXIF,
+    JPEG,
+    LONGEST,
+    LOW,
+    MOST_PIXELS,
+    MOST_SEGMENTS,
+    ORDERS,
+    ORIENTATION,
+    PNG,
+)
 
 REFUSED = (
     "The picture is none that the model decodes itself: JPEG, PNG, WebP and GIF of one whole "
-    "frame, BMP without compression; save it as PNG, or ask pipeline.predict, which reads more"
+    f"frame, BMP without compression, of at most {MOST_PIXELS // 10**6} million pixels; save it "
+    "as PNG, or ask pipeline.predict, which reads more"
 )
-PNG, JPEG, EXIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"Exif\0\0"
-ORDERS = b"II*\0", b"MM\0*"  # what EXIF data begin with: little or big endian
-LONGEST = 1000  # bytes of a BMP's header, 124 in all that are known
+BASELINE = b"\xff\xc0"  # the marker of an ordinary JPEG's size
+# Those of JPEG that holds any number of pixels in a few bytes: progressive, arithmetic.
+DENSE = b"\xff\xc2", b"\xff\xc9", b"\xff\xca"
 SMALL = 16_384  # bytes
-LITTLE = [1, 256, 256**2, 256**3]  # what the bytes of a number count, the lowest first
-ORIENTATION = 0x0112  # the tag of EXIF
+ALL = 2**31 - 1  # bytes
 WHITE = 255
+# By orientation, 0 for none: the axes in their new order, and which of them are mirrored then.
+AXES = [[1, 0, 2] if orientation >= 5 else [0, 1, 2] for orientation in range(9)]
+MIRRORED = [[turned in (3, 4, 7, 8), turned in (2, 3, 6, 7), False] for turned in range(9)]
+# From a marker of JPEG to the next, by its code: 1 for a byte that fills, 2 for one that stands
+# alone, 0 at the pixels and the end, -1 for one that is followed by its size.
+MOVES = np.full(256, -1, np.int32)
+MOVES[[0xFF, 1, *range(0xD0, 0xD9)]] = [1] + [2] * 10
+MOVES[[0xD9, 0xDA]] = 0
 
 
 def decode_upright(encoded: tf.Tensor) -> tf.Tensor:
@@ -38,10 +61,7 @@ def decode_upright(encoded: tf.Tensor) -> tf.Tensor:
     Raises:
       InvalidArgumentError: when it runs, for what is no picture or none that is decoded here.
     """
-    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), JPEG)
-    is_plain = is_jpeg & ~_holds(encoded, EXIF)
-    pixels = tf.cond(is_plain, lambda: decode_plain(encoded), lambda: _by_kind(encoded))
-    return tf.ensure_shape(pixels, [None, None, 3])
+    return tf.ensure_shape(_by_kind(encoded), [None, None, 3])
 
 
 def decode_plain(encoded: tf.Tensor) -> tf.Tensor:
@@ -54,22 +74,26 @@ def are_plain(encoded: tf.Tensor) -> tf.Tensor:
     [B].
 
     Of small ones, where telling them apart one by one costs as much as decoding: PNG of nothing but
-    header, pixels and end, without alpha and of at most 8 bits a value, and JPEG without EXIF.
+    header, pixels and end, without alpha and of at most 8 bits a value, and baseline JPEG without
+    EXIF.
 
     Args:
       encoded: string [B].
     """
-    head = tf.io.decode_raw(encoded, tf.uint8, fixed_length=41)
-    head = tf.ensure_shape(head, [None, 41])
-    wanted = tf.constant(list(PNG), tf.uint8), tf.constant(list(b"IDAT"), tf.uint8)
-    is_png = tf.reduce_all(tf.equal(head[:, :8], wanted[0]), axis=1)
-    is_next = tf.reduce_all(tf.equal(head[:, 37:41], wanted[1]), axis=1)
-    rest = tf.strings.length(encoded) - 57 - _number(tf.cast(head[:, 36:32:-1], tf.int32))
-    is_plain_png = is_png & is_next & tf.equal(rest, 0) & (head[:, 24] <= 8) & (head[:, 25] <= 3)
-    is_jpeg = tf.equal(tf.strings.substr(encoded, 0, 3), JPEG)
+    # [B] each
+    start, first, then, width, height, bits, colour, size, name = _fields(
+        encoded,
+        *((0, 3, ">"), (0, 4, ">"), (4, 4, ">"), (16, 4, ">"), (20, 4, ">"), (24, 1), (25, 1)),
+        *((33, 4, ">"), (37, 4, ">")),
+    )
+    length = tf.strings.length(encoded)
+    is_png = tf.equal(first, _sign(PNG[:4])) & tf.equal(then, _sign(PNG[4:]))
+    is_png &= tf.equal(name, _sign(b"IDAT")) & tf.equal(length - 57, size)
+    is_png &= (bits <= 8) & (colour <= 3) & _are_few(height, width)
+    is_jpeg = tf.equal(start, _sign(JPEG)) & (length <= SMALL)
     content = tf.strings.substr(encoded, 0, SMALL)  # a bounded copy, however large the images
-    is_small = tf.strings.length(encoded) <= SMALL
-    return is_plain_png | (is_jpeg & is_small & ~_which_hold(content, EXIF))
+    is_jpeg &= _which_are_few(content) & ~_which_hold(content, EXIF, *DENSE)
+    return is_png | is_jpeg
 
 
 def _alone(*inputs: tf.TensorSpec) -> Callable[[Callable], Callable]:
@@ -95,33 +119,27 @@ def _alone(*inputs: tf.TensorSpec) -> Callable[[Callable], Callable]:
 
 @_alone(tf.TensorSpec([], tf.string))
 def _by_kind(encoded: tf.Tensor) -> tf.Tensor:
-    kinds = {
-        JPEG[:2]: lambda: _jpeg(encoded),
-        PNG[:2]: lambda: _png(encoded),
-        b"RI": lambda: _webp(encoded),
-        b"BM": lambda: _bmp(encoded),
-        b"GI": lambda: _gif(encoded),
-    }
+    kinds = {JPEG[:2]: _jpeg, PNG[:2]: _png, b"RI": _webp, b"BM": _bmp}
     first = tf.strings.substr(encoded, 0, 2)
 
     def one_of(starts: list[bytes]) -> tf.Tensor:  # tf.switch_case is nothing that TFT takes
         if not starts:
-            return _refuse()
-        return tf.cond(tf.equal(first, starts[0]), kinds[starts[0]], lambda: one_of(starts[1:]))
+            return _gif(encoded)
+        return tf.cond(
+            tf.equal(first, starts[0]),
+            lambda: kinds[starts[0]](encoded),
+            lambda: one_of(starts[1:]),
+        )
 
     return one_of(list(kinds))
 
 
-def _only_if(taken: tf.Tensor, decode: Callable[[], tf.Tensor]) -> tf.Tensor:
-    """Returns what `decode` does, or ends with the sentence that tells what is decoded here."""
-    return tf.cond(taken, decode, _refuse)
-
-
-def _refuse() -> tf.Tensor:
+def _if_taken(encoded: tf.Tensor, taken: tf.Tensor) -> tf.Tensor:
+    """Returns a file's content, or ends with the sentence that tells what is decoded here."""
     # Not an assertion: that has an effect, so that the whole decoding would run, of no picture,
     # where a graph is asked for its labels alone. This ends with the same error and the sentence.
-    height = tf.strings.to_number(tf.constant(REFUSED), tf.int32)
-    return tf.zeros([height, 0, 3], tf.uint8)
+    start = tf.strings.to_number(tf.where(taken, "0", REFUSED), tf.int32)
+    return tf.strings.substr(encoded, start, ALL)
 
 
 # One file format a function
@@ -129,82 +147,91 @@ def _refuse() -> tf.Tensor:
 
 @_alone(tf.TensorSpec([], tf.string))
 def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    return _turned(decode_plain(encoded), _jpeg_exif(encoded))
+    height, width, _ = tf.unstack(tf.io.extract_jpeg_shape(encoded))
+    taken = _if_taken(encoded, _are_few(height, width))
+    return tf.cond(
+        _holds(encoded, EXIF),
+        lambda: _turned(decode_plain(taken), _jpeg_exif(encoded)),
+        lambda: decode_plain(taken),
+    )
 
 
 @_alone(tf.TensorSpec([], tf.string))
 def _png(encoded: tf.Tensor) -> tf.Tensor:
-    def deep() -> tf.Tensor:
-        values = tf.cast(tf.io.decode_png(encoded, channels=4, dtype=tf.uint16), tf.int32)
-        # Below 4096: 12 bits that were not shifted up, nearly black if the upper byte were taken.
-        shift = tf.where(tf.reduce_max(values[..., :3]) < 4096, 4, 8)
-        return tf.concat([values[..., :3] // 2**shift, values[..., 3:] // 256], axis=-1)
+    fields = (16, 4, ">"), (20, 4, ">"), (24, 1), (25, 1)
+    width, height, bits, colour = _fields(encoded, *fields)
+    taken = _if_taken(encoded, _are_few(height, width))
 
-    def shallow() -> tf.Tensor:
-        return tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
+    def on_white() -> tf.Tensor:
+        # [h, w, 4], also of 8 bits: v becomes 257 v
+        values = tf.cast(tf.io.decode_png(taken, channels=4, dtype=tf.uint16), tf.int32)
+        colours, alpha = tf.split(values, [3, 1], axis=-1)
+        # 12 bits that were not shifted up: nearly black if the upper byte were taken.
+        has_low = tf.equal(bits, 16) & (tf.reduce_max(colours) < LOW)
+        colours = tf.bitwise.right_shift(colours, tf.where(has_low, 4, 8))
+        return _on_white(colours, tf.bitwise.right_shift(alpha, 8))
 
-    bits, colour = _bytes(encoded, 24, 1)[0], _bytes(encoded, 25, 1)[0]
     opaque = (bits <= 8) & (colour <= 3) & ~_holds(encoded, b"tRNS")
-    pixels = tf.cond(
-        opaque,
-        lambda: decode_plain(encoded),
-        lambda: _on_white(tf.cond(tf.equal(bits, 16), deep, shallow)),
-    )
+    pixels = tf.cond(opaque, lambda: decode_plain(taken), on_white)
     return _turned(pixels, _png_exif(encoded))
 
 
 @_alone(tf.TensorSpec([], tf.string))
 def _webp(encoded: tf.Tensor) -> tf.Tensor:
-    flags = _bytes(encoded, 20, 1)[0]  # 2: animated, 8: with EXIF, which may turn it
-    is_still = tf.not_equal(_part(encoded, 12, 4), b"VP8X") | tf.equal(
-        flags // 2 % 2 + flags // 8 % 2, 0
-    )
-
-    def decoded() -> tf.Tensor:
-        pixels = tf.cast(tf.io.decode_webp(encoded), tf.int32)[0]  # [h, w, 3 or 4]
-        opaque = [[0, 0], [0, 0], [0, 4 - tf.shape(pixels)[-1]]]
-        return _on_white(tf.pad(pixels, opaque, constant_values=WHITE))
-
-    return _only_if(is_still, decoded)
+    """Decodes a still picture, of at most 16,383 x 16,383 pixels by its format."""
+    kind, flags = _fields(encoded, (12, 4, ">"), (20, 1))
+    # 2: animated, 8: with EXIF, which may turn it
+    is_still = tf.equal(tf.bitwise.bitwise_and(flags, 2 + 8), 0)
+    taken = _if_taken(encoded, is_still | tf.not_equal(kind, _sign(b"VP8X")))
+    pixels = tf.cast(tf.io.decode_webp(taken), tf.int32)[0]  # [h, w, 3 or 4]
+    # The least of no alpha is the largest number.
+    alpha = tf.minimum(tf.reduce_min(pixels[..., 3:], axis=-1, keepdims=True), WHITE)
+    return _on_white(pixels[..., :3], alpha)
 
 
 @_alone(tf.TensorSpec([], tf.string))
 def _bmp(encoded: tf.Tensor) -> tf.Tensor:
-    start = _bytes(encoded, 0, 54)
-    header, compression, colours = (_number(start[at : at + 4]) for at in (14, 30, 46))
-    bits = start[28] + 256 * start[29]
+    fields = (14, 4), (18, 4), (22, 4), (28, 2), (30, 4), (46, 4)
+    header, width, height, bits, compression, colours = _fields(encoded, *fields)
     # 12: a header of OS/2, which TensorFlow misreads.
-    taken = (header >= 40) & (header < LONGEST) & tf.equal(compression, 0)
-    taken &= tf.reduce_any(tf.equal(bits, [8, 24, 32]))
+    is_known = (header >= 40) & (header < LONGEST) & tf.equal(compression, 0)
+    is_known &= tf.reduce_any(tf.equal(bits, [8, 24, 32]))
+    taken = _if_taken(encoded, is_known & _are_few(tf.abs(height), width))
 
     def looked_up() -> tf.Tensor:
+        place = tf.minimum(14 + header, tf.strings.length(taken))
+        palette = tf.reshape(_bytes(taken, place, 4 * 256), [256, 4])  # BGR and nothing
         count = tf.where((colours > 0) & (colours < 256), colours, 256)
-        palette = tf.reshape(_bytes(encoded, 14 + header, 4 * 256), [256, 4])  # BGR and nothing
-        known = palette[:, 2::-1] * tf.cast(tf.range(256) < count, tf.int32)[:, tf.newaxis]
-        indices = tf.cast(tf.io.decode_bmp(encoded)[..., 0], tf.int32)
-        return tf.cast(tf.gather(known, indices), tf.uint8)
+        known = palette * tf.cast(tf.range(256) < count, tf.int32)[:, tf.newaxis]
+        indices = tf.cast(tf.io.decode_bmp(taken)[..., 0], tf.int32)
+        return tf.cast(tf.gather(known[:, 2::-1], indices), tf.uint8)
 
-    return _only_if(
-        taken, lambda: tf.cond(tf.equal(bits, 8), looked_up, lambda: decode_plain(encoded))
-    )
+    return tf.cond(tf.equal(bits, 8), looked_up, lambda: decode_plain(taken))
 
 
 @_alone(tf.TensorSpec([], tf.string))
 def _gif(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a first frame that is opaque and fills the canvas; others are read wrongly."""
-    start = _bytes(encoded, 0, 13)
-    table = tf.where(start[10] >= 128, 3 * 2 ** (start[10] % 8 + 1), 0)
-    control = _bytes(encoded, 13 + table, 18)
-    there = tf.equal(control[0], 0x21) & tf.equal(control[1], 0xF9)  # 8 bytes that may be there
-    frame = tf.where(there, control[8:17], control[:9])
-    whole = tf.reduce_all(tf.equal(frame, tf.concat([[0x2C, 0, 0, 0, 0], start[6:10]], 0)))
-    opaque = ~there | tf.equal(control[3] % 2, 0)
-    return _only_if(whole & opaque, lambda: decode_plain(encoded))
+    fields = (0, 4, ">"), (6, 2), (8, 2), (6, 4), (10, 1)
+    start, width, height, canvas, flags = _fields(encoded, *fields)
+    table = tf.bitwise.left_shift(6, tf.bitwise.bitwise_and(flags, 7))  # bytes of 2 to 256 colours
+    place = 13 + tf.where(flags >= 128, table, 0)
+    place = tf.minimum(place, tf.strings.length(encoded))
+    # A frame, or a control block of 8 bytes before it.
+    fields = (0, 2, ">"), (3, 1), (0, 1), (1, 4), (5, 4), (8, 1), (9, 4), (13, 4)
+    control, transparent, *frames = _fields(encoded, *fields, place=place)
+    there = tf.equal(control, 0x21F9)
+    sign, corner, size = (
+        tf.where(there, behind, first) for first, behind in zip(frames[:3], frames[3:], strict=True)
+    )
+    is_whole = tf.equal(sign, 0x2C) & tf.equal(corner, 0) & tf.equal(size, canvas)
+    is_opaque = ~there | tf.equal(tf.bitwise.bitwise_and(transparent, 1), 0)
+    is_gif = tf.equal(start, _sign(b"GIF8"))  # anything may come here
+    return decode_plain(_if_taken(encoded, is_gif & is_whole & is_opaque & _are_few(height, width)))
 
 
-def _on_white(pixels: tf.Tensor) -> tf.Tensor:
-    """Composites int32 [h, w, 4] on white, rounded to the nearest: uint8 [h, w, 3]."""
-    colours, alpha = pixels[..., :3], pixels[..., 3:]
+def _on_white(colours: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    """Composites int32 [h, w, 3] with alpha [h, w, 1] on white, rounded to the nearest: uint8."""
     return tf.cast((colours * alpha + WHITE * (WHITE - alpha) + 127) // 255, tf.uint8)
 
 
@@ -215,76 +242,75 @@ def _on_white(pixels: tf.Tensor) -> tf.Tensor:
 def _turned(pixels: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
     """Turns and mirrors uint8 [h, w, 3] as the orientation in its EXIF data wants it."""
     orientation = _orientation(exif)
-    upright = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-    flips = tf.constant([[3, 4, 7, 8], [2, 3, 6, 7]])  # of rows, of columns
-    axes = tf.where(tf.reduce_any(tf.equal(flips, orientation), axis=1))[:, 0]
-    return tf.reverse(upright, tf.cast(axes, tf.int32))
+    upright = tf.transpose(pixels, tf.gather(AXES, orientation))
+    return tf.raw_ops.Reverse(tensor=upright, dims=tf.gather(MIRRORED, orientation))
 
 
 def _orientation(exif: tf.Tensor) -> tf.Tensor:
     """Returns the orientation, 1 to 8, that EXIF data (a TIFF header and its directory) name.
 
-    1, upright, where they name none or are damaged.
+    0 where they name none or are damaged.
     """
-    start = _bytes(exif, 0, 8)
-    is_little = tf.equal(start[0], ord("I"))
-    is_tiff = tf.equal(start[0], start[1]) & (is_little | tf.equal(start[0], ord("M")))
-    long = tf.where(is_little, LITTLE, LITTLE[::-1])
-    short = tf.where(is_little, LITTLE[:2], LITTLE[1::-1])
-    directory = tf.reduce_sum(start[4:] * long)
-    is_within = (directory >= 8) & (directory < tf.strings.length(exif))
-    directory = tf.where(is_tiff & is_within, directory, tf.strings.length(exif))
-    count = tf.reduce_sum(_bytes(exif, directory, 2) * short)
-    left = (tf.strings.length(exif) - directory - 2) // 12
-    entries = tf.maximum(tf.minimum(count, left), 0)
-    # [entries + 1, 12]: tag, type, count and value; the last row is none of them
-    table = tf.reshape(_bytes(exif, directory + 2, 12 * (entries + 1)), [-1, 12])
-    is_found = tf.equal(tf.reduce_sum(table[:, :2] * short, axis=1), ORIENTATION)
-    is_found &= tf.range(entries + 1) < entries
-    entry = table[tf.argmax(is_found)]
-    kind = tf.reduce_sum(entry[2:4] * short)
-    as_short, as_long = tf.reduce_sum(entry[8:10] * short), tf.reduce_sum(entry[8:] * long)
-    value = tf.where(tf.equal(kind, 3), as_short, tf.where(tf.equal(kind, 4), as_long, 1))
-    return tf.where(tf.reduce_any(is_found) & (value >= 1) & (value <= 8), value, 1)
+    sign, *places = _fields(exif, (0, 2, ">"), (4, 4, "<"), (4, 4, ">"))
+    is_little, length = tf.equal(sign, _sign(b"II")), tf.strings.length(exif)
+    place = tf.where(is_little, *places)
+    is_within = (place >= 8) & (place < length) & (is_little | tf.equal(sign, _sign(b"MM")))
+    place = tf.where(is_within, place, length)
+    counts = _fields(exif, (0, 2, "<"), (0, 2, ">"), place=place)
+    size = 12 * tf.maximum(tf.where(is_little, *counts), 1)
+    # [entries, 1, 12]
+    table = tf.reshape(_bytes(exif, tf.minimum(place + 2, length), size), [-1, 1, 12])
+    entry = [
+        _weights(12, [(0, 2, order), (2, 2, order), (8, 2, order), (8, 4, order)]) for order in "<>"
+    ]
+    # [entries] each
+    tag, kind, short, long = tf.unstack(
+        tf.reduce_sum(table * tf.where(is_little, *entry), axis=-1), axis=-1
+    )
+    value = tf.where(tf.equal(kind, 3), short, tf.where(tf.equal(kind, 4), long, 0))
+    is_one = tf.equal(tag, ORIENTATION) & (value > 0) & (value <= 8)
+    return tf.reduce_max(tf.where(is_one, value, 0))
 
 
 def _jpeg_exif(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF data of a JPEG, '' without: from marker to marker, up to the pixels."""
     length = tf.strings.length(encoded)
 
-    def is_exif(values):
-        wanted = [0xFF, 0xE1, *EXIF]
-        return tf.reduce_all(tf.equal(tf.concat([values[:2], values[4:]], 0), wanted))
+    def step(place, *_):
+        fields = (0, 1), (1, 1), (2, 2, ">"), (4, 4, ">"), (8, 2)
+        marker, code, size, name, end = _fields(encoded, *fields, place=place)
+        is_marker = tf.equal(marker, 0xFF) & (place + 10 <= length)
+        is_exif = tf.equal(code, 0xE1) & tf.equal(name, _sign(EXIF[:4])) & tf.equal(end, 0)
+        move = tf.gather(MOVES, code)
+        move = tf.where(is_marker & ~is_exif, tf.where(move < 0, 2 + size, move), 0)
+        found = tf.where(is_marker & is_exif, size - 8, 0)
+        return tf.minimum(place + move, length), move, found
 
-    def before(place, values):
-        ends = is_exif(values) | tf.reduce_any(tf.equal(values[1], [0xD9, 0xDA]))
-        return (place + 10 <= length) & tf.equal(values[0], 0xFF) & ~ends
-
-    def step(place, values):
-        code = values[1]
-        alone = tf.equal(code, 1) | ((code >= 0xD0) & (code <= 0xD8))
-        size = tf.where(alone, 2, 2 + values[2] * 256 + values[3])
-        place += tf.where(tf.equal(code, 0xFF), 1, size)  # 0xFF: a byte that fills
-        return place, _bytes(encoded, place, 10)
-
-    place, values = tf.while_loop(before, step, (tf.constant(2), _bytes(encoded, 2, 10)))
-    size = tf.where(is_exif(values), values[2] * 256 + values[3] - 8, 0)
-    return _part(encoded, place + 10, tf.maximum(size, 0))
+    place, _, size = tf.while_loop(
+        lambda place, move, _: move > 0,
+        step,
+        (tf.minimum(2, length), 1, 0),
+        maximum_iterations=MOST_SEGMENTS,
+    )
+    return tf.strings.substr(encoded, tf.minimum(place + 10, length), tf.maximum(size, 0))
 
 
 def _png_exif(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF data of a PNG and what follows, '' without: known by its first bytes, since
     a chunk may stand behind the pixels, and pixels hold 8 certain bytes by chance almost never.
     """
-    found = [_split(encoded[tf.newaxis], b"eXIf" + order).values for order in ORDERS]
-    rests = [
-        tf.cond(tf.size(pieces) > 1, lambda p=pieces, o=order: o + p[1], lambda: tf.constant(b""))
-        for pieces, order in zip(found, ORDERS, strict=True)
-    ]
-    return tf.strings.join(rests)
+    pieces = _split(encoded[tf.newaxis], b"eXIf", -1).values
+    start = tf.strings.substr(pieces, 0, 4)
+    is_exif = tf.equal(start, ORDERS[0]) | tf.equal(start, ORDERS[1])
+    return tf.strings.reduce_join(tf.where(is_exif, pieces, ""))
 
 
 # Bytes
+
+
+def _are_few(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """Tells whether a picture may be decoded; without a product, which 32 bits might not hold."""
+    return width <= MOST_PIXELS // tf.maximum(height, 1)
 
 
 def _holds(encoded: tf.Tensor, part: bytes) -> tf.Tensor:
@@ -292,31 +318,60 @@ def _holds(encoded: tf.Tensor, part: bytes) -> tf.Tensor:
     return tf.size(_split(encoded[tf.newaxis], part).values) > 1
 
 
-def _which_hold(encoded: tf.Tensor, part: bytes) -> tf.Tensor:
-    """Tells which strings [B] hold a part: bool [B]."""
-    indices = _split(encoded, part).indices  # of each piece: row, place in the row
-    rows = tf.boolean_mask(indices[:, :1], tf.equal(indices[:, 1], 1))
-    ones = tf.ones(tf.shape(rows)[:1], tf.int32)
-    return tf.scatter_nd(rows, ones, tf.shape(encoded, tf.int64)) > 0
+def _which_hold(encoded: tf.Tensor, *parts: bytes) -> tf.Tensor:
+    """Tells which strings [B] hold one of some parts: bool [B]."""
+    # Of each piece its row and its place in the row: int64 [pieces, 2]
+    pieces = tf.concat([_split(encoded, part).indices for part in parts], axis=0)
+    rows, places = tf.unstack(pieces, axis=1)
+    return tf.math.unsorted_segment_max(places, rows, tf.size(encoded)) > 0
 
 
-def _split(encoded: tf.Tensor, part: bytes):
-    return tf.raw_ops.StringSplitV2(input=encoded, sep=part, maxsplit=1)
+def _which_are_few(jpegs: tf.Tensor) -> tf.Tensor:
+    """Tells which baseline JPEGs, string [B], may be decoded by what they say first of their size:
+    bool [B].
+    """
+    pieces = _split(jpegs, BASELINE)
+    rows, places = tf.unstack(pieces.indices, axis=1)
+    height, width = _fields(pieces.values, (3, 2, ">"), (5, 2, ">"))
+    is_it = tf.equal(places, 1) & _are_few(height, width)
+    return tf.math.unsorted_segment_max(tf.cast(is_it, tf.int32), rows, tf.size(jpegs)) > 0
 
 
-def _part(encoded: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns a part of a string, as much as there is of it."""
-    within = tf.clip_by_value(place, 0, tf.strings.length(encoded))
-    return tf.strings.substr(encoded, within, size)
+def _split(encoded: tf.Tensor, part: bytes, most: int = 1):
+    return tf.raw_ops.StringSplitV2(input=encoded, sep=part, maxsplit=most)
 
 
-def _bytes(encoded: tf.Tensor, place: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns bytes of a string, int32 [size], 0 behind its end."""
-    found = tf.io.decode_raw(_part(encoded, place, size), tf.uint8, fixed_length=size)
-    static = size if isinstance(size, int) else None
-    return tf.ensure_shape(tf.cast(found, tf.int32), [static])
+def _bytes(encoded: tf.Tensor, place: tf.Tensor | int, size: tf.Tensor | int) -> tf.Tensor:
+    """Returns bytes of strings [...] from a place within them: int32 [..., size], 0 behind their
+    ends.
+    """
+    found = tf.strings.substr(encoded, place, size)
+    return tf.cast(tf.io.decode_raw(found, tf.uint8, fixed_length=size), tf.int32)
 
 
-def _number(values: tf.Tensor) -> tf.Tensor:
-    """Returns the numbers whose 4 bytes, the lowest first, are the last axis."""
-    return tf.reduce_sum(values * LITTLE, axis=-1)
+def _fields(encoded: tf.Tensor, *fields: tuple, place: tf.Tensor | int = 0) -> list[tf.Tensor]:
+    """Returns numbers that stand in strings [...]: int32 [...] each, 0 behind their ends.
+
+    Args:
+      encoded: the strings.
+      *fields: of each number how many bytes behind `place` it begins, how many it has, and '>' if
+        the highest comes first.
+      place: within the strings.
+    """
+    size = max(start + count for start, count, *_ in fields)
+    found = tf.expand_dims(_bytes(encoded, place, size), -2)
+    return tf.unstack(tf.reduce_sum(found * _weights(size, fields), axis=-1), len(fields), axis=-1)
+
+
+def _weights(size: int, fields: tuple) -> np.ndarray:
+    """Returns what each byte counts in each of these numbers: int32 [fields, size]."""
+    weights = np.zeros((len(fields), size), np.uint32)
+    for row, (start, count, *order) in zip(weights, fields, strict=True):
+        counts = 256 ** np.arange(count)
+        row[start : start + count] = counts[::-1] if order == [">"] else counts
+    return weights.view(np.int32)
+
+
+def _sign(content: bytes) -> int:
+    """Returns the number, signed as int32, that up to four bytes are, the highest first."""
+    return int.from_bytes(content.rjust(4, b"\0"), signed=True)

@@ -20,6 +20,9 @@ ENDINGS = (
 PNG, JPEG, EXIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"Exif\0\0"
 ORDERS = b"II*\0", b"MM\0*"  # what EXIF data begin with: little or big endian
 ORIENTATION = 0x0112  # the tag of EXIF
+MOST_PIXELS = 200_000_000  # of one picture: 600 MB decoded
+LOW = 4096  # values below are 12 bits of 16 that were not shifted up
+MOST_SEGMENTS = 1000  # of a JPEG before its pixels
 LONGEST = 1000  # bytes of a BMP's header, 124 in all that are known
 SOURCE = "Source SHA-256"  # the text in a PNG of ours, of the file that it was made from
 OURS = re.compile(rb"\x89PNG[\s\S]{33}tEXt%b\0([0-9a-f]{64})" % SOURCE.encode())
@@ -122,8 +125,10 @@ def _jpeg(content: bytes) -> Header:
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields the markers of a JPEG before its pixels, and where they are."""
-    place, length = 2, len(content)
-    while place + 10 <= length and content[place] == 0xFF:
+    place = 2
+    for _ in range(MOST_SEGMENTS):
+        if place + 10 > len(content) or content[place] != 0xFF:
+            return
         marker = content[place + 1]
         if marker in (0xDA, 0xD9):  # the pixels, the end
             return
@@ -169,14 +174,16 @@ def _orientation(exif: bytes) -> int:
     (start,) = struct.unpack_from(f"{order}I", exif, 4)
     if start < 8 or start + 2 > len(exif):
         return 1
+    exif += bytes(11)  # an entry that is cut off ends in zeros, as in the graph
     (count,) = struct.unpack_from(f"{order}H", exif, start)
-    for place in range(start + 2, min(start + 2 + 12 * count, len(exif) - 11), 12):
+    found = 1
+    for place in range(start + 2, min(start + 2 + 12 * max(count, 1), len(exif) - 11), 12):
         tag, kind = struct.unpack_from(f"{order}HH", exif, place)
-        if tag == ORIENTATION:
-            letter = {3: "H", 4: "I"}.get(kind)
-            value = struct.unpack_from(order + letter, exif, place + 8)[0] if letter else 1
-            return value if 1 <= value <= 8 else 1
-    return 1
+        letter = {3: "H", 4: "I"}.get(kind)
+        if tag == ORIENTATION and letter:
+            (value,) = struct.unpack_from(order + letter, exif, place + 8)
+            found = max(found, value) if value <= 8 else found
+    return found
 
 
 def source_digest(content: bytes) -> str:

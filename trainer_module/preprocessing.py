@@ -6,6 +6,8 @@ transform graph, so that pretraining, fine-tuning and serving all normalize with
 learned here (trainer_module/normalize.py). B images, H x W pixels after resizing.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -34,9 +36,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         task's transformed target and what it learns about it.
     """
     height, width = custom_config["image_size"]
-    with tf.device("/CPU:0"):  # the GPU is the Trainers'
-        # [B, H, W, 3] uint8
-        images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)
+    images = decode_images(tf.reshape(inputs["image"], [-1]), height, width)  # [B, H, W, 3] uint8
     mean, std = normalization(custom_config) or channel_statistics(images)
     count = tf.shape(images)[0]
     outputs = {
@@ -60,6 +60,12 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
       uint8 [B, H, W, 3].
     """
+    return tf.ensure_shape(_decoder(height, width)(encoded), [None, height, width, 3])
+
+
+@functools.cache  # TFT builds the graph nine times
+def _decoder(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what decodes images to one size: string [B] to uint8 [B, H, W, 3]."""
 
     def decode(image_and_kind: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         image, is_plain = image_and_kind
@@ -77,11 +83,16 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
         fits = tf.reduce_all(tf.shape(pixels)[:2] == [height, width])
         return tf.ensure_shape(tf.cond(fits, lambda: pixels, resized), [height, width, 3])
 
-    return tf.map_fn(
-        decode,
-        (encoded, are_plain(encoded)),
-        fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8),
-    )
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decoder(encoded: tf.Tensor) -> tf.Tensor:
+        with tf.device("/CPU:0"):  # the GPU is the Trainers'
+            return tf.map_fn(
+                decode,
+                (encoded, are_plain(encoded)),
+                fn_output_signature=tf.TensorSpec([height, width, 3], tf.uint8),
+            )
+
+    return decoder
 
 
 def normalization(custom_config: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor] | None:

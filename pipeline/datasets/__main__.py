@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from pipeline.arguments import BAD_INPUT, nearest, refuse_empty
 from pipeline.datasets import files
+from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
 from trainer_module.findings import table
 
@@ -246,4 +247,4 @@ def _span(counts: Counter) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

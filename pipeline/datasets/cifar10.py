@@ -7,7 +7,9 @@ give the same files, named by their place in the official order.
 """
 
 import io
+import os
 import pickle
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -55,6 +57,11 @@ class Half(NamedTuple):
     labels: dict[str, str]  # path of an image, train/CLASS/NAME.png -> its class
     load: Callable[[str], bytes]  # path of an image -> its file
 
+
+ARCHIVE = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # where keras gets it
+KEPT = "cifar-10-batches-py-target"  # its name where keras keeps it
+PATIENCE = 10  # seconds
+BY_HAND = f"Fetch {ARCHIVE} by hand and give it as `--source PATH`, or images of your own by lists"
 
 LISTS_ALONE = False  # images are written, once
 
@@ -242,14 +249,26 @@ def _split_of_folders(source: files.Source, split: str) -> Half:
 
 def _downloaded() -> Iterator[Half]:
     """Fetches the official archive; keras checks its SHA-256."""
+    kept = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"), "datasets", KEPT)
+    if not kept.exists():
+        _require_network()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from keras.datasets import cifar10
 
     try:
         halves = cifar10.load_data()
     except Exception as error:  # keras raises nothing narrower where the network fails
-        raise InputError(
-            f"The download failed: {error}. Fetch cifar-10-python.tar.gz by hand and give it as "
-            f"`--source`"
-        ) from error
+        raise InputError(f"The download failed: {error}. {BY_HAND}") from error
     for split, (images, labels) in zip(BATCHES, halves, strict=True):
         yield _split_of_arrays(split, images, labels.ravel())
+
+
+def _require_network() -> None:
+    """Refuses within seconds what cannot be downloaded; keras would wait for ever."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(ARCHIVE, method="HEAD"), timeout=PATIENCE)
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(
+            f"CIFAR-10 cannot be downloaded, the network says: {reason}. {BY_HAND}"
+        ) from error

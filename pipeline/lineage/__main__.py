@@ -34,6 +34,7 @@ from pipeline.lineage.models import describe, find_model
 from pipeline.lineage.runs import describe_run, run_lines
 from pipeline.lineage.tree import model_lines
 from pipeline.state_files import RUN_FILE, read_whole
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
 
@@ -137,4 +138,4 @@ def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, 
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)
