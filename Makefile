@@ -6,6 +6,7 @@ LOCK ?= requirements/cpu.lock
 EXTRAS := aws elpv heic tensorboard torch
 WORKERS ?= 2
 PYTEST_FLAGS ?=
+SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed-$(notdir $(LOCK))
@@ -13,7 +14,8 @@ INSTALLED := $(VENV)/.installed-$(notdir $(LOCK))
 JAX_VENV := .venv-jax
 JAX_INSTALLED := $(JAX_VENV)/.installed
 # The tests of the training core, which run on either backend.
-CORE_TESTS := $(addprefix tests/test_,augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py optimizer.py paired_views.py pretrain.py resnet.py settings.py)
+# The longest first: two processes share them, file by file.
+CORE_TESTS := $(addprefix tests/test_,pretrain.py augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py optimizer.py paired_views.py resnet.py settings.py)
 
 .PHONY: demo welcome test test-jax lint lock install extra clean
 
@@ -26,10 +28,10 @@ welcome:
 	@echo "Without a GPU that takes 4 to 16 minutes the first time, by what else the machine does; seconds when nothing has changed."
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
+	$(RUN) -m pytest $(SHARED) $(PYTEST_FLAGS)
 
 test-jax: $(JAX_INSTALLED)
-	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(abspath $(JAX_VENV))/compiled $(JAX_VENV)/bin/python -m pytest $(CORE_TESTS) $(PYTEST_FLAGS)
+	KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(abspath $(JAX_VENV))/compiled $(JAX_VENV)/bin/python -m pytest $(SHARED) $(CORE_TESTS) $(PYTEST_FLAGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -57,15 +57,7 @@ NODES = (
     Node(
         "Transform",
         {"examples": "FileListExampleGen.examples", "schema": "SchemaGen.schema"},
-        {
-            "transformed_examples": "Examples",
-            "transform_graph": "TransformGraph",
-            "pre_transform_schema": "Schema",
-            "post_transform_schema": "Schema",
-            "pre_transform_stats": "ExampleStatistics",
-            "post_transform_stats": "ExampleStatistics",
-            "post_transform_anomalies": "ExampleAnomalies",
-        },
+        {"transformed_examples": "Examples", "transform_graph": "TransformGraph"},
     ),
     Node(
         "Pretrainer",

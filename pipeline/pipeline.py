@@ -226,6 +226,7 @@ def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
             "fingerprint": _code(names.TRANSFORM, plan.task),
         },
         disable_analyzer_cache=True,  # saves time; a changed split is analyzed whole
+        disable_statistics=True,  # of examples before and after it: nobody reads them
     )
     transform.add_upstream_node(gate)
     return Data(

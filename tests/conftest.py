@@ -23,6 +23,15 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    # Of two processes that share the files neither is left with a long one at the end.
+    long, longer = (
+        {item.path for item in items if item.get_closest_marker(name)}
+        for name in ("tfx", "end_to_end")
+    )
+    items.sort(key=lambda item: (item.path not in longer, item.path not in long))
+
+
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []

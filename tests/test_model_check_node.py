@@ -113,9 +113,13 @@ def test_sixteen_examples_of_the_eval_split_are_sent(tmp_path, examples, probe_s
     assert images == [b"eval"] * 16
 
 
-def test_a_model_that_answers_is_blessed(tmp_path, examples):
+def test_a_model_that_answers_a_fresh_process_is_blessed_wherever_the_run_was_started(
+    tmp_path, examples, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     blessed, report, names = check(tmp_path, examples, Length())
-    assert blessed == 1 and report["requests"] == 16
+    assert blessed == 1
+    assert (report["requests"], report["outputs"]) == (16, {"length": [16]})
     assert {"INFRA_BLESSED", "requests.tfrecord"} <= names and "INFRA_NOT_BLESSED" not in names
 
 

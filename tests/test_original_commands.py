@@ -18,7 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import local_runner
+from components.file_list_example_gen.held_out import is_held_out
+from components.file_list_example_gen.rows import Row
+from pipeline import predict
 from pipeline.datasets.cifar10 import CLASSES
+from pipeline.lineage import __main__ as lineage
 
 pytestmark = pytest.mark.end_to_end
 
@@ -46,8 +51,15 @@ CIFAR10_CLASSIFY = (
 
 def run(place, command):
     program = [sys.executable, str(ROOT / "local_runner.py"), *shlex.split(command)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
     return subprocess.run(
-        program, cwd=place, capture_output=True, text=True, timeout=600, check=False
+        program,
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
 
 
@@ -81,16 +93,26 @@ def place(tmp_path_factory):
     return folder
 
 
-def test_one_list_is_split_and_classified(place):
-    rng, rows = np.random.default_rng(1), []
-    for index in range(50):
+def test_one_list_is_split_and_a_model_below_the_threshold_is_refused_loudly_and_not_pushed(place):
+    """The held-out images, and no others, have a label that belongs to another brightness."""
+    rng, rows, held_out = np.random.default_rng(1), [], 0
+    for index in range(40):
         write_image(place / "images" / f"{index}.png", rng, 50 * (index % 5) + 25)
-        rows.append(f"images/{index}.png,{index % 5}")
+        wrong = is_held_out(Row("images.csv", 1, f"images/{index}.png", "").image_id)
+        held_out += wrong
+        rows.append(f"images/{index}.png,{(index + 2 * wrong) % 5}")
     (place / "images.csv").write_text("\n".join(rows))
-    result = run(place, f'{ONE_LIST} {SMALL} --input_size="32 32" --pipeline_root=runs/one_list')
-    verdict = exit_code(place, "one_list")  # of ten held-out images, so either
-    assert result.returncode == verdict, result.stdout + result.stderr
-    assert summary(place, "one_list")["configuration"]["finetuning"]["freeze"] is True
+    smaller = f"{SMALL} --set encoder.builder=small_encoder.build"
+    result = run(place, f'{ONE_LIST} {smaller} --input_size="32 32" --pipeline_root=runs/one_list')
+    assert result.returncode == 3, result.stdout + result.stderr
+    told = summary(place, "one_list")
+    assert told["configuration"]["finetuning"]["freeze"] is True
+    reached, asked = told["metrics"]["accuracy"], told["configuration"]["gate"]["min_metric"]
+    assert reached < 0.2 <= asked
+    assert "REFUSED" in result.stdout
+    assert f"accuracy {reached:.4f} is below the least accepted, {asked:.4f}" in result.stdout
+    assert f"{held_out} held out images are too few to judge a model by" in result.stdout
+    assert not (place / "runs" / "one_list" / "serving").exists()
 
 
 def test_cifar10_is_pretrained_and_the_encoder_left_where_it_was_asked_for(place):
@@ -119,27 +141,17 @@ def test_cifar10_is_classified_on_that_encoder_which_is_not_trained_again(classi
     assert told["metrics"]["accuracy"] > 0.3  # ten levels of brightness; chance is 0.1
 
 
-def test_the_encoder_has_a_lineage_that_names_its_content(place, classified):
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.lineage",
-        "--pipeline_root",
-        place / "runs/cifar10_original",
-        "latest",
-    ]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_the_encoder_has_a_lineage_that_names_its_content(place, classified, capsys):
+    root = place / "runs" / "cifar10_original"
+    assert lineage.main([f"--pipeline_root={root}", "latest"]) == 0
     fingerprint = classified[1]["configuration"]["saved_encoder"]["fingerprint"]
-    assert f"imported/{fingerprint}" in result.stdout
+    assert f"imported/{fingerprint}" in capsys.readouterr().out
 
 
-def test_the_final_model_is_left_where_it_was_asked_for(place, classified):
+def test_the_final_model_is_left_where_it_was_asked_for(place, classified, capsys):
     image = place / "cifar/test/airplane/0.png"
-    command = [sys.executable, "-m", "pipeline.predict", place / "logs/finetune", image]
-    result = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert result.stdout.split()[1] in CLASSES, result.stderr
+    assert predict.main([str(place / "logs/finetune"), str(image)]) == 0
+    assert capsys.readouterr().out.split()[1] in CLASSES
 
 
 def test_accuracy_is_told_for_every_epoch_asked_for(classified):
@@ -171,7 +183,11 @@ def test_an_unchanged_encoder_is_cached_and_a_changed_one_runs_again(place, clas
         ("--from_scratch", "`--from_scratch` learns the encoder from labels alone"),
     ],
 )
-def test_bad_input_ends_with_2_before_anything_starts(place, classified, flags, message):
-    result = run(place, f"{CIFAR10_CLASSIFY} {flags}")
-    assert result.returncode == 2
-    assert message in result.stderr
+def test_bad_input_ends_with_2_before_anything_starts(
+    place, classified, flags, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(place)
+    before = ran(place, "cifar10_original"), sorted((place / "runs").rglob("*"))
+    assert local_runner.main(shlex.split(f"{CIFAR10_CLASSIFY} {flags}")) == 2
+    assert message in capsys.readouterr().err
+    assert (ran(place, "cifar10_original"), sorted((place / "runs").rglob("*"))) == before

@@ -24,6 +24,7 @@ from pipeline.runner import run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
 from trainer_module.segmentation.label_map import encode_label_map
+from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -199,32 +200,50 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     assert (tmp_path / "root").read_text() == "mine"
 
 
-def test_what_ingest_refuses_stands_in_the_summary_of_the_failed_run(
-    image_list, tmp_path, monkeypatch, capfd
-):
-    from tfx.orchestration.pipeline import Pipeline
-
-    from pipeline.pipeline import BEAM_ARGS, read_lists
-
+@pytest.fixture
+def ingest(tmp_path, monkeypatch):
+    """Returns a function that runs a pipeline whose only node reads a list, and gives back the exit
+    code.
+    """
     monkeypatch.setattr(sys, "argv", ["local_runner.py"])
+
+    def run_alone(path, task):
+        from tfx.orchestration.pipeline import Pipeline
+
+        from pipeline.pipeline import BEAM_ARGS, read_lists
+
+        def ingest_alone(plan, folders):
+            nodes = [read_lists(plan)]
+            args = {"components": nodes, "beam_pipeline_args": BEAM_ARGS}
+            return Pipeline(plan.name, folders.root, enable_cache=True, **args)
+
+        choices = Choices("tiny", task=task.name, lists=Lists(str(path)))
+        return run(as_chosen(choices, task), Root(tmp_path / "root"), [], create=ingest_alone)
+
+    return run_alone
+
+
+def test_what_ingest_refuses_stands_in_the_summary_of_the_failed_run(
+    ingest, image_list, tmp_path, capfd
+):
     image_list("train", 20, size=8)
     white = encode_label_map(np.eye(8, dtype=np.uint8) * 255)
     (tmp_path / "map.png").write_bytes(white)
     rows = "".join(f"train/{index}.png,map.png\n" for index in range(20))
     (tmp_path / "list.csv").write_text(rows)
-    choices = Choices("tiny", task="segmentation", lists=Lists(str(tmp_path / "list.csv")))
-
-    def ingest_alone(plan, folders):
-        nodes = [read_lists(plan)]
-        args = {"components": nodes, "beam_pipeline_args": BEAM_ARGS}
-        return Pipeline(plan.name, folders.root, enable_cache=True, **args)
-
-    plan, root = as_chosen(choices, Segmentation(2)), tmp_path / "root"
-    assert run(plan, Root(root), [], create=ingest_alone) == BAD_INPUT
+    assert ingest(tmp_path / "list.csv", Segmentation(2)) == BAD_INPUT
     assert "--set target.values=0,255" in capfd.readouterr().out
-    told = json.loads((root / "summary.json").read_text())
+    told = json.loads((tmp_path / "root" / "summary.json").read_text())
     (found,) = told["findings"]
     assert (told["state"], found["severity"]) == ("failed", "refused")
+
+
+def test_a_broken_image_ends_with_bad_input_and_its_name(ingest, image_list, tmp_path, capfd):
+    path = image_list("train", 4)
+    (tmp_path / "train" / "2.png").write_bytes(b"broken")
+    assert ingest(path, Classification(2, ("cat", "dog"))) == BAD_INPUT
+    told = capfd.readouterr().out
+    assert "train.csv:3: " in told and "cannot be decoded as an image" in told
 
 
 def failing(fault):

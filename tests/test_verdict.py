@@ -41,6 +41,7 @@ pytestmark = pytest.mark.tfx
 NEVER = 3  # the class that occurs neither in truth nor in answers
 CLASSES = 12  # more than ten, so that an order by letters shows
 ROWS = 4  # of a label map; a column a class
+LEAST = 4  # images asked for
 MODELS = ("candidate", "baseline")
 TEXT, NUMBER = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.float32)
 ID, SHARES = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([3], tf.float32)
@@ -223,12 +224,14 @@ OF_CLASS = {str(index): 1.0 for index in range(CLASSES) if index != NEVER} | {
 
 @pytest.fixture(scope="module")
 def evaluations(evaluated, truth, answer):
-    """Where the same answers are evaluated: alone, and beside a baseline that never errs."""
+    """Where the same answers are evaluated: alone, of one image fewer than asked for, and beside a
+    baseline that never errs.
+    """
     row = {"label_map": truth, "candidate": answer}
     task = Segmentation(CLASSES)
     return {
-        "alone": evaluated(task, [row]),
-        "beside a baseline": evaluated(task, [row | {"baseline": truth}]),
+        "alone": evaluated(task, [row] * (LEAST - 1), LEAST),
+        "beside a baseline": evaluated(task, [row | {"baseline": truth}] * LEAST, LEAST),
     }
 
 
@@ -378,19 +381,30 @@ def test_the_error_of_a_regression_is_the_candidates(evaluated, baseline):
     assert metrics_by_class(place) == {}
 
 
-@pytest.mark.parametrize("baseline", [False, True], ids=["alone", "beside a baseline"])
-def test_the_accuracy_by_class_is_the_candidates_numbers_first_and_none_without_an_image(
-    evaluated, baseline
-):
+@pytest.fixture(scope="module")
+def classified(evaluated):
+    """Where three answers are evaluated alone, one fewer than asked for; and four of them beside a
+    baseline.
+    """
     ten, cat = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]
+    task = Classification(3, ("10", "cat", "emu"))
     rows = [
-        {"label": name, "class_id": class_id, "candidate": cat}
-        | ({"baseline": ten} if baseline else {})
-        for name, class_id in ((b"cat", 1), (b"10", 0), (b"cat", 1))
+        {"label": name, "class_id": class_id, "candidate": cat, "baseline": ten}
+        for name, class_id in ((b"cat", 1), (b"10", 0), (b"cat", 1), (b"cat", 1))
     ]
-    place = evaluated(Classification(3, ("10", "cat", "emu")), rows)
-    assert list(metrics_by_class(place).items()) == [("10", 0.0), ("cat", 1.0)]
-    assert evaluated_metrics(place) == {"accuracy": pytest.approx(2 / 3)}
+    alone = [{name: row[name] for name in row if name != "baseline"} for row in rows[1:]]
+    return {
+        "alone": evaluated(task, alone, LEAST),
+        "beside a baseline": evaluated(task, rows, LEAST),
+    }
+
+
+@pytest.mark.parametrize(("way", "accuracy"), [("alone", 2 / 3), ("beside a baseline", 3 / 4)])
+def test_the_accuracy_by_class_is_the_candidates_numbers_first_and_none_without_an_image(
+    classified, way, accuracy
+):
+    assert list(metrics_by_class(classified[way]).items()) == [("10", 0.0), ("cat", 1.0)]
+    assert evaluated_metrics(classified[way]) == {"accuracy": pytest.approx(accuracy)}
 
 
 @pytest.mark.parametrize(
@@ -402,15 +416,12 @@ def test_an_evaluation_of_no_image_has_no_number_and_says_so(evaluated, task):
     assert evaluator_refusals(place) == ["nothing in the evaluation split was judged"]
 
 
-@pytest.mark.parametrize("count", [3, 4])
+@pytest.mark.parametrize(("way", "count"), [("alone", 3), ("beside a baseline", 4)])
 def test_a_model_judged_by_fewer_images_than_asked_for_is_refused_with_their_number(
-    evaluated, truth, count
+    evaluations, classified, way, count
 ):
-    map_rows = [{"label_map": truth, "candidate": truth}] * count
-    class_rows = [{"class_id": 1, "label": b"1", "candidate": [0.0, 1.0, 0.0]}] * count
-    for task, rows in ((Segmentation(CLASSES), map_rows), (Classification(3), class_rows)):
-        place = evaluated(task, rows, least=4)
+    for place, metric in ((evaluations[way], "mean_iou"), (classified[way], "accuracy")):
         told = [reason for reason in evaluator_refusals(place) if "too few" in reason]
-        assert len(told) == (count < 4) and all("3 held out images" in one for one in told)
+        assert len(told) == (count < LEAST) and all("3 held out images" in one for one in told)
         assert held_out_images(place)[""] == count
-        assert list(evaluated_metrics(place)) == [task.metric]
+        assert list(evaluated_metrics(place)) == [metric]

@@ -60,7 +60,7 @@ class ServedModel(tf.Module):
         against.
         """
         raw = tf.io.parse_example(serialized, {self._target: self._raw_spec[self._target]})
-        return self._judged(raw, self.transform(raw))
+        return self._judged(raw, self._transformed(raw))
 
     def predict(self, encoded: tf.Tensor) -> dict:
         """Returns the answer for encoded image bytes, string [B]."""
@@ -74,12 +74,17 @@ class ServedModel(tf.Module):
         """Returns encoded images, string [B], as the model sees them: float32 [B, H, W, 3]."""
         # The layer prunes what its inputs do not feed; `image` alone feeds everything that
         # prediction needs.
-        rows = self.transform({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
+        rows = self._transformed({IMAGE: _as_rank(encoded, self._raw_spec[IMAGE])})
         images = unpack_images(tf.reshape(rows[IMAGE], [-1]), *self._image_size)
         mean, std = (
             rows[name][:, tf.newaxis, tf.newaxis, :] for name in (CHANNEL_MEAN, CHANNEL_STD)
         )  # [B, 1, 1, 3]
         return normalize(images, mean, std)
+
+    @tf.autograph.experimental.do_not_convert  # TFT's code needs none, and it would take seconds
+    def _transformed(self, raw: dict) -> dict:
+        """Returns the transformed features of raw ones, as many as these suffice for."""
+        return self.transform(raw)
 
     def signatures(self) -> dict:
         """Returns the serving functions: on tf.Examples, on image bytes, features of those, and the
@@ -87,13 +92,15 @@ class ServedModel(tf.Module):
         """
         strings = tf.TensorSpec([None], tf.string)
         image_bytes = tf.TensorSpec([None], tf.string, name="image_bytes")
+        # One graph for both ways to ask: it is traced, written and loaded once.
+        predict = tf.function(self.predict, input_signature=[strings])
         served = {
             "serving_default": tf.function(
-                lambda examples: self.predict(tf.reshape(self._parsed_image(examples), [-1])),
+                lambda examples: predict(tf.reshape(self._parsed_image(examples), [-1])),
                 input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
             ),
             "from_images": tf.function(
-                lambda image_bytes: self.predict(image_bytes), input_signature=[image_bytes]
+                lambda image_bytes: predict(image_bytes), input_signature=[image_bytes]
             ),
             FEATURES: tf.function(
                 lambda image_bytes: self.features(image_bytes), input_signature=[image_bytes]

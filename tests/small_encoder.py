@@ -1,0 +1,35 @@
+"""Encoders of one and of two convolutions, for runs whose claim is about something else: `--set
+encoder.builder=small_encoder.build`. A ResNet's hundred layers would be traced, saved and loaded
+again by most nodes of each run.
+"""
+
+import keras
+
+from trainer_module.fast_layers import BatchNormalization
+
+
+def build(settings, image_size, dtype="float32", seed=0):
+    """Returns the mean of a linear map of patches of 4 x 4 pixels."""
+    images = keras.Input((*image_size, 3), name="images")
+    patches = keras.layers.Conv2D(
+        round(64 * settings.width),
+        4,
+        4,
+        kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+        dtype=dtype,
+    )(images)
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(patches)
+    return keras.Model(images, features, name="small_encoder")
+
+
+def build_with_norms(settings, image_size, dtype="float32", seed=0):
+    """Returns two convolutions with batch normalization, and as many features as a ResNet has."""
+    tensor = images = keras.Input((*image_size, 3), name="images")
+    for number, filters in enumerate((16, round(512 * settings.width))):
+        initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
+        shared = {"use_bias": False, "dtype": dtype, "kernel_initializer": initializer}
+        tensor = keras.layers.Conv2D(filters, 3, 2, "same", **shared)(tensor)
+        tensor = BatchNormalization(epsilon=1.001e-5, dtype=dtype)(tensor)
+        tensor = keras.layers.ReLU(dtype=dtype)(tensor)
+    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    return keras.Model(images, features, name="small_encoder")
