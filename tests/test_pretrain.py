@@ -4,6 +4,7 @@ One run costs seconds, most of them for compiling the step: several claims look 
 run.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -83,6 +84,16 @@ def unbroken(folder):
     Its checkpoint and logs lie in `folder`.
     """
     return run(folder)
+
+
+def test_it_begins_with_the_weights_of_an_encoder_that_is_given(tmp_path):
+    start = untrained_encoder(TINY, IMAGE_SIZE, seed=7)
+    changes = {"learning_rate": 1e-9, "epochs": 1, "weight_decay": 0.0}
+    begun = dataclasses.replace(data(), start=start)
+    places = Places(str(tmp_path), str(tmp_path / "logs"))
+    encoder, *_ = pretrain(begun, TINY, Augmentation(), settings(**changes), places)
+    for ended, given in zip(encoder.trainable_weights, start.trainable_weights, strict=True):
+        np.testing.assert_allclose(ended, given, atol=1e-6)
 
 
 def test_the_loss_falls_on_images_with_structure(unbroken):
