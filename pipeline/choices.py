@@ -15,6 +15,7 @@ from typing import Any
 
 from components.metadata.url import parse_mysql
 from trainer_module.errors import InputError, require
+from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import (
     Augmentation,
     Encoder,
@@ -129,6 +130,31 @@ class SavePaths:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Weights of another program, with which the encoder begins."""
+
+    file: str = ""  # safetensors, or PyTorch's own; '' for none
+    # [3] each, in units of [0, 1] pixels: what images are normalized with; left out, as the file
+    # says, or else ImageNet's
+    channel_mean: tuple[float, ...] = ()
+    channel_std: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        """Checks every rule."""
+        require_finite(self)
+        mean, std = self.channel_mean, self.channel_std
+        both = (len(mean), len(std)) in ((0, 0), (CHANNELS, CHANNELS))
+        rule = "`channel_mean` and `channel_std` must both have three numbers, or none"
+        require(both, rule, channel_mean=mean, channel_std=std)
+        rule = "`channel_std` must be greater than 0"
+        require(all(value > 0 for value in std), rule, channel_std=std)
+        rule = "`channel_mean` must lie in [0, 1], as pixels do"
+        require(all(0 <= value <= 1 for value in mean), rule, channel_mean=mean)
+        rule = "`channel_mean` and `channel_std` are of `--encoder_weights`, which is missing"
+        require(bool(self.file) or not mean, rule, channel_mean=mean)
+
+
+@dataclass(frozen=True)
 class Choices:
     """Everything that a person may set. A recipe, a file and the command line make it together
     (layers.py).
@@ -157,6 +183,7 @@ class Choices:
     # the task learns the whole network from its labels, without pretraining
     from_scratch: bool = False
     save_paths: SavePaths = SavePaths()
+    weights: Weights = Weights()
     pipeline_root: str = ""  # '': runs/NAME
     metadata: str = ""  # a MySQL server's URL; '': a file in the pipeline root
     # Which settings a person named: a recipe's own give way to the data (a smaller batch, the
@@ -183,12 +210,14 @@ class Choices:
         _check_sizes(self)
         _check_lists(self)
         _check_epochs(self)
+        _check_weights(self)
         if self.from_scratch:
             idle = {
                 "--task=pretrain": self.task == "pretrain",
                 "--freeze": self.finetuning.freeze,
                 "--eval_epochs": self.eval_epochs,
                 "--pretrain_save_path": self.save_paths.pretrain,
+                "--encoder_weights": self.weights.file,
             }
             refuse_beside_from_scratch(idle)
 
@@ -267,6 +296,18 @@ def _check_epochs(choices: Choices) -> None:
     rising = all(first < second for first, second in zip((0, *epochs), epochs, strict=False))
     rule = "`eval_epochs` must be at least 1 and rise, as in 200,400,600"
     require(rising, rule, eval_epochs=epochs)
+
+
+def _check_weights(choices: Choices) -> None:
+    file, epochs = choices.weights.file, choices.pretraining.epochs
+    rule = "`--pretrain_epochs` must be at least 1; 0 takes `--encoder_weights` as they are"
+    require(epochs > 0 or bool(file), rule, pretrain_epochs=epochs)
+    rule = "`--pretrain_epochs` must be at least 1 where the encoder is to be learned or left"
+    leaves = choices.task == "pretrain" or bool(choices.save_paths.pretrain)
+    require(epochs > 0 or not leaves, rule, pretrain_epochs=epochs)
+    rule = "`--encoder_weights` are those of a ResNet, and no other `encoder.builder` takes them"
+    ours = choices.encoder.builder == Encoder().builder
+    require(ours or not file, rule, builder=choices.encoder.builder)
 
 
 def refuse_beside_from_scratch(idle: Mapping[str, Any]) -> None:

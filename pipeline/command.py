@@ -17,6 +17,7 @@ MODULES = {
     "predict": ("pipeline.predict", "ask the pushed model about images"),
     "embed": ("pipeline.embed", "features of images, and their nearest neighbours"),
     "evaluate": ("pipeline.evaluate", "the pushed model's metric on any list"),
+    "export": ("pipeline.export", "the pushed model for other programs"),
     "datasets": ("pipeline.datasets", "write a data set as images and lists"),
     "prune": ("pipeline.prune", "remove what no kept model needs"),
     "few-labels": ("pipeline.few_labels", "accuracy against the share of labels"),

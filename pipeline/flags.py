@@ -49,6 +49,7 @@ DIRECT = {
     "temperature": "pretraining.temperature",
     "eval_epochs": "eval_epochs",
     "from_scratch": "from_scratch",
+    "encoder_weights": "weights.file",
     "pretrain_save_path": "save_paths.pretrain",
     "finetune_save_path": "save_paths.finetune",
     "pipeline_root": "pipeline_root",
@@ -192,7 +193,17 @@ def _add_training_flags(model) -> None:
         type=int,
         help="of the task's training: pretraining with --task=pretrain, else fine-tuning",
     )
-    model.add_argument("--pretrain_epochs", type=int, help="of pretraining, whatever the task")
+    model.add_argument(
+        "--pretrain_epochs",
+        type=int,
+        help="of pretraining, whatever the task; 0 with --encoder_weights: none",
+    )
+    model.add_argument(
+        "--encoder_weights",
+        metavar="FILE",
+        help="ResNet of torchvision, timm or lightly that pretraining begins with: safetensors, or "
+        ".pth, .pt, .ckpt where PyTorch is installed",
+    )
     model.add_argument("--learning_rate", type=float, help="of the task's training")
     model.add_argument("--temperature", type=float, help="of the contrastive loss")
     model.add_argument(

@@ -1,5 +1,5 @@
-"""The encoders that runs took from the user's folders: a copy of each in the pipeline root, named
-after the fingerprint of its content, so that what ML Metadata says of it stays true.
+"""The encoders that runs took from the user's folders and files: a copy of each in the pipeline
+root, named after the fingerprint of its content, so that what ML Metadata says of it stays true.
 
 A copy is about 90 MB for a ResNet-18. It is kept for the latest run, and while a model that was
 made from it is in serving/: the same encoder again finds what was made from it in the cache.
@@ -14,6 +14,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.metadata.snapshot import read
 from pipeline.lineage.models import all_models
 from pipeline.save_paths import SERVING, SavedEncoder
+from pipeline.weights import make_encoder
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, encoder_fingerprint
 
@@ -26,7 +27,8 @@ def place_of(saved: SavedEncoder, root: Path) -> str:
 
 
 def bring_in(saved: SavedEncoder, root: Path) -> str:
-    """Copies an encoder into the pipeline root, unless a whole copy is there.
+    """Copies an encoder into the pipeline root, or makes it there of a file of weights, unless a
+    whole one is there.
 
     Args:
       saved: which one; nothing is done where its path is ''.
@@ -39,6 +41,13 @@ def bring_in(saved: SavedEncoder, root: Path) -> str:
       InputError: if the encoder is no longer the one that was found at the path.
     """
     folder = Path(place_of(saved, root))
+    if saved.from_weights:
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make_encoder(saved, unfinished / SERVING)
+            unfinished.rename(folder)
+        return place_of(saved, root)
     if saved.path and encoder_fingerprint(folder / SERVING) != saved.fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
         unfinished = folder.with_suffix(".unfinished")

@@ -20,7 +20,7 @@ Layer = Mapping[str, Any]
 
 OPTIONS = "dataset.options"  # its names are those of the function that writes the data set
 LISTS = ("lists.train", "lists.eval", "lists.pretrain")
-FOLDERS = ("save_paths.pretrain", "save_paths.finetune", "pipeline_root")
+FOLDERS = ("save_paths.pretrain", "save_paths.finetune", "weights.file", "pipeline_root")
 
 
 def _kinds(section: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -112,8 +112,9 @@ def _over(below: Layer, layer: Layer) -> dict[str, Any]:
         below["lists.train"] = layer.get("lists.pretrain", "")
     if layer.get("from_scratch"):
         below |= {"finetuning.freeze": False, "eval_epochs": ()}
-    epochs, warmup = layer.get("pretraining.epochs", 0), below["pretraining.warmup_epochs"]
-    if 1 <= epochs < warmup:  # made shorter than its warm-up, it warms up in proportion
+    warmup = below["pretraining.warmup_epochs"]
+    epochs = layer.get("pretraining.epochs", warmup)
+    if 0 <= epochs < warmup:  # made shorter than its warm-up, it warms up in proportion
         below["pretraining.warmup_epochs"] = warmup * epochs / below["pretraining.epochs"]
     return below | layer
 

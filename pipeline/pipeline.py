@@ -78,7 +78,7 @@ def graph_of(plan: Plan):
         return create_pretraining_pipeline
     if plan.choices.from_scratch:
         return create_supervised_pipeline
-    return create_finetuning_pipeline if plan.saved_encoder.path else create_pipeline
+    return create_finetuning_pipeline if plan.saved_encoder.is_final else create_pipeline
 
 
 def create_pipeline(
@@ -95,7 +95,8 @@ def create_pipeline(
         examples must hold.
     """
     data = ingest(plan, example_gen)
-    pretrainer = pretrain(plan, data)
+    begun = beginning(plan, folders)
+    pretrainer = pretrain(plan, data, **begun.told)
     encoder = pretrainer.outputs["model"]
     finetuner = finetune(plan, data, encoder)
     table = evaluate_epochs(plan, data, encoder)
@@ -112,7 +113,7 @@ def create_pipeline(
     return _pipeline(
         plan,
         folders,
-        [*data.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report],
+        [*data.nodes, *begun.nodes, pretrainer, *table.nodes, finetuner, *judged.nodes, report],
     )
 
 
@@ -151,7 +152,8 @@ def create_pretraining_pipeline(
     Arguments as above.
     """
     data = ingest(plan, example_gen)
-    pretrainer = pretrain(plan, data)
+    begun = beginning(plan, folders)
+    pretrainer = pretrain(plan, data, **begun.told)
     check = check_model(plan, data, pretrainer, split="train")
     pusher = Pusher(
         model=pretrainer.outputs["model"],
@@ -169,7 +171,8 @@ def create_pretraining_pipeline(
         pretrained_model=pretrainer.outputs["model"],
         pretraining=pretrainer.outputs["model_run"],
     )
-    return _pipeline(plan, folders, [*data.nodes, pretrainer, check, pusher, report])
+    nodes = [*data.nodes, *begun.nodes, pretrainer, check, pusher, report]
+    return _pipeline(plan, folders, nodes)
 
 
 @dataclass(frozen=True)
@@ -249,13 +252,17 @@ def read_lists(plan: Plan) -> FileListExampleGen:
     )
 
 
-def pretrain(plan: Plan, data: Data) -> Trainer:
-    """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy)."""
+def pretrain(plan: Plan, data: Data, **start: Channel) -> Trainer:
+    """Builds the node that learns the encoder without labels; labels only watch (kNN accuracy).
+
+    `start` is the encoder that it begins with, as `beginning` has it.
+    """
     split = "pretrain" if "pretrain" in plan.lists.given() else "train"
     loss = [plan.pretraining.loss] if "." in plan.pretraining.loss else []
     code = _code(names.PRETRAINER, plan.task, plan.encoder.builder, *loss)
     science = PretrainingScience(**_science(plan), fingerprint=code, eval_epochs=plan.eval_epochs)
-    return _trainer(names.PRETRAINER, PRETRAIN_FN, data, (split, _held_out(plan)), science)
+    splits = split, _held_out(plan)
+    return _trainer(names.PRETRAINER, PRETRAIN_FN, data, splits, science, **start)
 
 
 def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
@@ -280,16 +287,29 @@ class Part:
 
 
 def import_encoder(plan: Plan, folders: Folders) -> Importer:
-    """Builds the node that enters the encoder of an earlier run into ML Metadata.
+    """Builds the node that enters an encoder of an earlier run, or of another program, into ML
+    Metadata.
 
     Its content is part of its identity.
     """
     saved = plan.saved_encoder
+    told = {"fingerprint": saved.fingerprint, "source": saved.path}
     return Importer(
         source_uri=folders.imported,
         artifact_type=Model,
-        custom_properties={"fingerprint": saved.fingerprint, "source": saved.path},
+        custom_properties=told | ({"mapping": saved.mapping} if saved.mapping else {}),
     ).with_id(names.ENCODER)
+
+
+def beginning(plan: Plan, folders: Folders) -> Part:
+    """Builds the node that enters the weights which pretraining begins with.
+
+    None if it begins with random ones.
+    """
+    if not plan.saved_encoder.begins:
+        return Part((), {})
+    imported = import_encoder(plan, folders)
+    return Part((imported,), {"base_model": imported.outputs["result"]})
 
 
 def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:

@@ -14,6 +14,7 @@ from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
+from pipeline.weights import find_weights, refuse_two_encoders
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, table
 from trainer_module.memory import MOST_OF_MEMORY, total_memory
@@ -76,13 +77,7 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
       InputError: naming what breaks a rule; all bad rows together.
     """
     check_save_paths(choices)
-    found = find_encoder(choices) if may_take_encoder else (choices.encoder, SavedEncoder())
-    encoder, saved = found
-    if saved.path:
-        print(
-            f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
-            f"not pretrained again{_taught(saved.path)}"
-        )
+    encoder, saved = _encoder_there(choices, may_take_encoder)
     eval_epochs = kept_epochs(choices, saved)
     lists = lists_of(choices)
     checked = checked_rows(choices, lists)
@@ -93,7 +88,7 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     gate = gate_above_chance(choices.gate, task, judged_by)
     _tell_what_has_no_effect(choices, task)
     pretraining = choices.pretraining
-    if not (saved.path or choices.from_scratch):
+    if not (saved.is_final or choices.from_scratch):
         pretraining = pretraining_that_fits(choices, len(parts.get("pretrain", parts["train"])))
     stored_as = how_to_store(choices, sum(map(len, parts.values())), total_memory())
     return Plan(
@@ -108,6 +103,25 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
         saved_encoder=saved,
         findings=checked.findings,
     )
+
+
+def _encoder_there(choices: Choices, may_take_encoder: bool) -> tuple[Encoder, SavedEncoder]:
+    """Returns the encoder of a run and where it comes from, and tells it if that is elsewhere."""
+    if choices.weights.file:
+        if may_take_encoder:
+            refuse_two_encoders(choices)
+        encoder, saved = find_weights(choices)
+        further = "pretraining begins with it" if saved.begins else "not pretrained further"
+        print(f"Encoder: {saved.mapping}; {further}")
+        return encoder, saved
+    found = find_encoder(choices) if may_take_encoder else (choices.encoder, SavedEncoder())
+    encoder, saved = found
+    if saved.path:
+        print(
+            f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
+            f"not pretrained again{_taught(saved.path)}"
+        )
+    return encoder, saved
 
 
 def _taught(path: str) -> str:
@@ -136,14 +150,14 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
     possible = {
         epoch
         for epoch in choices.eval_epochs
-        if (epoch in saved.milestones if saved.path else epoch <= last)
+        if (epoch in saved.milestones if saved.is_final else epoch <= last)
     }
     possible = possible if task.one_class_an_image or task is Unlabelled else set()
     absent = [epoch for epoch in choices.eval_epochs if epoch not in possible]
     if absent and "eval_epochs" in choices.named:
         there = (
             f"{saved.path} holds {', '.join(map(str, saved.milestones)) or 'none'}"
-            if saved.path
+            if saved.is_final
             else f"pretraining ends after {last}"
         )
         named = ", ".join(map(str, absent))

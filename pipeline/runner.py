@@ -29,6 +29,7 @@ from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
 from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.root import Root, lock, refuse_unfit
 from pipeline.save_paths import leave
@@ -81,7 +82,7 @@ def run(
                 "run_id": run_id,
                 "flags": _without_password(flags, root),
                 "folder": os.getcwd(),
-                "took_encoder": bool(plan.saved_encoder.path),
+                "took_encoder": plan.saved_encoder.is_final,
                 "metadata": without_password(root.server),
             }
             prepare = partial(_prepare, compiled, plan, root, record, resume)
@@ -127,6 +128,7 @@ def _end(
     told = summary.table(result, plan.task) + summary.look_next(result, root.path)
     note_run(store, done.id, summary.outcome(done, result["state"]))
     summary.write(root.path, result)
+    leave_card(result, plan, record["flags"])
     for uri, path in models.values():
         leave(uri, path)
     remove_finished(root.artifacts / PRETRAINER / CHECKPOINTS)

@@ -26,7 +26,10 @@ SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the 
 
 @dataclass(frozen=True)
 class SavedEncoder:
-    """An encoder of an earlier run that is taken instead of pretraining one; `path` '' for none."""
+    """An encoder that is there already, of an earlier run or another program; `path` '' for none.
+
+    It is taken instead of pretraining one, unless pretraining begins with it.
+    """
 
     path: str = ""
     fingerprint: str = ""  # of its content
@@ -34,6 +37,15 @@ class SavedEncoder:
     channel_mean: tuple[float, ...] = ()
     channel_std: tuple[float, ...] = ()
     milestones: tuple[int, ...] = ()  # epochs whose encoders came with it
+    # of a file of weights (pipeline/weights.py): what is made of it, and from what
+    from_weights: EncoderRecord | None = None
+    mapping: str = ""
+    begins: bool = False  # whether pretraining goes on from it
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing is pretrained."""
+        return bool(self.path) and not self.begins
 
 
 def check_save_paths(choices: Choices) -> None:

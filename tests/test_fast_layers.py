@@ -3,6 +3,8 @@
 The convolution's filter gradient is held against TensorFlow's own, slow and in float32 or float64.
 """
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -100,27 +102,38 @@ def test_weights_have_the_names_of_keras():
     ]
 
 
+def explicit(padding):
+    """Padding as tf.nn.conv2d takes it."""
+    return [[0, 0], *([side, side] for side in padding), [0, 0]] if padding else "SAME"
+
+
 SIZES = [(4, 4), (8, 8), (7, 5), (3, 3), (16, 6), (1, 1)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("taps", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
-def test_filter_gradient_equals_tensorflows(size, taps, stride):
+@pytest.mark.parametrize(
+    ("taps", "stride", "padding"),
+    [(3, 1, None), (3, 2, None), (1, 1, None), (1, 2, None), (3, 2, (1, 1)), (7, 2, (3, 3))],
+)
+def test_filter_gradient_equals_tensorflows(size, taps, stride, padding):
     random = np.random.default_rng(0)
     images = tf.constant(random.normal(size=(2, *size, 3)))
     kernel = tf.constant(random.normal(size=(taps, taps, 3, 5)))
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        outputs = tf.nn.conv2d(images, kernel, stride, "SAME")
+        outputs = tf.nn.conv2d(images, kernel, stride, explicit(padding))
     upstream = tf.constant(random.normal(size=outputs.shape))
     expected = tape.gradient(outputs, kernel, output_gradients=upstream)
     np.testing.assert_allclose(
-        filter_gradient(images, upstream, (taps, taps), stride), expected, rtol=1e-10, atol=1e-12
+        filter_gradient(images, upstream, (taps, taps), stride, padding),
+        expected,
+        rtol=1e-10,
+        atol=1e-12,
     )
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_convolution_and_both_gradients_equal_tensorflows(stride):
+@pytest.mark.parametrize(("stride", "padding"), [(1, None), (2, None), (2, (1, 1))])
+def test_convolution_and_both_gradients_equal_tensorflows(stride, padding):
     random = np.random.default_rng(1)
     images, kernel = (
         tf.constant(random.normal(size=(2, 6, 6, 4))),
@@ -134,9 +147,10 @@ def test_convolution_and_both_gradients_equal_tensorflows(stride):
         return loss, *tape.gradient(loss, [images, kernel])
 
     plain = loss_and_gradients(
-        lambda images, kernel, stride: tf.nn.conv2d(images, kernel, stride, "SAME")
+        lambda images, kernel, stride: tf.nn.conv2d(images, kernel, stride, explicit(padding))
     )
-    for mine, theirs in zip(loss_and_gradients(convolve), plain, strict=True):
+    fast = loss_and_gradients(partial(convolve, padding=padding))
+    for mine, theirs in zip(fast, plain, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
@@ -152,6 +166,24 @@ def test_layer_takes_the_fast_path_in_bfloat16_only_and_for_short_rows_only(monk
     assert gathers("mixed_bfloat16", LONGEST_ROW)
     assert not gathers("mixed_bfloat16", LONGEST_ROW + 1)
     assert not gathers("float32", LONGEST_ROW)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("side", [6, 7])
+def test_symmetric_padding_sees_what_a_border_of_zeros_shows(dtype, side):
+    images = tf.random.stateless_normal([2, side, side, 4], (0, 1))
+    layer = Conv2D(5, 3, strides=2, padding="same", symmetric=True, use_bias=False, dtype=dtype)
+    outputs = layer(tf.cast(images, layer.compute_dtype))
+    padded = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    expected = tf.nn.conv2d(padded, layer.kernel.value, 2, "VALID")
+    tolerance = 1e-5 if dtype == "float32" else 0.05
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=tolerance)
+
+
+def test_a_layer_saved_before_symmetric_padding_was_there_is_what_it_was():
+    config = Conv2D(5, 3, strides=2, padding="same").get_config()
+    del config["symmetric"]
+    assert not Conv2D.from_config(config).symmetric
 
 
 def test_layer_in_bfloat16_learns_what_keras_layer_learns_in_float32():

@@ -19,6 +19,7 @@ PRETRAINED = as_chosen(CHOICES, Classification(2))
 TAKEN = replace(
     PRETRAINED, saved_encoder=SavedEncoder("/saved", "abc", (0.5,) * 3, (0.2,) * 3, (10,))
 )
+BEGUN = replace(TAKEN, saved_encoder=replace(TAKEN.saved_encoder, begins=True))
 INGEST = [
     "FileListExampleGen",
     "StatisticsGen",
@@ -49,6 +50,7 @@ def graph(plan):
             replace(TAKEN, eval_epochs=(10,)),
             [*INGEST, "Encoder", "EpochEvaluation", "Finetuner", *JUDGE],
         ),
+        (BEGUN, [*INGEST, "Encoder", "Pretrainer", "Finetuner", *JUDGE]),
         (as_chosen(FROM_SCRATCH, Classification(2)), [*INGEST, "Finetuner", *JUDGE]),
         (
             as_chosen(replace(CHOICES, task="pretrain"), Unlabelled()),
@@ -60,6 +62,7 @@ def graph(plan):
         "pretrained, by epochs",
         "taken",
         "taken, by epochs",
+        "begun with weights",
         "from scratch",
         "encoder alone",
     ],
@@ -80,6 +83,12 @@ def test_a_taken_encoder_is_entered_with_its_content_and_normalizes_as_it_did():
         '"normalization": [[0.5, 0.5, 0.5], [0.2, 0.2, 0.2]]'
         in components["Transform"].exec_properties["custom_config"]
     )
+
+
+def test_pretraining_begins_with_the_weights_that_were_brought():
+    components = {component.id: component for component in graph(BEGUN).components}
+    begun = components["Pretrainer"].inputs["base_model"]
+    assert begun.producer_component_id == "Encoder"
 
 
 def test_the_baseline_is_chosen_from_what_the_graph_hands_it():

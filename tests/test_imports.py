@@ -24,6 +24,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.left_folder",
     "pipeline.state_files",
     "pipeline.save_paths",
+    "pipeline.weights",
     "components.accuracy_by_epoch.table",
     "components.file_list_example_gen.held_out",
     "components.file_list_example_gen.layout",
@@ -41,7 +42,10 @@ STANDARD_LIBRARY_ONLY = (
     "trainer_module.intervals",
     "trainer_module.memory",
     "trainer_module.log_files",
+    "trainer_module.resnets",
     "trainer_module.settings",
+    "trainer_module.weights.files",
+    "trainer_module.weights.names",
     *(
         f"trainer_module.tasks.{path.stem}"
         for path in sorted((ROOT / "trainer_module" / "tasks").glob("*.py"))

@@ -27,7 +27,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-OPTIONAL = {"jax", "pillow_heif"}  # imported only where they are there
+OPTIONAL = {"jax", "onnx", "pillow_heif", "torch"}  # imported only where they are there
 
 
 def _imported() -> set[str]:
@@ -72,7 +72,7 @@ def _versions(lock: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("extra", ["aws", "elpv", "heic", "tensorboard", "torch"])
+@pytest.mark.parametrize("extra", ["aws", "elpv", "heic", "onnx", "tensorboard", "torch"])
 def test_an_extra_changes_nothing_that_the_lock_has_installed(extra):
     lock, base = (
         _versions(ROOT / f"requirements/extras/{extra}.lock"),

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_weights import narrow, written
 
 import local_runner
 from components.file_list_example_gen.held_out import is_held_out
@@ -118,10 +119,12 @@ def test_one_list_is_split_and_a_model_below_the_threshold_is_refused_loudly_and
 def test_cifar10_is_pretrained_and_the_encoder_left_where_it_was_asked_for(place):
     small = (
         f"{SMALL} --source=cifar --pretrain_epochs=2 --batch_size=16 --eval_epochs=1,2 "
-        f"--pretrain_save_path=logs/pretrain"
+        f"--pretrain_save_path=logs/pretrain --encoder_weights={written(place, narrow())}"
     )
     result = run(place, f"{CIFAR10_PRETRAIN} {small}")
     assert result.returncode == 0, result.stdout + result.stderr
+    assert "100 tensors; images are normalized with ImageNet's mean" in result.stdout
+    assert {"Encoder", "Pretrainer"} <= ran(place, "cifar10_original-pretrain")
     told = json.loads((place / "logs/pretrain/assets.extra/encoder.json").read_text())
     assert (told["encoder"]["width"], told["milestones"]) == (0.125, [1, 2])
     assert str(place / "logs/pretrain") in result.stdout

@@ -87,6 +87,16 @@ def unbroken(folder):
     return run(folder)
 
 
+def test_it_begins_with_the_weights_of_an_encoder_that_is_given(tmp_path):
+    start = untrained_encoder(TINY, IMAGE_SIZE, seed=7)
+    changes = {"learning_rate": 1e-9, "epochs": 1, "weight_decay": 0.0}
+    begun = dataclasses.replace(data(), start=start)
+    places = Places(str(tmp_path), str(tmp_path / "logs"))
+    encoder, *_ = pretrain(begun, TINY, Augmentation(), settings(**changes), places)
+    for ended, given in zip(encoder.trainable_weights, start.trainable_weights, strict=True):
+        np.testing.assert_allclose(ended, given, atol=1e-6)
+
+
 def test_the_loss_falls_on_images_with_structure(unbroken):
     losses = unbroken[2]["history"]["loss"]
     assert losses[-1] < losses[0] - 0.05

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer_module.resnet import build_encoder, stage_outputs, stem_for
+from trainer_module.resnet import build_encoder, stage_outputs
+from trainer_module.resnets import stem_for
 from trainer_module.settings import Encoder
 
 DEPTHS_AND_FEATURES = [(18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048)]

@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 import trainer_module.resnet  # noqa: F401 (registers its layers with Keras, or no encoder could be loaded)
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE
-from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, TASK_FILE
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, HEAD_FILE, TASK_FILE
 from trainer_module.stored_images import unpack_images
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
@@ -144,6 +144,13 @@ def save_served_model(
     tf.io.gfile.makedirs(extras)
     encoder.save(os.path.join(extras, ENCODER_FILE))
     Path(extras, TASK_FILE).write_text(task_to_json(task), encoding="utf-8")
+
+
+def save_head(head: keras.Model, directory: str) -> None:
+    """Keeps a classifier's head, features -> logits, beside a SavedModel, which other programs
+    cannot take apart.
+    """
+    head.save(os.path.join(directory, EXTRAS, HEAD_FILE))
 
 
 def save_projection_head(head: keras.Model, directory: str) -> None:

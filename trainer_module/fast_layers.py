@@ -97,17 +97,52 @@ LONGEST_ROW = 8  # positions of the output; with longer rows the kernel wins
 
 @keras.saving.register_keras_serializable("simclr")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a faster filter gradient for short rows in bfloat16 on a CPU under
-    TensorFlow.
+    """`keras.layers.Conv2D` with PyTorch's padding, and with a faster filter gradient for short
+    rows in bfloat16 on a CPU under TensorFlow.
     """
+
+    def __init__(self, *args, symmetric: bool = False, **options):
+        """Makes a convolution; all but `symmetric` as Keras has it.
+
+        Args:
+            *args: Keras' own.
+            symmetric: pad alike before and after. With a stride of 2, 'same' leaves out the padding
+                before even sides, so that PyTorch's weights would see other pixels. False for
+                encoders that were saved before this was there.
+            **options: Keras' own.
+        """
+        super().__init__(*args, **options)
+        self.symmetric = symmetric
+
+    def get_config(self):
+        """Returns what a saved layer is made from again."""
+        return super().get_config() | {"symmetric": self.symmetric}
 
     def call(self, inputs):
         """Convolves [B, H, W, C] to [B, h, w, D]."""
-        if not self._gathers_patches(inputs):
-            return super().call(inputs)
-        import tensorflow as tf
+        padding = self.explicit_padding
+        if self._gathers_patches(inputs):
+            import tensorflow as tf
 
-        return convolve(inputs, tf.cast(self.kernel, inputs.dtype), self.strides[0])
+            return convolve(inputs, tf.cast(self.kernel, inputs.dtype), self.strides[0], padding)
+        if padding is None:
+            return super().call(inputs)
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            kernel = tf.cast(self.kernel, inputs.dtype)
+            return tf.nn.conv2d(inputs, kernel, self.strides, _explicit(padding))
+        padded = keras.ops.pad(inputs, _explicit(padding))
+        return keras.ops.conv(padded, self.kernel, self.strides, "valid")
+
+    @property
+    def explicit_padding(self) -> tuple[int, int] | None:
+        """How much to pad rows and columns, before and after; None for Keras' own way,
+        which is the same at a stride of 1.
+        """
+        if not self.symmetric or self.strides == (1, 1):
+            return None
+        return tuple((taps - 1) // 2 for taps in self.kernel_size)
 
     def _gathers_patches(self, inputs) -> bool:
         return (
@@ -123,22 +158,32 @@ class Conv2D(keras.layers.Conv2D):
         )
 
 
-def convolve(images, kernel, stride: int):
-    """Convolves with 'same' padding; TensorFlow only.
+def _explicit(padding: tuple[int, int]) -> list[list[int]]:
+    """Returns the padding of [B, H, W, C], axis by axis."""
+    rows, columns = padding
+    return [[0, 0], [rows, rows], [columns, columns], [0, 0]]
+
+
+def convolve(images, kernel, stride: int, padding: tuple[int, int] | None = None):
+    """Convolves to ceil(H / stride) rows and ceil(W / stride) columns; TensorFlow only.
 
     Args:
         images: [B, H, W, C].
         kernel: [k, k, C, D] of the same dtype.
         stride: in both directions.
+        padding: rows and columns of zeros before and after; None for TensorFlow's 'SAME'.
 
     Returns:
-        [B, h, w, D] with h = ceil(H / stride); its gradient by `kernel` is a product of matrices.
+        [B, h, w, D]; its gradient by `kernel` is a product of matrices.
     """
     import tensorflow as tf
 
+    explicit = "SAME" if padding is None else _explicit(padding)
+    flat = [] if padding is None else [side for pair in explicit for side in pair]
+
     @tf.custom_gradient
     def convolution(images, kernel):
-        outputs = tf.nn.conv2d(images, kernel, stride, "SAME")
+        outputs = tf.nn.conv2d(images, kernel, stride, explicit)
 
         def gradient(upstream):
             to_images = tf.raw_ops.Conv2DBackpropInput(
@@ -146,30 +191,33 @@ def convolve(images, kernel, stride: int):
                 filter=kernel,
                 out_backprop=upstream,
                 strides=[1, stride, stride, 1],
-                padding="SAME",
+                padding="SAME" if padding is None else "EXPLICIT",
+                explicit_paddings=flat,
             )
-            return to_images, filter_gradient(images, upstream, kernel.shape[:2], stride)
+            return to_images, filter_gradient(images, upstream, kernel.shape[:2], stride, padding)
 
         return outputs, gradient
 
     return convolution(images, kernel)
 
 
-def filter_gradient(images, upstream, kernel_size, stride: int):
-    """Returns the gradient of a 'same' convolution by its kernel, [k, k, C, D]; TensorFlow only.
+def filter_gradient(images, upstream, kernel_size, stride: int, padding=None):
+    """Returns the gradient of a convolution by its kernel, [k, k, C, D]; TensorFlow only.
 
     Args:
         images: [B, H, W, C], what was convolved.
         upstream: [B, h, w, D], gradient by the outputs.
         kernel_size: (k, k).
         stride: in both directions.
+        padding: as `convolve` has it.
     """
     import tensorflow as tf
 
     channels, filters = images.shape[-1], upstream.shape[-1]
     rows, columns = kernel_size
     patches = tf.reshape(
-        _patches(images, upstream.shape[1:3], kernel_size, stride), [-1, rows * columns * channels]
+        _patches(images, upstream.shape[1:3], kernel_size, stride, padding),
+        [-1, rows * columns * channels],
     )  # [B*h*w, k*k*C]
     # The small matrix is the one to transpose: the product is twice as fast as with the patches
     # transposed.
@@ -177,15 +225,16 @@ def filter_gradient(images, upstream, kernel_size, stride: int):
     return tf.reshape(tf.transpose(transposed), [rows, columns, channels, filters])
 
 
-def _patches(images, size, kernel_size, stride: int):
+def _patches(images, size, kernel_size, stride: int, padding):
     """Returns [B, h, w, k*k*C]: below every output position the inputs that it saw, tap by tap."""
     import tensorflow as tf
 
-    padding = [
-        _padding(side, out, taps, stride)
-        for side, out, taps in zip(images.shape[1:3], size, kernel_size, strict=True)
+    before = padding or map(_same, images.shape[1:3], size, kernel_size, (stride, stride))
+    around = [
+        _around(start, side, out, taps, stride)
+        for start, side, out, taps in zip(before, images.shape[1:3], size, kernel_size, strict=True)
     ]
-    padded = tf.pad(images, [[0, 0], *padding, [0, 0]])
+    padded = tf.pad(images, [[0, 0], *around, [0, 0]])
     # Every stride-th row and column, for each start: TensorFlow copies whole blocks fast and
     # strided slices slowly.
     phases = [_phases(rows, 2, stride) for rows in _phases(padded, 1, stride)]
@@ -201,11 +250,15 @@ def _patches(images, size, kernel_size, stride: int):
     return tf.concat(taps, axis=-1)
 
 
-def _padding(side: int, out: int, taps: int, stride: int) -> tuple[int, int]:
-    """Returns how much 'same' pads before, and after so that the phases have equal and sufficient
+def _same(side: int, out: int, taps: int, stride: int) -> int:
+    """Returns how much 'same' pads before."""
+    return max((out - 1) * stride + taps - side, 0) // 2
+
+
+def _around(before: int, side: int, out: int, taps: int, stride: int) -> tuple[int, int]:
+    """Returns how much to pad before, and after so that the phases have equal and sufficient
     lengths.
     """
-    before = max((out - 1) * stride + taps - side, 0) // 2
     length = stride * (out + (taps - 1) // stride)
     return before, length - before - side
 

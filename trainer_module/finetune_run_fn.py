@@ -15,7 +15,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
-from trainer_module.export import ServedModel, load_encoder, save_served_model
+from trainer_module.export import ServedModel, load_encoder, save_head, save_served_model
 from trainer_module.finetune import (
     features_to_learn,
     finetune,
@@ -30,7 +30,7 @@ from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
-from trainer_module.resnet import stem_for
+from trainer_module.resnets import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
@@ -66,6 +66,8 @@ def run_fn(fn_args: FnArgs) -> None:
     answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
     served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
+    if task.one_class_an_image:
+        save_head(head_alone(encoder, model), fn_args.serving_model_dir)
     write_record(fn_args.serving_model_dir, encoder_record(_encoder_of(settings), train))
     proof = _freeze_proof(
         finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir))

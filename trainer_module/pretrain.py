@@ -23,10 +23,11 @@ from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
+from trainer_module.linear_eval import weights_checksum
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
-from trainer_module.resnet import stem_for
+from trainer_module.resnets import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 # Settings that may change between a killed run and its continuation, because the result does not
@@ -47,6 +48,7 @@ class Images:
     channel_mean: np.ndarray  # [3], in units of [0, 1] pixels
     channel_std: np.ndarray  # [3], likewise
     view_size: tuple[int, int]  # (h, w) in pixels
+    start: keras.Model | None = None  # an encoder whose weights to begin with, not random ones
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ def pretrain(
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
+    if data.start:
+        learner.encoder.set_weights(data.start.get_weights())
     progress = checkpoint.load(learner, path, identity)
     rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
     callbacks = [
@@ -193,6 +197,7 @@ def run_identity(
         "images_sha256": digest_of(data.images),
         "channel_mean": [float(value) for value in data.channel_mean],
         "channel_std": [float(value) for value in data.channel_std],
+        "start": weights_checksum(data.start) if data.start else "",
     }
 
 

@@ -14,12 +14,17 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.checkpoint import milestone_file
 from trainer_module.examples import Examples, read_split
-from trainer_module.export import ServedModel, save_projection_head, save_served_model
+from trainer_module.export import (
+    ServedModel,
+    load_encoder,
+    save_projection_head,
+    save_served_model,
+)
 from trainer_module.finished import CHECKPOINTS, mark_finished
 from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
-from trainer_module.resnet import stem_for
+from trainer_module.resnets import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Pretraining, PretrainingScience, from_json
 from trainer_module.tasks.registry import task_from_json
@@ -46,6 +51,7 @@ def run_fn(fn_args: FnArgs) -> None:
             examples.channel_mean,
             examples.channel_std,
             settings.view_size,
+            load_encoder(fn_args.base_model) if fn_args.base_model else None,
         ),
         settings.encoder,
         settings.augmentation,

@@ -3,6 +3,8 @@ images to features.
 
 B images of H x W pixels; a block has C channels, which a bottleneck's output has four times; the
 features are the last stage's mean over positions, D = 512 * width, from 50 layers on 2048 * width.
+It is torchvision's network, padding included, so that weights travel both ways
+(trainer_module/weights).
 """
 
 from dataclasses import dataclass, field
@@ -11,44 +13,12 @@ from functools import partial
 import keras
 
 from trainer_module.devices import replica_count
-from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
+from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, channels_of, stem_for
 from trainer_module.settings import Encoder
 
-BLOCKS = {  # in each stage
-    18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
-}  # fmt: skip
-BOTTLENECK_FROM = 50  # layers
-EXPANSION = 4  # channels of a bottleneck's output for each of its 3x3 convolution
-STAGE_CHANNELS = (64, 128, 256, 512)
-SMALL_SIDE = 64  # pixels; up to here the stem keeps the resolution
-LEAST_SIDE = {"small": 8, "imagenet": 32}  # pixels; the last stage is then 1 x 1
 BATCH_NORM_MOMENTUM = 0.9
 BATCH_NORM_EPSILON = 1.001e-5
-
-
-def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
-    """Returns 'small' (3x3, stride 1, no pooling) for sides up to 64 pixels and 'imagenet' (7x7,
-    stride 2, pooling) above.
-
-    Args:
-        settings: a `stem` other than 'auto' is kept.
-        image_size: (H, W) in pixels of the images the encoder is trained on.
-
-    Raises:
-        ValueError: if the image is smaller than the stem allows.
-    """
-    side = min(image_size)
-    stem = settings.stem
-    if stem == "auto":
-        stem = "small" if side <= SMALL_SIDE else "imagenet"
-    least = LEAST_SIDE[stem]
-    require(
-        side >= least,
-        f"`image_size` must be at least {least} pixels on its shorter side for the {stem} stem",
-        image_size=image_size,
-    )
-    return stem
 
 
 def build_encoder(
@@ -71,7 +41,7 @@ def build_encoder(
     """
     images = keras.Input((*image_size, 3), name="images")
     layers = _Layers(dtype, seed)
-    channels = [max(8, round(count * settings.width)) for count in STAGE_CHANNELS]
+    channels = channels_of(settings)
     add_block = _bottleneck if settings.depth >= BOTTLENECK_FROM else _block
     tensor = _stem(layers, images, channels[0], stem_for(settings, image_size))
     for stage, (blocks, count) in enumerate(
@@ -109,7 +79,7 @@ class _Layers:
         initializer = keras.initializers.VarianceScaling(
             2.0, "fan_out", "untruncated_normal", seed=1000 * self.seed + self.made
         )
-        layer = partial(Conv2D, padding="same", use_bias=False, dtype=self.dtype)
+        layer = partial(Conv2D, padding="same", symmetric=True, use_bias=False, dtype=self.dtype)
         return layer(
             channels, size, strides=stride, kernel_initializer=initializer, name=f"{name}_conv"
         )(tensor)
@@ -138,10 +108,13 @@ class _Layers:
 def _stem(layers: _Layers, images, channels: int, stem: str):
     if stem == "small":
         return layers.unit(images, channels, 3, 1, "stem")
+    if stem == "lightly":  # whose backbones of a list of modules miss the rectifier
+        tensor = layers.norm(layers.conv(images, channels, 3, 1, "stem"), "stem")
+        return keras.layers.Identity(dtype=layers.dtype, name="stem")(tensor)
     tensor = layers.unit(images, channels, 7, 2, "stem")
-    return keras.layers.MaxPooling2D(
-        3, strides=2, padding="same", dtype=layers.dtype, name="stem_pool"
-    )(tensor)
+    # after the rectifier a border of zeros is none at all
+    tensor = keras.layers.ZeroPadding2D(1, dtype=layers.dtype, name="stem_pad")(tensor)
+    return keras.layers.MaxPooling2D(3, strides=2, dtype=layers.dtype, name="stem_pool")(tensor)
 
 
 def _block(layers: _Layers, tensor, channels: int, stride: int, name: str):

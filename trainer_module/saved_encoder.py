@@ -17,6 +17,7 @@ from trainer_module.settings import Encoder, from_json
 
 EXTRAS = "assets.extra"  # files that travel with a SavedModel and that serving ignores
 ENCODER_FILE, RECORD_FILE, TASK_FILE = "encoder.keras", "encoder.json", "task.json"
+HEAD_FILE = "head.keras"  # of a classifier: features -> logits, for other programs
 CHANNELS = 3  # of every image that is read
 
 

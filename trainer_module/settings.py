@@ -17,7 +17,7 @@ from trainer_module.errors import require
 LOSSES = ("nt_xent", "dcl", "vicreg")
 OPTIMIZERS = ("sgd", "lars", "adamw")
 DEPTHS = (18, 34, 50, 101, 152)
-STEMS = ("auto", "small", "imagenet")
+STEMS = ("auto", "small", "imagenet", "lightly")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
@@ -137,7 +137,8 @@ class Encoder:
 
     depth: int = 18
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
-    stem: str = "auto"  # 'small' or 'imagenet' to choose it by hand
+    # 'small' or 'imagenet' to choose it by hand; 'lightly' is small without its rectifier
+    stem: str = "auto"
     # dotted path of a function with that one's arguments, for another network
     builder: str = "trainer_module.resnet.build_encoder"
 
@@ -178,7 +179,8 @@ class Pretraining:
     def __post_init__(self):
         """Checks every rule."""
         require_finite(self)
-        require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
+        rule = "`epochs` must be at least 1, or 0 beside `--encoder_weights`"
+        require(self.epochs >= 0, rule, epochs=self.epochs)
         require(
             self.batch_size >= 2,
             "`batch_size` must be at least 2: NT-Xent needs negatives",

@@ -11,6 +11,7 @@ from pipeline.lineage.models import Model, describe, fingerprints_of, lists_of
 WIDTH = 120  # columns
 INDENT = "   "
 TIED = "\N{NO-BREAK SPACE}"  # a name and its value stay on one line
+ORIGIN = "source", "fingerprint", "mapping"  # of an encoder that was brought in
 # Parameters that TFX sets for itself, or that are told in another line.
 NOISE = (
     "span",
@@ -114,6 +115,12 @@ def _details(snapshot: Snapshot, execution: Execution, indent: str) -> list[str]
     rows += [
         f"{split} list: {path} ({fingerprints.get(split, 'no fingerprint')})"
         for split, path in lists_of(execution).items()
+    ]
+    rows += [
+        f"{name}: {item.properties[name]}"
+        for item in snapshot.made_by(execution)
+        for name in ORIGIN
+        if name in item.properties
     ]
     sections: dict[str, dict] = {}
     for name, value in new_parameters(snapshot, execution).items():

@@ -1,0 +1,223 @@
+"""A pushed model for other programs: `python -m pipeline.export MODEL --format F [--output PATH]`.
+
+MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
+root. The formats:
+
+    safetensors  the encoder, and a classifier's head as `fc`, by torchvision's names
+    onnx         from normalized float32 [B, 3, H, W] to features, and a classifier's probabilities;
+                 with --preprocessing from uint8 pixels [B, h, w, 3] of any size
+    keras        the same network of Keras' own layers, from normalized float32 [B, H, W, 3]
+    saved_model  the folder as it was pushed: from the bytes of image files to answers, of any task
+
+A model card lies beside it. What a model expects and answers: docs/weights.md.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from pipeline.arguments import BAD_INPUT, DONE, path_of
+from pipeline.model_card import CARD_FILE, card_of_record
+from pipeline.predict import newest_model, task_of
+from pipeline.terminal import libraries_to_log
+from pipeline.weights import OWN_MEAN, OWN_STD
+from trainer_module.errors import InputError
+from trainer_module.saved_encoder import EXTRAS, HEAD_FILE, EncoderRecord, read_record
+from trainer_module.settings import Encoder
+
+ENDINGS = {"safetensors": ".safetensors", "onnx": ".onnx", "keras": ".keras", "saved_model": ""}
+
+
+def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False) -> str:
+    """Writes a model in a format, and its card beside it.
+
+    Args:
+        model_dir: a SavedModel that a run has left.
+        kind: of ENDINGS.
+        output: the file, or the folder of a SavedModel; nothing may be there.
+        preprocessing: whether an ONNX model takes pixels of any size.
+
+    Returns:
+        What was written, for a person.
+
+    Raises:
+        InputError: if the model cannot be said in that format.
+    """
+    record = read_record(model_dir)
+    if kind == "saved_model":
+        shutil.copytree(model_dir, output)
+        told = "SavedModel with the signatures from_images, features and serving_default"
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        told = _write(model_dir, record, kind, output, preprocessing)
+    card = model_dir / EXTRAS / CARD_FILE
+    text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
+    output.with_name(f"{output.name}.md").write_text(text, encoding="utf-8")
+    return f"{told} -> {output}"
+
+
+def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, preprocessing: bool):
+    """Writes what is made of encoder and head; returns what it is."""
+    import keras
+
+    from trainer_module.export import load_encoder
+
+    encoder = load_encoder(str(model_dir))
+    head_file = model_dir / EXTRAS / HEAD_FILE
+    head = keras.models.load_model(head_file, compile=False) if head_file.is_file() else None
+    alone = (
+        "" if head else ", without a head: of other tasks than classification saved_model has it"
+    )
+    what = f"ResNet-{record.encoder.depth} of width {record.encoder.width:g}{alone}"
+    if kind == "keras":
+        from trainer_module.weights.plain_keras import plain
+
+        whole = keras.Model(encoder.input, head(encoder.output)) if head else encoder
+        plain(whole).save(output)
+        return what
+    _refuse_other_networks(record, encoder)
+    from trainer_module.weights.exchange import taken_out
+
+    tensors, layers = taken_out(encoder, record.encoder), _dense_layers(head)
+    if kind == "onnx":
+        from trainer_module.weights.onnx_graph import onnx_model
+
+        content = onnx_model(record, tensors, layers, preprocessing).SerializeToString()
+        output.write_bytes(content)
+        return what
+    from safetensors.numpy import save_file
+
+    save_file(tensors | _fc(layers), output, _metadata(model_dir, record))
+    return what
+
+
+def _refuse_other_networks(record: EncoderRecord, encoder) -> None:
+    """Refuses networks that are not torchvision's ResNet.
+
+    Raises:
+        InputError: naming what differs.
+    """
+    fix = "Fix: --format=keras or --format=saved_model"
+    if record.encoder.builder != Encoder().builder:
+        raise InputError(
+            f"`--format` of safetensors or onnx is for ResNets. Received: an encoder of "
+            f"{record.encoder.builder}. {fix}"
+        )
+    strided = [layer for layer in encoder.layers if getattr(layer, "strides", (1, 1)) != (1, 1)]
+    if any(not getattr(layer, "symmetric", layer.padding == "valid") for layer in strided):
+        raise InputError(
+            f"`--format` of safetensors or onnx needs PyTorch's padding. Received: a model that "
+            f"was trained before encoders had it. {fix}, or train it again"
+        )
+
+
+def _dense_layers(head) -> list:
+    """Returns kernel [D, C] and bias [C] of each dense layer of a head; [] without one."""
+    layers = head.layers if head else []
+    return [tuple(map(_array, layer.weights)) for layer in layers if layer.weights]
+
+
+def _array(weight):
+    import numpy as np
+
+    return np.asarray(weight.numpy(), np.float32)
+
+
+def _fc(layers: list) -> dict:
+    """Returns dense layers by PyTorch's names: `fc` is one, or a Sequential with a rectifier
+    between two.
+    """
+    import numpy as np
+
+    found = {}
+    for place, (kernel, bias) in enumerate(layers):
+        name = "fc" if len(layers) == 1 else f"fc.{2 * place}"
+        found |= {f"{name}.weight": np.ascontiguousarray(kernel.T), f"{name}.bias": bias}
+    return found
+
+
+def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
+    """Returns what a safetensors file says of itself; `--encoder_weights` reads it again."""
+    settings, task = record.encoder, task_of(model_dir)
+    names = getattr(task, "names_by_id", list)()
+    return {
+        "format": "pt",
+        "made_by": "simclr-tfx",
+        "depth": str(settings.depth),
+        "width": f"{settings.width:g}",
+        "stem": settings.stem,
+        "image_size": json.dumps(record.image_size),
+        OWN_MEAN: json.dumps(record.channel_mean),
+        OWN_STD: json.dumps(record.channel_std),
+        "classes": json.dumps(names),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.export",
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=raw,
+    )
+    parser.add_argument(
+        "model",
+        type=path_of,
+        metavar="MODEL",
+        help="SavedModel, folder of versions, or pipeline root",
+    )
+    parser.add_argument("--format", choices=ENDINGS, required=True)
+    parser.add_argument(
+        "--output", type=path_of, help="file or folder to write; default: MODEL's name, here"
+    )
+    parser.add_argument(
+        "--preprocessing",
+        action="store_true",
+        help="of onnx: pixels of any size instead of numbers",
+    )
+    flags = parser.parse_args(arguments)
+    try:
+        model_dir = newest_model(flags.model)
+        output = flags.output or Path(f"{model_dir.resolve().name}{ENDINGS[flags.format]}")
+        _check(flags, output)
+        with libraries_to_log(os.devnull):
+            told = export(model_dir, flags.format, output, flags.preprocessing)
+    except (ValueError, OSError) as error:
+        print(f"pipeline.export: {error}", file=sys.stderr)
+        return BAD_INPUT
+    print(f"{told}\nmodel card -> {output}.md")
+    return DONE
+
+
+def _check(flags: argparse.Namespace, output: Path) -> None:
+    card = output.with_name(f"{output.name}.md")
+    there = [path for path in (output, card) if path.exists()]
+    if there:
+        raise InputError(
+            f"`--output` must be new. Received: {there[0]}, which is there. Fix: another --output"
+        )
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"`--output` must lie in a folder that exists. Received: {output}")
+    if output.suffix != ENDINGS[flags.format] and ENDINGS[flags.format]:
+        raise InputError(f"`--output` must end in {ENDINGS[flags.format]}. Received: {output}")
+    if flags.preprocessing and flags.format != "onnx":
+        raise InputError(
+            f"`--preprocessing` is of --format=onnx. Received: --format={flags.format}"
+        )
+    if flags.format == "onnx" and not _has_onnx():
+        raise InputError("`--format=onnx` needs the package onnx. Fix: make extra NAME=onnx")
+
+
+def _has_onnx() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("onnx") is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

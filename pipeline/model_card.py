@@ -1,0 +1,172 @@
+"""The model card of a pushed model, in Markdown: what it is, what it was made from, how good it is,
+and for what it is not.
+
+A run leaves it in the pushed folder, from what its summary says; `pipeline.export` puts it beside
+what it writes. Standard library alone.
+"""
+
+import shlex
+from pathlib import Path
+
+from components.metadata.names import FINETUNER, PRETRAINER
+from pipeline.plan import Plan
+from trainer_module.intervals import told
+from trainer_module.saved_encoder import EXTRAS, EncoderRecord
+
+CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
+UNTRAINED = "untrained"  # begins the names of metrics that had no pretraining
+
+
+def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
+    """Writes the card of a run's pushed model into its folder, unless one is there: a run that
+    pushed nothing new names the model of an earlier one.
+
+    Args:
+        summary: of the run (pipeline/summary.py).
+        plan: of the run.
+        command: its flags.
+    """
+    pushed = summary["pushed_model"]
+    card = Path(pushed, EXTRAS, CARD_FILE)
+    if pushed and card.parent.is_dir() and not card.exists():
+        card.write_text(card_of_run(summary, plan, command), encoding="utf-8")
+
+
+def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:
+    """Returns the card of the model that a run made; arguments as `leave_card` has them."""
+    encoder = plan.encoder
+    size = " x ".join(map(str, plan.choices.image_size))
+    title = f"# {plan.name}: {plan.task.name}, version {Path(summary['pushed_model']).name}"
+    network = (
+        f"A ResNet-{encoder.depth} of width {encoder.width:g} for images of {size} pixels, pushed "
+        f"after the run {summary['run_id']}."
+    )
+    sections = {
+        "Data": _data(summary, plan),
+        "Recipe": _recipe(summary, plan, command),
+        "How good it is": _scores(summary, plan),
+        "What pretraining brought": _brought(summary, plan),
+        "Limits": _limits(summary, plan),
+        "Where it is from": _origin(summary, plan),
+    }
+    parts = [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items() if lines]
+    return "\n\n".join([title, network, *parts]) + "\n"
+
+
+def card_of_record(record: EncoderRecord) -> str:
+    """Returns the card of a model that carries none, as those that were pushed before there were
+    cards: what its encoder is.
+    """
+    encoder, size = record.encoder, " x ".join(map(str, record.image_size))
+    return (
+        f"# A ResNet-{encoder.depth} of width {encoder.width:g}, {encoder.stem} stem\n\n"
+        f"Images of {size} pixels, in [0, 1], minus the mean {_numbers(record.channel_mean)}, "
+        f"divided by {_numbers(record.channel_std)}.\n\nNo run has left a card in its folder; "
+        f"`python -m pipeline.lineage` tells data, recipe, scores and origin.\n"
+    )
+
+
+def _numbers(values) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+def _data(summary: dict, plan: Plan) -> list[str]:
+    lines = [f"- {split}: `{path}`" for split, path in plan.lists.given().items()]
+    lines.append(f"- held out and judged by: {summary.get('eval_images', 0):,} images")
+    return lines + [f"- {one['severity']}: {one['told']}" for one in summary["findings"]]
+
+
+def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
+    pretraining = plan.pretraining
+    how = f"SimCLR, {pretraining.epochs} epochs of batches of {pretraining.batch_size}"
+    if plan.choices.from_scratch:
+        how = "none, the whole network was learned from labels"
+    elif plan.saved_encoder.is_final:
+        how = f"none in this run, the encoder is that of `{plan.saved_encoder.path}`"
+    elif plan.saved_encoder.begins:
+        how += f", begun with the weights in `{plan.saved_encoder.path}`"
+    finetuning = plan.choices.finetuning
+    trained = "frozen" if finetuning.freeze else "trained along"
+    line = shlex.join(["python", "local_runner.py", *command])
+    return [
+        f"- recipe `{plan.choices.recipe}`: `{line}`",
+        f"- pretraining: {how}",
+        f"- then: a {finetuning.head} head, the encoder {trained}, seed {finetuning.seed}"
+        if plan.task.has_target
+        else "- then: nothing, the encoder is what was asked for",
+        f"- {summary.get('seconds', 0):.0f} s on {summary['hardware']}",
+    ]
+
+
+def _scores(summary: dict, plan: Plan) -> list[str]:
+    names, by_class = summary.get("metrics", {}), summary.get("metrics_by_class", {})
+    if not names:
+        return ["Nothing was judged: an encoder answers no task."]
+    rows = ["| metric | value, with its 95 % interval |", "|---|---|"]
+    rows += [f"| {name.replace('_', ' ')} | {_shown(summary, plan, name)} |" for name in names]
+    ends = summary.get("intervals_by_class", {})
+    if by_class:
+        rows += ["", "| class | value, with its 95 % interval |", "|---|---|"]
+    for name, value in by_class.items():
+        low, high = (f"{100 * end:.0f}" for end in ends.get(name, (0, 0)))
+        interval = f" ({low} to {high})" if name in ends else ""
+        rows.append(f"| {name} | {plan.task.shown(value)}{interval} |")
+    return rows
+
+
+def _shown(summary: dict, plan: Plan, name: str) -> str:
+    """Returns a metric as on the terminal, with its interval where it has one."""
+    value, interval = summary["metrics"][name], summary["intervals"].get(name)
+    shown = plan.task.told(name, value)
+    if not interval:
+        return shown
+    return f"{shown} {told(interval, summary['eval_images'], percent=shown.endswith('%'))}"
+
+
+def _brought(summary: dict, plan: Plan) -> list[str]:
+    """Returns each metric beside the one of the same name without pretraining."""
+    metrics, lines = summary.get("metrics", {}), []
+    for name in metrics:
+        rest = name.removeprefix(f"{UNTRAINED}_")
+        trained = rest if rest in metrics else f"pretrained_{rest}"
+        if name != rest and trained in metrics:
+            with_it, without = (_shown(summary, plan, one) for one in (trained, name))
+            lines.append(
+                f"- {trained.replace('_', ' ')}: {with_it}, with the same network untrained "
+                f"{without}"
+            )
+    return lines
+
+
+def _limits(summary: dict, plan: Plan) -> list[str]:
+    images = summary.get("eval_images", 0)
+    lines = [
+        f"- The scores are of {images:,} images that were held out of the same lists; on images of "
+        f"another origin they may be far lower (`python -m pipeline.evaluate` tells)."
+    ] if images else []  # fmt: skip
+    size = " x ".join(map(str, plan.choices.image_size))
+    lines += [
+        f"- Every picture becomes {size} pixels, 8 bits a channel, upright, on white: what cannot "
+        f"be seen at that size is not seen.",
+        "- The data's licence and what they show of people are not looked at here; they bind the "
+        "model, too.",
+    ]
+    if plan.saved_encoder.from_weights:
+        lines.append("- The weights that it began with bring their own licence and their own data.")
+    return lines
+
+
+def _origin(summary: dict, plan: Plan) -> list[str]:
+    saved, versions = plan.saved_encoder, summary["versions"]
+    codes = summary["code_fingerprints"]
+    shown = [f"{node} {codes[node]}" for node in (PRETRAINER, FINETUNER) if node in codes]
+    lines = [
+        f"- run {summary['run_id']}, git commit {summary['git_commit'] or 'unknown'}",
+        f"- code: {', '.join(shown)}",
+        f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}",
+    ]
+    if saved.path:
+        lines.insert(1, f"- encoder: `{saved.path}`, fingerprint {saved.fingerprint}")
+    if saved.mapping:
+        lines.insert(2, f"- its weights: {saved.mapping}")
+    return [*lines, "- all of it: `python -m pipeline.lineage --pipeline_root ROOT MODEL`"]

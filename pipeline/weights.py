@@ -1,0 +1,143 @@
+"""`--encoder_weights FILE`: a ResNet of another program as the run's encoder.
+
+The file is looked at before anything heavy is loaded; `make_encoder` then makes of it what an
+earlier run would have left (pipeline/imported.py). Standard library alone, but for the file itself.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from pipeline.choices import Choices
+from pipeline.save_paths import SavedEncoder
+from trainer_module.errors import InputError
+from trainer_module.resnets import stem_for
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    EncoderRecord,
+    holds_encoder,
+    write_record,
+)
+from trainer_module.settings import Encoder
+from trainer_module.weights.files import WeightsFile
+from trainer_module.weights.names import VERSION, Found, find_resnet
+
+MAPPING_FILE = "weights.json"  # beside the encoder: which of its tensors was which in the file
+# What torchvision, timm and lightly normalize images with, in units of [0, 1] pixels.
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# metadata of a file that pipeline/export.py wrote
+OWN_MEAN, OWN_STD = "channel_mean", "channel_std"
+
+
+def refuse_two_encoders(choices: Choices) -> None:
+    """Refuses weights beside a folder that holds an encoder for the same run.
+
+    Raises:
+        InputError: naming both.
+    """
+    folder = choices.save_paths.pretrain
+    if choices.task != "pretrain" and holds_encoder(folder):
+        raise InputError(
+            f"`--encoder_weights` and an encoder in `--pretrain_save_path` must not be given "
+            f"together. Received: {choices.weights.file}, and the encoder in {folder}. Fix: leave "
+            f"one out"
+        )
+
+
+def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
+    """Returns the encoder that a file of weights is, and what becomes of it.
+
+    Settings that the person named must be so; the others follow from the file.
+
+    Raises:
+        InputError: if the file is none of weights, or of other weights than the run needs.
+    """
+    path = choices.weights.file
+    file = WeightsFile(path)
+    names = ("depth", "width", "stem")
+    asked = {
+        name: getattr(choices.encoder, name) for name in names if f"encoder.{name}" in choices.named
+    }
+    found = find_resnet(file.shapes, asked, path)
+    _refuse_small_images(found.encoder, choices.view_size)
+    (mean, std), whose = _normalization(choices, file.metadata)
+    record = EncoderRecord(found.encoder, choices.image_size, mean, std)
+    return found.encoder, SavedEncoder(
+        path,
+        _fingerprint(path, record),
+        mean,
+        std,
+        from_weights=record,
+        mapping=_told(path, found, whose),
+        begins=choices.pretraining.epochs > 0,
+    )
+
+
+def _refuse_small_images(encoder: Encoder, view_size: tuple[int, int]) -> None:
+    try:
+        stem_for(encoder, view_size)
+    except ValueError as error:
+        raise InputError(
+            f"{error}, which the weights have. Fix: a larger --input_size and --crop_size"
+        ) from error
+
+
+def _normalization(choices: Choices, metadata: dict[str, str]):
+    """Returns the mean and deviation of the images that the weights expect, and whose they are."""
+    weights = choices.weights
+    if weights.channel_mean:
+        return (weights.channel_mean, weights.channel_std), "the settings'"
+    if OWN_MEAN in metadata and OWN_STD in metadata:
+        own = tuple(tuple(json.loads(metadata[name])) for name in (OWN_MEAN, OWN_STD))
+        return own, "the file's own"
+    return IMAGENET, "ImageNet's"
+
+
+def _told(path: str, found: Found, whose: str) -> str:
+    encoder, kept = found.encoder, len(found.tensors)
+    below = f" below {found.prefix!r}" if found.prefix else ""
+    rest = f", {len(found.left_out)} others left out" if found.left_out else ""
+    return (
+        f"the ResNet-{encoder.depth} of width {encoder.width:g} with the {encoder.stem} stem in "
+        f"{path}: {kept} tensors{below}{rest}; images are normalized with {whose} mean and "
+        f"deviation (weights.channel_mean, weights.channel_std)"
+    )
+
+
+def _fingerprint(path: str, record: EncoderRecord) -> str:
+    """Returns a digest of a file's content and of what is made of it."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(f"{record} {VERSION}".encode())
+    return digest.hexdigest()[:16]
+
+
+def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
+    """Makes a model's folder of a file of weights: encoder, record, and the mapping of the tensors.
+
+    Raises:
+        InputError: if the file is no longer the one that was found.
+    """
+    import keras
+
+    from trainer_module.resnet import build_encoder
+    from trainer_module.weights.exchange import put_in
+
+    record, file = saved.from_weights, WeightsFile(saved.path)
+    settings = {name: getattr(record.encoder, name) for name in ("depth", "width", "stem")}
+    found = find_resnet(file.shapes, settings, saved.path)
+    values = file.read(found.tensors.values())
+    received = _fingerprint(saved.path, record)
+    if received != saved.fingerprint:
+        raise InputError(
+            f"The weights in {saved.path} must not change while they are read. Received: "
+            f"fingerprint {received}, a moment ago {saved.fingerprint}. Fix: start again"
+        )
+    encoder = build_encoder(record.encoder, record.image_size)
+    put_in(encoder, record.encoder, {ours: values[name] for ours, name in found.tensors.items()})
+    write_record(str(model_dir), record)
+    encoder.save(model_dir / EXTRAS / ENCODER_FILE)
+    mapping = {"file": saved.path, "tensors": dict(found.tensors), "left_out": found.left_out}
+    (model_dir / EXTRAS / MAPPING_FILE).write_text(json.dumps(mapping, indent=1), encoding="utf-8")
+    keras.utils.clear_session()

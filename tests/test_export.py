@@ -1,0 +1,205 @@
+"""`python -m pipeline.export`: the same network in every format, and refusals before anything is
+written.
+"""
+
+import keras
+import numpy as np
+import pytest
+from test_weights import value_of
+from test_weights_in import chosen
+
+from pipeline.export import main
+from pipeline.weights import find_weights
+from trainer_module.export import save_head
+from trainer_module.finetune import head_alone
+from trainer_module.normalize import normalize
+from trainer_module.resnet import build_encoder
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    TASK_FILE,
+    EncoderRecord,
+    write_record,
+)
+from trainer_module.settings import Encoder
+from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.weights.exchange import put_in
+from trainer_module.weights.files import WeightsFile
+from trainer_module.weights.names import tensors_of
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+TASK = Classification(3, ("cat", "dog", "fox"))
+SIDE = 36
+NETWORKS = {
+    "small 18": Encoder(18, 0.125, "small"),
+    "imagenet 18": Encoder(18, 0.125, "imagenet"),
+    "lightly 50": Encoder(50, 0.125, "lightly"),
+}
+
+
+def left(folder, settings, kind="linear"):
+    """What a run leaves of a classifier, as far as an export reads it; and the classifier."""
+    encoder = build_encoder(settings, (SIDE, SIDE))
+    values = {name: value_of(name, one.shape) for name, one in tensors_of(settings).items()}
+    put_in(encoder, settings, values)
+    classifier = TASK.head(encoder, kind)
+    write_record(str(folder), EncoderRecord(settings, (SIDE, SIDE), MEAN, STD))
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    encoder.save(folder / EXTRAS / ENCODER_FILE)
+    (folder / EXTRAS / TASK_FILE).write_text(task_to_json(TASK))
+    save_head(head_alone(encoder, classifier), str(folder))
+    return encoder, classifier
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Returns a function from the name of a network to its folder, encoder and classifier."""
+    made = {}
+
+    def model(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp("model") / "17"
+            folder.mkdir()
+            made[name] = folder, *left(folder, NETWORKS[name])
+        return made[name]
+
+    return model
+
+
+def pixels(side=SIDE, width=SIDE):
+    """Pictures with soft edges, uint8 [2, side, width, 3]."""
+    wave = np.sin(np.arange(side)[:, None] / 5 + np.arange(width)[None] / 7)
+    colours = np.random.default_rng(0).uniform(40, 120, (2, 1, 1, 3))
+    return (128 + wave[None, :, :, None] * colours).astype(np.uint8)
+
+
+def normalized():
+    return np.asarray(normalize(pixels(), MEAN, STD))
+
+
+def exported(model, place, kind, *flags):
+    output = place / f"exported.{kind}"
+    assert main([str(model), f"--format={kind}", f"--output={output}", *flags]) == 0
+    return output
+
+
+def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path):
+    folder, encoder, _ = models("small 18")
+    output = exported(folder, tmp_path, "safetensors")
+    settings, saved = find_weights(chosen(output, "--input_size=36 36"))
+    assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS["small 18"], MEAN, STD)
+    again, file = build_encoder(settings, (SIDE, SIDE), seed=5), WeightsFile(str(output))
+    put_in(again, settings, file.read(tensors_of(settings)))
+    np.testing.assert_allclose(again(normalized()), encoder(normalized()), rtol=1e-5, atol=1e-5)
+
+
+def test_safetensors_hold_the_head_as_pytorchs_linear_layer(models, tmp_path):
+    folder, _, classifier = models("small 18")
+    file = WeightsFile(str(exported(folder, tmp_path, "safetensors")))
+    kernel, bias = classifier.get_layer("logits").get_weights()
+    head = file.read(["fc.weight", "fc.bias"])
+    np.testing.assert_array_equal(head["fc.weight"], kernel.T)
+    np.testing.assert_array_equal(head["fc.bias"], bias)
+    assert file.metadata["classes"] == '["cat", "dog", "fox"]'
+
+
+def test_a_head_with_a_hidden_layer_is_pytorchs_sequential(tmp_path):
+    folder = tmp_path / "17"
+    folder.mkdir()
+    left(folder, NETWORKS["small 18"], "mlp")
+    file = WeightsFile(str(exported(folder, tmp_path, "safetensors")))
+    hidden, dims = file.shapes["fc.0.weight"]
+    assert (dims, file.shapes["fc.2.weight"]) == (64, (3, hidden))
+
+
+def test_keras_has_layers_of_keras_alone_and_the_same_answers(models, tmp_path):
+    folder, _, classifier = models("imagenet 18")
+    again = keras.models.load_model(exported(folder, tmp_path, "keras"), compile=False)
+    ours = [layer for layer in again.layers if not type(layer).__module__.startswith("keras.")]
+    assert ours == []
+    np.testing.assert_allclose(again(normalized()), classifier(normalized()), rtol=1e-4, atol=1e-4)
+
+
+def session(path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs make extra NAME=onnx")
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_answers_as_the_classifier_does(models, tmp_path, name):
+    pytest.importorskip("onnx", reason="needs make extra NAME=onnx")
+    folder, encoder, classifier = models(name)
+    asked = session(exported(folder, tmp_path, "onnx"))
+    images = normalized()
+    features, logits, probabilities = asked.run(None, {"images": images.transpose(0, 3, 1, 2)})
+    np.testing.assert_allclose(features, encoder(images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits, classifier(images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(SIDE, SIDE), (90, 61), (20, 25)], ids=str)
+def test_onnx_with_preprocessing_sees_the_pixels_that_transform_makes(models, tmp_path, size):
+    pytest.importorskip("onnx", reason="needs make extra NAME=onnx")
+    import tensorflow as tf
+
+    folder, encoder, _ = models("small 18")
+    images = pixels(*size)
+    resized = tf.image.resize(images, (SIDE, SIDE), antialias=True)
+    whole = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+    asked = session(exported(folder, tmp_path, "onnx", "--preprocessing"))
+    features = asked.run(["features"], {"images": images})[0]
+    # where pixels are resized, a few that end midway between two values may round the other way
+    tolerance = 1e-4 if size == (SIDE, SIDE) else 2e-3
+    expected = encoder(normalize(whole, MEAN, STD))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=tolerance)
+
+
+def test_a_saved_model_is_the_folder_as_it_was_pushed_and_a_card_lies_beside_it(models, tmp_path):
+    folder, *_ = models("small 18")
+    (folder / EXTRAS / "model_card.md").write_text("# The card\n")
+    output = exported(folder, tmp_path, "saved_model")
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    assert files and all(
+        (output / file).read_bytes() == (folder / file).read_bytes() for file in files
+    )
+    assert (tmp_path / "exported.saved_model.md").read_text() == "# The card\n"
+    (folder / EXTRAS / "model_card.md").unlink()
+
+
+def test_a_model_without_a_card_gets_one_that_says_how_images_are_normalized(models, tmp_path):
+    folder, *_ = models("small 18")
+    exported(folder, tmp_path, "keras")
+    card = (tmp_path / "exported.keras.md").read_text()
+    assert "mean 0.4000, 0.5000, 0.6000" in card and "ResNet-18 of width 0.125" in card
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--format=keras", "--output=there.keras"], "`--output` must be new"),
+        (["--format=keras", "--output=new.onnx"], "`--output` must end in .keras"),
+        (["--format=keras", "--output=absent/new.keras"], "must lie in a folder that exists"),
+        (["--format=safetensors", "--preprocessing"], "`--preprocessing` is of --format=onnx"),
+    ],
+)
+def test_bad_input_ends_with_2_and_writes_nothing(
+    models, tmp_path, monkeypatch, capsys, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.keras").touch()
+    assert main([str(models("small 18")[0]), *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["there.keras"]
+
+
+def test_an_encoder_that_was_padded_otherwise_is_refused(tmp_path, capsys):
+    settings, folder = NETWORKS["small 18"], tmp_path / "17"
+    folder.mkdir()
+    encoder, _ = left(folder, settings)
+    for layer in encoder.layers:
+        if hasattr(layer, "symmetric"):
+            layer.symmetric = False
+    encoder.save(folder / EXTRAS / ENCODER_FILE)
+    assert main([str(folder), "--format=safetensors", f"--output={tmp_path}/w.safetensors"]) == 2
+    assert "needs PyTorch's padding" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""The model card says what a run's summary says, and lies in the folder that the run pushed to."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.choices import Choices, Lists
+from pipeline.model_card import CARD_FILE, card_of_run, leave_card
+from pipeline.plan import as_chosen
+from pipeline.save_paths import SavedEncoder
+from trainer_module.saved_encoder import EXTRAS
+from trainer_module.tasks.classification import Classification
+
+PLAN = as_chosen(Choices(lists=Lists("/lists/train.csv", "/lists/eval.csv")), Classification(2))
+FLAGS = ["--train_file_path=/lists/train.csv", "--seed", "3"]
+
+
+@pytest.fixture
+def summary(tmp_path):
+    (tmp_path / "17" / EXTRAS).mkdir(parents=True)
+    return {
+        "run_id": "2026-11-29T05:00:00.000",
+        "pushed_model": str(tmp_path / "17"),
+        "seconds": 61.0,
+        "metrics": {"linear_accuracy": 0.9, "untrained_linear_accuracy": 0.5},
+        "intervals": {"linear_accuracy": (0.85, 0.94), "untrained_linear_accuracy": (0.42, 0.58)},
+        "eval_images": 150,
+        "metrics_by_class": {"cat": 0.8, "dog": 1.0},
+        "intervals_by_class": {"cat": (0.69, 0.88)},
+        "findings": [{"severity": "warning", "told": "cats are few", "kind": "uneven"}],
+        "versions": {"keras": "3.15"},
+        "code_fingerprints": {"Pretrainer": "abc"},
+        "git_commit": "",
+        "hardware": "2 cores",
+    }
+
+
+def test_it_tells_data_recipe_scores_gain_and_origin(summary):
+    card = card_of_run(summary, PLAN, FLAGS)
+    for line in (
+        "- train: `/lists/train.csv`",
+        "- warning: cats are few",
+        "`python local_runner.py --train_file_path=/lists/train.csv --seed 3`",
+        "| linear accuracy | 90.00 % (85.0 to 94.0, 150 images) |",
+        "| cat | 80.00 % (69 to 88) |",
+        "| dog | 100.00 % |",
+        "- linear accuracy: 90.00 % (85.0 to 94.0, 150 images), with the same network untrained "
+        "50.00 % (42.0 to 58.0, 150 images)",
+        "- code: Pretrainer abc",
+    ):
+        assert line in card
+
+
+def test_it_names_the_weights_that_the_encoder_began_with(summary):
+    saved = SavedEncoder("/w.safetensors", "abc", mapping="its tensors", begins=True)
+    card = card_of_run(summary, replace(PLAN, saved_encoder=saved), FLAGS)
+    assert "begun with the weights in `/w.safetensors`" in card
+    assert "- encoder: `/w.safetensors`, fingerprint abc\n- its weights: its tensors" in card
+
+
+def test_it_lies_in_the_pushed_folder_and_stays_that_of_the_run_that_pushed(summary, tmp_path):
+    leave_card(summary, PLAN, FLAGS)
+    card = tmp_path / "17" / EXTRAS / CARD_FILE
+    first = card.read_text()
+    leave_card(summary | {"run_id": "a later run"}, PLAN, FLAGS)
+    assert first.startswith("# lists-") and card.read_text() == first
+
+
+def test_a_run_that_pushed_nothing_leaves_no_card(summary, tmp_path):
+    leave_card(summary | {"pushed_model": ""}, PLAN, FLAGS)
+    assert list(tmp_path.rglob(CARD_FILE)) == []

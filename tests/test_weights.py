@@ -1,0 +1,193 @@
+"""Weights of other programs: the features are PyTorch's, and what does not fit is named."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.torch_weights import SIDES, images_of, some, value_of
+from trainer_module.errors import InputError
+from trainer_module.resnet import build_encoder
+from trainer_module.settings import Encoder
+from trainer_module.weights.exchange import put_in, taken_out
+from trainer_module.weights.files import WeightsFile
+from trainer_module.weights.names import find_resnet, tensors_of
+
+GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("torch_features.json").read_text())
+NARROW = Encoder(18, 0.125, "small")
+TORCHVISION = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
+
+
+def written(folder, tensors, metadata=None):
+    """Writes safetensors and returns their path."""
+    from safetensors.numpy import save_file
+
+    path = str(folder / "weights.safetensors")
+    save_file(tensors, path, metadata)
+    return path
+
+
+def narrow(prefix=""):
+    """The tensors of a narrow ResNet-18, as one file may hold them."""
+    shapes = {name: tensor.shape for name, tensor in tensors_of(NARROW).items()}
+    return {f"{prefix}{name}": value_of(name, shape) for name, shape in shapes.items()}
+
+
+def found_in(tensors, **asked):
+    return find_resnet({name: value.shape for name, value in tensors.items()}, asked, "a file")
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_features_are_those_that_pytorch_computed(case, tmp_path):
+    shapes, features = GOLDEN[case]["shapes"], np.array(GOLDEN[case]["features"])
+    file = WeightsFile(
+        written(tmp_path, {name: value_of(name, shape) for name, shape in shapes.items()})
+    )
+    found = find_resnet(file.shapes, {}, "a file")
+    side = SIDES[case.rstrip("0123456789")]
+    encoder = build_encoder(found.encoder, (side, side))
+    values = file.read(found.tensors.values())
+    put_in(encoder, found.encoder, {ours: values[theirs] for ours, theirs in found.tensors.items()})
+    computed = some(np.asarray(encoder(images_of(side), training=False)))
+    np.testing.assert_allclose(computed, features, atol=1e-4 * np.abs(features).max(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "features"), [(18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048)]
+)
+def test_the_tensors_of_every_depth_are_as_many_numbers_as_torchvisions(depth, features):
+    shapes = [
+        tensor.shape
+        for tensor in tensors_of(Encoder(depth, stem="imagenet")).values()
+        if not tensor.part.startswith("moving")
+    ]
+    assert sum(map(np.prod, shapes)) == TORCHVISION[depth] - 1000 * features - 1000
+
+
+def test_what_comes_out_is_what_went_in():
+    encoder, tensors = build_encoder(NARROW, (16, 16)), narrow()
+    put_in(encoder, NARROW, tensors)
+    taken = taken_out(encoder, NARROW)
+    assert taken.keys() == tensors.keys()
+    for name, value in tensors.items():
+        np.testing.assert_allclose(taken[name], value, rtol=1e-6)
+
+
+def test_a_channel_that_hardly_varies_is_normalized_as_pytorch_does():
+    encoder, tensors = build_encoder(NARROW, (16, 16)), narrow()
+    tensors["bn1.running_var"] = np.full(8, 1e-6, np.float32)
+    put_in(encoder, NARROW, tensors)
+    layer = encoder.get_layer("stem_norm")
+    deviation = np.sqrt(np.asarray(layer.moving_variance) + layer.epsilon)
+    np.testing.assert_allclose(deviation, np.sqrt(1e-6 + 1e-5), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_half_precision_is_read_as_float32(tmp_path, kind):
+    import ml_dtypes  # noqa: F401
+
+    path = written(tmp_path, {"one": np.array([0.5, -2.0], kind)})
+    np.testing.assert_array_equal(WeightsFile(path).read(["one"])["one"], np.float32([0.5, -2]))
+
+
+def test_the_network_that_learns_is_taken_and_its_followers_and_heads_are_left_out():
+    tensors = narrow("state_dict.backbone.") | narrow("state_dict.backbone_momentum.")
+    tensors["state_dict.projection_head.layers.0.weight"] = np.zeros((4, 64), np.float32)
+    tensors["state_dict.backbone.fc.weight"] = np.zeros((10, 64), np.float32)
+    found = found_in(tensors)
+    assert (found.encoder, found.prefix) == (NARROW, "state_dict.backbone.")
+    assert len(found.left_out) == len(narrow()) + 2
+
+
+def test_two_networks_that_learn_are_refused_by_name():
+    tensors = narrow("left.") | narrow("then.")
+    with pytest.raises(InputError, match=r"must hold one ResNet.*below left\., then\."):
+        found_in(tensors)
+
+
+def test_every_tensor_that_does_not_fit_is_named():
+    tensors = narrow()
+    del tensors["layer3.1.conv2.weight"]
+    tensors["layer2.0.se.weight"] = np.zeros((8, 8, 1, 1), np.float32)
+    tensors["layer4.0.bn1.bias"] = np.zeros(63, np.float32)
+    with pytest.raises(InputError) as refused:
+        found_in(tensors)
+    told = str(refused.value)
+    assert "1 missing, 1 too many, 1 of another shape. Fix:" in told
+    for line in (
+        "missing: layer3.1.conv2.weight",
+        "too many: layer2.0.se.weight",
+        "of another shape: layer4.0.bn1.bias is [63] and not [64]",
+    ):
+        assert line in told
+
+
+def test_of_many_that_do_not_fit_twenty_are_named_and_the_rest_counted():
+    with pytest.raises(InputError) as refused:
+        found_in(narrow(), depth=34)
+    told = str(refused.value)
+    assert "a ResNet-34 of width 0.125" in told and "76 missing" not in told.split("\n")[1]
+    assert len(told.splitlines()) == 22 and told.splitlines()[-1].startswith("  and ")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_weights_for_images_that_are_not_colour_are_refused_in_a_sentence(channels):
+    tensors = narrow() | {"conv1.weight": np.zeros((8, channels, 3, 3), np.float32)}
+    with pytest.raises(InputError, match=rf"images of 3 channels.*{channels} channels in a file"):
+        found_in(tensors)
+
+
+def test_another_architecture_is_told_by_what_it_holds():
+    tensors = {"patch_embed.proj.weight": np.zeros((192, 3, 16, 16), np.float32)}
+    with pytest.raises(InputError, match=r"must hold a ResNet under .*1 tensors, patch_embed"):
+        found_in(tensors)
+
+
+class Evil:
+    """Pickled, it asks for a file to be made."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def evil_archive(path, mark):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Evil(mark)))
+        archive.writestr("archive/version", "3\n")
+
+
+def evil_pickle(path, mark):
+    path.write_bytes(pickle.dumps(Evil(mark)))
+
+
+@pytest.mark.parametrize("write", [evil_archive, evil_pickle])
+def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path, write):
+    write(tmp_path / "evil.pth", tmp_path / "mark")
+    with pytest.raises(InputError, match=r"never unpickled|nothing was run"):
+        WeightsFile(str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_a_file_that_was_cut_short_is_refused(tmp_path, ending):
+    if ending == "pth":
+        evil_archive(tmp_path / "whole.pth", tmp_path / "mark")
+        whole = tmp_path / "whole.pth"
+    else:
+        whole = Path(written(tmp_path, narrow()))
+    whole.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(InputError, match="cut short"):
+        WeightsFile(str(whole))
+
+
+def test_a_file_of_keras_is_told_where_it_belongs(tmp_path):
+    with zipfile.ZipFile(tmp_path / "encoder.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(InputError, match=r"a file of Keras. Fix: .*--pretrain_save_path"):
+        WeightsFile(str(tmp_path / "encoder.keras"))

@@ -1,0 +1,117 @@
+"""`--encoder_weights`: found before a run, and made into what an earlier run would have left."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_weights import narrow, written
+
+from local_runner import main
+from pipeline.flags import build_parser, choices_of
+from pipeline.imported import bring_in
+from pipeline.save_paths import SERVING
+from pipeline.weights import IMAGENET, find_weights
+from trainer_module.errors import InputError
+from trainer_module.export import load_encoder
+from trainer_module.saved_encoder import EXTRAS, holds_encoder, read_record
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A narrow ResNet-18 below a prefix, with a projection head beside it."""
+    others = {"head.0.weight": np.zeros((4, 64), np.float32)}
+    return written(tmp_path, narrow("backbone.") | others)
+
+
+def chosen(file, *flags):
+    """The choices of a command line with lists that need not be there."""
+    line = ["--train_file_path=train.csv", "--input_size=16 16", f"--encoder_weights={file}"]
+    return choices_of(build_parser().parse_args([*line, *flags]))
+
+
+def test_architecture_and_mapping_follow_from_the_file(file):
+    encoder, saved = find_weights(chosen(file))
+    assert (encoder.depth, encoder.width, encoder.stem) == (18, 0.125, "small")
+    assert f"{file}: 100 tensors below 'backbone.', 1 others left out" in saved.mapping
+    assert saved.begins and not saved.is_final
+
+
+def test_without_epochs_nothing_is_pretrained(file):
+    _, saved = find_weights(chosen(file, "--pretrain_epochs=0"))
+    assert saved.is_final and not saved.begins
+
+
+def test_images_are_normalized_as_imagenets_unless_file_or_settings_say_otherwise(file, tmp_path):
+    own = {"channel_mean": "[0.1, 0.2, 0.3]", "channel_std": "[0.4, 0.5, 0.6]"}
+    (tmp_path / "own").mkdir()
+    of_file = written(tmp_path / "own", narrow(), own)
+    said = "--set=weights.channel_mean=0.5 0.5 0.5", "--set=weights.channel_std=0.25 0.25 0.25"
+    found = [
+        find_weights(choices)[1]
+        for choices in (chosen(file), chosen(of_file), chosen(of_file, *said))
+    ]
+    assert [(one.channel_mean, one.channel_std) for one in found] == [
+        IMAGENET,
+        ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)),
+        ((0.5,) * 3, (0.25,) * 3),
+    ]
+
+
+def test_it_becomes_an_encoder_with_its_record_and_the_mapping_of_its_tensors(file, tmp_path):
+    _, saved = find_weights(chosen(file))
+    serving = Path(bring_in(saved, tmp_path), SERVING)
+    assert holds_encoder(serving) and read_record(serving) == saved.from_weights
+    kernel = load_encoder(str(serving)).get_layer("stage1_1_conv").kernel
+    expected = narrow()["layer1.1.conv1.weight"].transpose(2, 3, 1, 0)
+    np.testing.assert_array_equal(kernel, expected)
+    mapping = json.loads((serving / EXTRAS / "weights.json").read_text())
+    assert mapping["tensors"]["bn1.weight"] == "backbone.bn1.weight"
+    assert mapping["left_out"] == ["head.0.weight"]
+
+
+def test_a_file_that_changes_before_it_is_read_is_refused_and_leaves_nothing(file, tmp_path):
+    _, saved = find_weights(chosen(file))
+    written(tmp_path, narrow("backbone.") | {"backbone.bn1.bias": np.ones(8, np.float32)})
+    with pytest.raises(InputError, match="must not change while they are read"):
+        bring_in(saved, tmp_path)
+    assert not (tmp_path / "imported" / saved.fingerprint).exists()
+
+
+def test_other_weights_or_another_normalization_are_another_encoder(file, tmp_path):
+    first = find_weights(chosen(file))[1].fingerprint
+    said = "--set=weights.channel_mean=0.5 0.5 0.5", "--set=weights.channel_std=0.25 0.25 0.25"
+    other = find_weights(chosen(file, *said))[1].fingerprint
+    written(tmp_path, narrow("backbone.") | {"backbone.bn1.bias": np.ones(8, np.float32)})
+    assert len({first, other, find_weights(chosen(file))[1].fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--depth=34"], "differ from those of a ResNet-34 of width 0.125"),
+        (["--encoder_weights=absent.pth"], "must be a file of weights. Received: "),
+        (["--from_scratch"], "Received beside it: --encoder_weights"),
+        (["--task=pretrain", "--pretrain_epochs=0"], "where the encoder is to be learned or left"),
+        (
+            ["--set=encoder.builder=trainer_module.heads.attach_head"],
+            "no other `encoder.builder` takes them",
+        ),
+        (["--set=weights.channel_mean=0.5 0.5 0.5"], "must both have three numbers"),
+        (["--set=encoder.stem=imagenet", "--input_size=16 16"], "is [8, 3, 3, 3] and not [8, 3, 7"),
+    ],
+)
+def test_bad_input_ends_with_2_before_anything_starts(
+    file, tmp_path, monkeypatch, capsys, flags, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.csv").write_text("absent.png,cat\n")
+    line = ["--train_file_path=train.csv", "--input_size=16 16", f"--encoder_weights={file}"]
+    assert main([*line, *flags]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_zero_epochs_without_weights_are_refused(capsys):
+    assert main(["--pretrain_epochs=0"]) == 2
+    assert "0 takes `--encoder_weights` as they are" in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""Which ResNets there are: blocks, channels and stems, and which stem fits images of a size.
+
+Standard library alone: weights of other programs are compared with it before Keras is imported.
+"""
+
+from trainer_module.errors import require
+from trainer_module.settings import Encoder
+
+BLOCKS = {  # in each stage
+    18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
+}  # fmt: skip
+BOTTLENECK_FROM = 50  # layers
+EXPANSION = 4  # channels of a bottleneck's output for each of its 3x3 convolution
+STAGE_CHANNELS = (64, 128, 256, 512)
+SMALL_SIDE = 64  # pixels; up to here the stem keeps the resolution
+LEAST_SIDE = {"small": 8, "lightly": 8, "imagenet": 32}  # pixels; the last stage is then 1 x 1
+
+
+def channels_of(settings: Encoder) -> list[int]:
+    """Returns the channels of each stage; a bottleneck's output has four times as many."""
+    return [max(8, round(count * settings.width)) for count in STAGE_CHANNELS]
+
+
+def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
+    """Returns 'small' (3x3, stride 1, no pooling) for sides up to 64 pixels and 'imagenet' (7x7,
+    stride 2, pooling) above.
+
+    Args:
+        settings: a `stem` other than 'auto' is kept.
+        image_size: (H, W) in pixels of the images the encoder is trained on.
+
+    Raises:
+        ValueError: if the image is smaller than the stem allows.
+    """
+    side = min(image_size)
+    stem = settings.stem
+    if stem == "auto":
+        stem = "small" if side <= SMALL_SIDE else "imagenet"
+    least = LEAST_SIDE[stem]
+    require(
+        side >= least,
+        f"`image_size` must be at least {least} pixels on its shorter side for the {stem} stem",
+        image_size=image_size,
+    )
+    return stem

@@ -1,0 +1,132 @@
+"""Reading tensors out of weight files, without running what a file may hold.
+
+A file is what its bytes say. Safetensors are read by the library of that name. PyTorch's own files
+are pickles, which can run any code: they are read by PyTorch alone, where it is installed, and only
+as far as they hold tensors and plain values (`weights_only`).
+"""
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainer_module.errors import InputError
+
+ZIP, PICKLE = b"PK", b"\x80"
+
+
+class WeightsFile:
+    """The tensors of a file, by name.
+
+    Attributes:
+        shapes: name -> shape of every tensor.
+        metadata: what a safetensors file says besides, text by name.
+    """
+
+    def __init__(self, path: str):
+        """Reads names and shapes.
+
+        Args:
+            path: the file.
+
+        Raises:
+            InputError: if it is no file of tensors, is damaged, or would run code.
+        """
+        self._path, self._tensors = path, None
+        self.metadata: dict[str, str] = {}
+        start = _start(path)
+        if start.startswith((ZIP, PICKLE)):
+            self._tensors = _of_pytorch(path, start)
+            self.shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+            return
+        with _safetensors(path) as opened:
+            self.metadata = dict(opened.metadata() or {})
+            names = opened.keys()
+            self.shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
+
+    def read(self, names: Iterable[str]) -> dict:
+        """Returns name -> float32 array of some tensors."""
+        if self._tensors is not None:
+            return {name: self._tensors[name].float().numpy() for name in names}
+        import ml_dtypes  # noqa: F401 (teaches numpy bfloat16)
+
+        with _safetensors(self._path) as opened:
+            return {name: opened.get_tensor(name).astype("float32") for name in names}
+
+
+def _start(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(2)
+    except OSError as error:
+        raise InputError(
+            f"`--encoder_weights` must be a file of weights. Received: {path}, {error.strerror}"
+        ) from error
+
+
+def _safetensors(path: str):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        return safe_open(path, framework="numpy")
+    except SafetensorError as error:
+        raise InputError(
+            f"`--encoder_weights` must be a whole file of safetensors or of PyTorch. Received: "
+            f"{path}, which is none or was cut short ({error})"
+        ) from error
+
+
+def _of_pytorch(path: str, start: bytes) -> dict:
+    """Returns name -> tensor of all in nested dictionaries, their keys joined by dots."""
+    if start.startswith(ZIP):
+        _refuse_other_archive(path)
+    try:
+        import torch
+    except ImportError as error:
+        raise InputError(
+            f"`--encoder_weights` must be safetensors where PyTorch is not installed: its own "
+            f"files are pickles, which are never unpickled otherwise. Received: {path}. Fix: make "
+            f"extra NAME=torch, or turn it into safetensors where PyTorch is (docs/weights.md)"
+        ) from error
+    import pickle
+
+    broken = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except broken as error:
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise InputError(
+            f"`--encoder_weights` must hold tensors and plain values alone, whole. Received: "
+            f"{path}, of which nothing was run: {reason}. Fix: its state_dict as safetensors, made "
+            f"where the file is trusted"
+        ) from error
+    return dict(_tensors(loaded, torch.Tensor))
+
+
+def _refuse_other_archive(path: str) -> None:
+    """Refuses zip files that are not PyTorch's, and those that are not whole."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(
+            f"`--encoder_weights` must be a whole file. Received: {path}, which was cut short "
+            f"({error})"
+        ) from error
+    if not any(name.endswith("data.pkl") for name in names):
+        keras = "config.json" in names
+        kind = "a file of Keras" if keras else "an archive of another kind"
+        hint = ". Fix: a model's folder as `--pretrain_save_path`" if keras else ""
+        raise InputError(
+            f"`--encoder_weights` must be safetensors or a file of PyTorch. Received: {path}, "
+            f"{kind}{hint}"
+        )
+
+
+def _tensors(value, kind: type, name: str = ""):
+    """Yields name and tensor of all that a value holds."""
+    if isinstance(value, kind):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if isinstance(key, str):
+                yield from _tensors(inner, kind, f"{name}.{key}" if name else key)
