@@ -19,7 +19,7 @@ from trainer_module.errors import InputError
 from trainer_module.findings import Finding, table
 from trainer_module.memory import MOST_OF_MEMORY, total_memory
 from trainer_module.saved_encoder import EXTRAS, TASK_FILE
-from trainer_module.settings import Encoder, Pretraining
+from trainer_module.settings import Encoder, Pretraining, with_batch_for
 from trainer_module.tasks.registry import TASKS, task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -192,11 +192,12 @@ def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
             f"{rule}. Received: batch_size={pretraining.batch_size}, {images} images. Fix: a "
             f"smaller batch or more images"
         )
+    fitting = with_batch_for(pretraining, images)
     print(
-        f"Only {images} images to pretrain on: batches of {images} instead of "
+        f"Only {images} images to pretrain on: batches of {fitting.batch_size} instead of "
         f"{pretraining.batch_size}"
     )
-    return dataclasses.replace(pretraining, batch_size=images)
+    return fitting
 
 
 def how_to_store(choices: Choices, images: int, memory: int) -> str:

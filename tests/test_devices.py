@@ -1,6 +1,7 @@
 """The number format follows from the hardware, and two replicas compute what one device computes.
 
-Each sees half the images, all embeddings are negatives, the statistics are shared.
+Each sees half the images, in the views that one device would draw for them; all embeddings are
+negatives, the statistics are shared. A batch may be cut into micro-batches besides.
 """
 
 import json
@@ -50,7 +51,7 @@ two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 import test_devices as t
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    said = {"step": t.one_step(), "drawn": t.drawn_by_replicas()}
+    said = {"whole": t.one_step(), "cut": t.one_step(micro_batches=2)}
     said["report"] = t.pretrained(sys.argv[1])
     print(json.dumps(said))
 """
@@ -67,36 +68,24 @@ def two_devices(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one_device():
-    return {"step": one_step()}
+    return {"whole": one_step(), "cut": one_step(micro_batches=2)}
 
 
-def one_step():
-    """Returns the loss of a batch, and the weights after one step of learning rate 1 without
-    momentum: minus the gradient.
+def one_step(micro_batches=1):
+    """Returns the loss of random views of a batch, and the weights after one step of learning rate
+    1 without momentum: minus the gradient.
     """
     import keras
-    from test_golden import golden_learner, pairs_of_views
+    from test_micro_batches import BATCH, IMAGES, small_learner
 
-    learner = golden_learner(keras.optimizers.SGD(1.0))
+    learner = small_learner(parts=micro_batches)
+    learner.compile(keras.optimizers.SGD(1.0))
     learner.optimizer.build(learner.trainable_variables)
-    history = learner.fit(pairs_of_views()[0], batch_size=8, shuffle=False, verbose=0)
+    history = learner.fit(IMAGES[0], batch_size=BATCH, shuffle=False, verbose=0)
     return {
         "loss": history.history["loss"][0],
         "weights": [weight.tolist() for weight in learner.get_weights()],
     }
-
-
-def drawn_by_replicas():
-    """Returns one batch's random numbers on each replica."""
-    import keras
-    import tensorflow as tf
-
-    from trainer_module.devices import ReplicaSeedGenerator
-
-    chance = ReplicaSeedGenerator(0)
-    strategy = tf.distribute.get_strategy()
-    drawn = tf.function(lambda: strategy.run(lambda: keras.random.uniform([4], seed=chance)))()
-    return [values.numpy().tolist() for values in strategy.experimental_local_results(drawn)]
 
 
 def pretrained(folder):
@@ -106,18 +95,16 @@ def pretrained(folder):
     return test_pretrain.run(Path(folder), epochs=1)[2]
 
 
-def test_the_loss_is_that_of_one_device(one_device, two_devices):
-    assert two_devices["step"]["loss"] == pytest.approx(one_device["step"]["loss"], abs=TOLERANCE)
+@pytest.mark.parametrize("batch", ["whole", "cut"])
+def test_the_loss_of_random_views_is_that_of_one_device(one_device, two_devices, batch):
+    assert two_devices[batch]["loss"] == pytest.approx(one_device[batch]["loss"], abs=TOLERANCE)
 
 
-def test_gradients_and_moving_statistics_are_those_of_one_device(one_device, two_devices):
-    for one, two in zip(one_device["step"]["weights"], two_devices["step"]["weights"], strict=True):
+@pytest.mark.parametrize("batch", ["whole", "cut"])
+def test_gradients_and_moving_statistics_are_those_of_one_device(one_device, two_devices, batch):
+    pairs = zip(one_device[batch]["weights"], two_devices[batch]["weights"], strict=True)
+    for one, two in pairs:
         np.testing.assert_allclose(two, one, atol=TOLERANCE)
-
-
-def test_every_replica_draws_random_numbers_of_its_own(two_devices):
-    first, second = two_devices["drawn"]
-    assert first != second
 
 
 def test_pretraining_runs_on_two_replicas(two_devices):

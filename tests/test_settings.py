@@ -15,6 +15,7 @@ from trainer_module.settings import (
     PretrainingScience,
     from_json,
     to_json,
+    with_batch_for,
 )
 
 COMMON = {
@@ -39,6 +40,8 @@ COMMON = {
         (lambda: Augmentation(hue=0.6), "hue=0.6"),
         (lambda: Pretraining(batch_size=0), "batch_size=0"),
         (lambda: Pretraining(batch_size=1), "batch_size=1"),
+        (lambda: Pretraining(batch_size=32, micro_batch=12), "micro_batch=12, batch_size=32"),
+        (lambda: Pretraining(micro_batch=-8), "micro_batch=-8"),
         (lambda: Pretraining(temperature=0.0), "temperature=0.0"),
         (lambda: Pretraining(optimizer="adam"), "optimizer='adam'"),
         (lambda: Pretraining(epochs=2, warmup_epochs=3), "warmup_epochs=3"),
@@ -64,3 +67,12 @@ def test_what_a_trainer_is_told_comes_back_as_it_was(science):
 def test_the_pretrainer_is_told_nothing_of_fine_tuning():
     told = to_json(PretrainingScience(**COMMON))
     assert not {"finetuning", "gate", "target"} & set(told)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_and_micro_batch"),
+    [(100, (64, 16)), (40, (32, 16)), (16, (16, 0)), (9, (9, 0))],
+)
+def test_a_batch_for_few_images_is_of_whole_micro_batches(images, batch_and_micro_batch):
+    fitting = with_batch_for(Pretraining(batch_size=64, micro_batch=16), images)
+    assert (fitting.batch_size, fitting.micro_batch) == batch_and_micro_batch

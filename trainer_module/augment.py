@@ -14,8 +14,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from keras import ops, random
+from keras import ops
 
+from trainer_module.chance import integers
 from trainer_module.errors import require
 from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation
@@ -444,7 +445,4 @@ def _random(shape, seed):
     than where it does not, and the views of a seed must be those of a GPU and of a CPU alike.
     (These floats are the ones that it makes without XLA.)
     """
-    return (
-        ops.cast(random.randint(shape, 0, STEPS_OF_CHANCE, dtype="int32", seed=seed), "float32")
-        / STEPS_OF_CHANCE
-    )
+    return ops.cast(integers(shape, STEPS_OF_CHANCE, seed), "float32") / STEPS_OF_CHANCE

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from trainer_module.encoded_images import EncodedImages
+from trainer_module.errors import InputError
+from trainer_module.settings import Pretraining
 
 
 class EpochBatches(keras.utils.PyDataset):
@@ -96,3 +98,30 @@ class LabelledBatches(keras.utils.PyDataset):
         """Draws the order of the next epoch."""
         self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
         self.epoch += 1
+
+
+def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> None:
+    """Refuses a batch larger than the data, or one that R devices cannot share evenly.
+
+    Args:
+        settings: of pretraining.
+        images: N.
+        replicas: R.
+
+    Raises:
+        InputError: if that is so.
+    """
+    batch_size = settings.batch_size
+    if batch_size > images:
+        raise InputError(
+            f"`batch_size` must be at most the number of pretraining images. Received: "
+            f"batch_size={batch_size}, images={images}. "
+            f"Fix: --set pretraining.batch_size={max(2, images)}, or more images"
+        )
+    name = "micro_batch" if settings.micro_batch else "batch_size"
+    size = getattr(settings, name)
+    if size % replicas:
+        raise InputError(
+            f"`{name}` must be a multiple of the number of GPUs. Received: {name}={size}, "
+            f"GPUs={replicas}. Fix: --set pretraining.{name}={size - size % replicas or replicas}"
+        )

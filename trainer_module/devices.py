@@ -7,7 +7,8 @@ Only TensorFlow's MirroredStrategy has replicas here; everywhere else these func
 nothing. Three things must be shared for R replicas to compute what one would: the embeddings, which
 are each other's negatives (`gathered`), the statistics of batch normalization
 (`keras.layers.BatchNormalization(synchronized=True)`), and the mean over the batch
-(`share_of_replica`). One thing must differ: the random numbers (`ReplicaSeedGenerator`).
+(`share_of_replica`). One thing must differ, the random numbers: each takes those that one device
+would draw for its images (`rows_of_replica`, trainer_module/chance.py).
 
 B images, of which a replica sees B / R; P dimensions of the embedding.
 """
@@ -92,9 +93,6 @@ def _cpu_flags() -> str:
     return next((line.split(":", 1)[1] for line in lines if line.startswith("flags")), "")
 
 
-SEED_STRIDE = 1_000_003  # between replicas, so that their seeds do not meet those of other runs
-
-
 def replica_count() -> int:
     """Returns R, the replicas that a model built here and now would have."""
     if keras.backend.backend() != "tensorflow":
@@ -141,19 +139,20 @@ def share_of_replica(loss):
     return loss if replica is None else loss / replica.num_replicas_in_sync
 
 
-class ReplicaSeedGenerator(keras.random.SeedGenerator):
-    """A seed generator that draws other numbers on every replica.
+def rows_of_replica(share):
+    """Returns where this replica's images stand in the batch, and how many the batch has.
 
-    On one device it is Keras' own, number for number.
+    Args:
+        share: B / R, images that this replica sees.
+
+    Returns:
+        Integers [B / R], and B.
     """
-
-    def next(self, ordered=True):
-        """Returns the next seed, [2] integers, and moves on."""
-        seed, replica = super().next(ordered), _this_replica()
-        if replica is None:
-            return seed
-        shift = SEED_STRIDE * ops.cast(replica.replica_id_in_sync_group, seed.dtype)
-        return seed + ops.stack([shift, ops.zeros_like(shift)])
+    replica = _this_replica()
+    if replica is None:
+        return ops.arange(share), share
+    first = share * replica.replica_id_in_sync_group
+    return first + ops.arange(share), share * replica.num_replicas_in_sync
 
 
 def _this_replica():

@@ -14,11 +14,10 @@ import keras
 import numpy as np
 
 from trainer_module import checkpoint, dotted
-from trainer_module.batches import EpochBatches
+from trainer_module.batches import EpochBatches, refuse_unfit_batch
 from trainer_module.checkpoint import Milestones
 from trainer_module.devices import all_devices, compiles_with_xla, dtype_policy, replica_count
 from trainer_module.encoded_images import EncodedImages, digest_of
-from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
@@ -89,11 +88,10 @@ def pretrain(
         InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
         TrainingDivergedError: if the loss is no longer a number; the last good checkpoint stays.
     """
-    _refuse_large_batch(settings.batch_size, len(data.images))
     started = time.monotonic()
     encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
     with all_devices():
-        _refuse_uneven_batch(settings.batch_size, replica_count())
+        refuse_unfit_batch(settings, len(data.images), replica_count())
         learner = build_learner(data, encoder, augmentation, settings)
     # float32 and of the images' size: it takes over the weights for measuring, and at the end
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
@@ -159,7 +157,8 @@ def build_learner(
         tuple(map(float, data.channel_std)),
     )
     loss = pretraining_loss(settings)
-    learner = SimCLR(network, head, views, loss, settings.seed, dtype=dtype)
+    parts = settings.batch_size // (settings.micro_batch or settings.batch_size)
+    learner = SimCLR(network, head, views, loss, settings.seed, parts, dtype=dtype)
     steps_per_epoch = EpochBatches(data.images, settings.batch_size, settings.seed).steps_per_epoch
     learner.compile(
         build_optimizer(
@@ -230,24 +229,6 @@ def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list)
     if done < settings.epochs:
         whole = {"steps_per_epoch": steps, "callbacks": callbacks}
         learner.fit(batches, initial_epoch=done, **whole, **shared)
-
-
-def _refuse_large_batch(batch_size: int, count: int) -> None:
-    if batch_size > count:
-        raise InputError(
-            f"`batch_size` must be at most the number of pretraining images. Received: "
-            f"batch_size={batch_size}, images={count}. "
-            f"Fix: --set pretraining.batch_size={max(2, count)}, or more images"
-        )
-
-
-def _refuse_uneven_batch(batch_size: int, replicas: int) -> None:
-    if batch_size % replicas:
-        raise InputError(
-            f"`batch_size` must be a multiple of the number of GPUs. Received: "
-            f"batch_size={batch_size}, GPUs={replicas}. "
-            f"Fix: --set pretraining.batch_size={batch_size - batch_size % replicas or replicas}"
-        )
 
 
 def _divisor(steps: int, wanted: int) -> int:

@@ -26,7 +26,7 @@ from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.resnets import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
-from trainer_module.settings import Pretraining, PretrainingScience, from_json
+from trainer_module.settings import PretrainingScience, from_json, with_batch_for
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -55,7 +55,7 @@ def run_fn(fn_args: FnArgs) -> None:
         ),
         settings.encoder,
         settings.augmentation,
-        _that_fits(settings.pretraining, len(examples.images)),
+        with_batch_for(settings.pretraining, len(examples.images)),
         Places(checkpoints, fn_args.model_run_dir, milestones),
         _watched(fn_args, task, transform, examples),
     )
@@ -79,13 +79,6 @@ def checkpoint_dir(fn_args: FnArgs) -> str:
     key = json.dumps([fn_args.custom_config, fn_args.train_files], sort_keys=True)
     node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
     return str(node_dir / CHECKPOINTS / hashlib.sha256(key.encode()).hexdigest()[:16])
-
-
-def _that_fits(settings: Pretraining, images: int) -> Pretraining:
-    """Returns the settings with a batch of at most the images that ingest has left (bad rows
-    skipped, some held out).
-    """
-    return dataclasses.replace(settings, batch_size=max(2, min(settings.batch_size, images)))
 
 
 def _watched(

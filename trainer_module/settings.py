@@ -157,6 +157,7 @@ class Pretraining:
 
     epochs: int = 100
     batch_size: int = 512  # images; the encoder sees 2 views of each
+    micro_batch: int = 0  # images held at once, for batches beyond memory; 0: the whole batch
     temperature: float = 0.5
     loss: str = (
         "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
@@ -184,6 +185,13 @@ class Pretraining:
         require(
             self.batch_size >= 2,
             "`batch_size` must be at least 2: NT-Xent needs negatives",
+            batch_size=self.batch_size,
+        )
+        require(
+            self.micro_batch == 0
+            or (self.micro_batch > 0 and self.batch_size % self.micro_batch == 0),
+            "`micro_batch` must be 0, or divide `batch_size` without a rest",
+            micro_batch=self.micro_batch,
             batch_size=self.batch_size,
         )
         require(
@@ -251,6 +259,14 @@ class Pretraining:
             "`checkpoint_every_minutes` must be greater than 0",
             checkpoint_every_minutes=self.checkpoint_every_minutes,
         )
+
+
+def with_batch_for(settings: Pretraining, images: int) -> Pretraining:
+    """Returns settings with a batch of at most `images`, and of whole micro-batches."""
+    batch_size = max(2, min(settings.batch_size, images))
+    micro_batch = settings.micro_batch if settings.micro_batch < batch_size else 0
+    batch_size -= batch_size % micro_batch if micro_batch else 0
+    return dataclasses.replace(settings, batch_size=batch_size, micro_batch=micro_batch)
 
 
 @dataclass(frozen=True)
