@@ -3,6 +3,7 @@ images to features.
 
 B images of H x W pixels; a block has C channels, which a bottleneck's output has four times; the
 features are the last stage's mean over positions, D = 512 * width, from 50 layers on 2048 * width.
+Where things lie at the same place in every image, they are the means of G x G cells, D times G * G.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import keras
 from trainer_module.devices import replica_count
 from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
-from trainer_module.settings import Encoder
+from trainer_module.settings import SMALL_SIDE, Encoder
 
 BLOCKS = {  # in each stage
     18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3),
@@ -21,8 +22,8 @@ BLOCKS = {  # in each stage
 BOTTLENECK_FROM = 50  # layers
 EXPANSION = 4  # channels of a bottleneck's output for each of its 3x3 convolution
 STAGE_CHANNELS = (64, 128, 256, 512)
-SMALL_SIDE = 64  # pixels; up to here the stem keeps the resolution
 LEAST_SIDE = {"small": 8, "imagenet": 32}  # pixels; the last stage is then 1 x 1
+CELLS = "cells"  # name of the layer that takes the means of a grid
 BATCH_NORM_MOMENTUM = 0.9
 BATCH_NORM_EPSILON = 1.001e-5
 
@@ -57,7 +58,7 @@ def build_encoder(
     """Builds an encoder; the same arguments give the same initial weights.
 
     Args:
-        settings: depth, width and stem.
+        settings: depth, width, stem and grid.
         image_size: (H, W) in pixels; decides the stem where the settings leave it open.
         dtype: Keras dtype policy, 'float32', 'mixed_bfloat16' or 'mixed_float16'.
         seed: of the initial weights.
@@ -67,7 +68,7 @@ def build_encoder(
         `stage_outputs` gives its stages.
 
     Raises:
-        ValueError: if the image is smaller than the stem allows.
+        ValueError: if the image is smaller than the stem or the grid allows.
     """
     images = keras.Input((*image_size, 3), name="images")
     layers = _Layers(dtype, seed)
@@ -81,9 +82,17 @@ def build_encoder(
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
             tensor = add_block(layers, tensor, count, stride, name)
-    # [B, D]
-    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    features = _features(tensor, settings.grid)  # [B, D]
     return keras.Model(images, features, name=f"resnet{settings.depth}")
+
+
+def _features(tensor, grid: int):
+    if grid == 1:
+        return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    side = min(tensor.shape[1:3])
+    require(grid <= side, f"`grid` must be at most the last stage's side, {side}", grid=grid)
+    cells = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=CELLS)(tensor)
+    return keras.layers.Flatten(dtype="float32", name="features")(cells)
 
 
 def stage_outputs(encoder: keras.Model) -> list:

@@ -21,6 +21,7 @@ STEMS = ("auto", "small", "imagenet")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
+SMALL_SIDE = 64  # pixels; up to here the stem that follows from the size keeps the resolution
 SEEDS = 2**31  # what every generator of random numbers on the way takes
 
 
@@ -138,6 +139,9 @@ class Encoder:
     depth: int = 18
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
     stem: str = "auto"  # 'small' or 'imagenet' to choose it by hand
+    # Features are the means over grid x grid cells of the last stage, 1: over all of it. For images
+    # in which the same things lie at the same place, as aligned faces.
+    grid: int = 1
     # dotted path of a function with that one's arguments, for another network
     builder: str = "trainer_module.resnet.build_encoder"
 
@@ -147,7 +151,13 @@ class Encoder:
         require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
         require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
         require(self.stem in STEMS, f"`stem` must be one of {STEMS}", stem=self.stem)
+        require(1 <= self.grid <= 8, "`grid` must satisfy 1 <= grid <= 8", grid=self.grid)
         _require_function("builder", self.builder)
+
+    def last_side(self, side: int) -> int:
+        """Returns the positions along a side of the last stage, of images of `side` pixels."""
+        keeps_resolution = self.stem == "small" or (self.stem == "auto" and side <= SMALL_SIDE)
+        return -(-side // (8 if keeps_resolution else 32))
 
 
 @dataclass(frozen=True)
