@@ -105,6 +105,11 @@ def test_a_twin_in_another_precision_answers_nearly_the_same(train, encoder):
     )
 
 
+def test_the_means_of_a_grid_stay_float32_in_a_twin():
+    twin = in_precision(build_encoder(Encoder(width=0.125, grid=2), (16, 16)), "bfloat16")
+    assert [layer.compute_dtype for layer in twin.layers[-3:]] == ["bfloat16", "float32", "float32"]
+
+
 def test_the_views_that_were_set_are_learned_from(train):
     # The network returns the brightness of what it sees; of one grey image all mild views are
     # equally bright.

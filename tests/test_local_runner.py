@@ -362,6 +362,11 @@ def test_views_larger_than_the_stored_image_are_refused_with_the_size_that_they_
     assert f"{height} {width}" == fix
 
 
+def test_a_grid_finer_than_the_last_stage_is_refused_before_a_run():
+    with pytest.raises(InputError, match=r"`encoder.grid` must be at most 3.*grid=4"):
+        choose("--input_size=24", "--set", "encoder.grid=4")
+
+
 @pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])
 @pytest.mark.parametrize("number", ["1", "-1"])
 def test_no_setting_takes_a_number_that_32_bits_do_not_hold(name, number):

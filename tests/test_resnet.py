@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from trainer_module.resnet import build_encoder, stage_outputs
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import last_side, stem_for
 from trainer_module.settings import Encoder
 
 DEPTHS_AND_FEATURES = [(18, 512), (34, 512), (50, 2048), (101, 2048), (152, 2048)]
@@ -64,6 +64,28 @@ def test_the_stem_follows_from_the_image_size():
 def test_an_image_too_small_for_the_stem_is_refused():
     with pytest.raises(ValueError, match=r"at least 8 pixels.*image_size=\(4, 4\)"):
         build_encoder(Encoder(), (4, 4))
+
+
+def test_a_grid_keeps_the_place_that_the_mean_forgets():
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    whole, cells = (build_encoder(Encoder(width=0.125, grid=grid), (32, 32)) for grid in (1, 2))
+    stage = keras.Model(cells.input, stage_outputs(cells)[-1])(images)  # [2, 4, 4, 64]
+    quadrants = [np.mean(stage[:, top : top + 2, left : left + 2], axis=(1, 2))
+                 for top in (0, 2) for left in (0, 2)]  # fmt: skip
+    np.testing.assert_allclose(cells(images), np.concatenate(quadrants, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(whole(images), np.mean(quadrants, axis=0), rtol=1e-5)
+
+
+def test_a_grid_finer_than_the_last_stage_is_refused():
+    with pytest.raises(ValueError, match=r"at most the last stage's side, 2.*grid=3"):
+        build_encoder(Encoder(width=0.125, grid=3), (16, 16))
+
+
+def test_the_last_side_that_settings_tell_is_that_of_the_network():
+    for stem, side in (("small", 24), ("small", 30), ("imagenet", 96), ("auto", 64), ("auto", 65)):
+        encoder = Encoder(width=0.125, stem=stem)
+        last = stage_outputs(build_encoder(encoder, (side, side)))[-1]
+        assert last.shape[1] == last_side(encoder, side)
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_was_built_before():

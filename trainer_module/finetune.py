@@ -20,6 +20,7 @@ from trainer_module.features import encode, encode_crops
 from trainer_module.gains import Judged
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
+from trainer_module.resnet import CELLS
 from trainer_module.settings import MILD, Finetuning
 from trainer_module.tasks.task import Task
 
@@ -172,6 +173,7 @@ def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
     def twin_of(layer):
         config = layer.get_config()
         kept = isinstance(layer, keras.layers.InputLayer) or layer is encoder.layers[-1]
+        kept = kept or layer.name == CELLS
         return type(layer).from_config(config if kept else config | {"dtype": policy})
 
     twin = keras.models.clone_model(encoder, clone_function=twin_of)

@@ -5,6 +5,7 @@ B images of H x W pixels; a block has C channels, which a bottleneck's output ha
 features are the last stage's mean over positions, D = 512 * width, from 50 layers on 2048 * width.
 It is torchvision's network, padding included, so that weights travel both ways
 (trainer_module/weights).
+Where things lie at the same place in every image, they are the means of G x G cells, D times G * G.
 """
 
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from functools import partial
 import keras
 
 from trainer_module.devices import replica_count
+from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
 from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, channels_of, stem_for
 from trainer_module.settings import Encoder
 
+CELLS = "cells"  # name of the layer that takes the means of a grid
 BATCH_NORM_MOMENTUM = 0.9
 BATCH_NORM_EPSILON = 1.001e-5
 
@@ -27,7 +30,7 @@ def build_encoder(
     """Builds an encoder; the same arguments give the same initial weights.
 
     Args:
-        settings: depth, width and stem.
+        settings: depth, width, stem and grid.
         image_size: (H, W) in pixels; decides the stem where the settings leave it open.
         dtype: Keras dtype policy, 'float32', 'mixed_bfloat16' or 'mixed_float16'.
         seed: of the initial weights.
@@ -37,7 +40,7 @@ def build_encoder(
         `stage_outputs` gives its stages.
 
     Raises:
-        ValueError: if the image is smaller than the stem allows.
+        ValueError: if the image is smaller than the stem or the grid allows.
     """
     images = keras.Input((*image_size, 3), name="images")
     layers = _Layers(dtype, seed)
@@ -51,9 +54,17 @@ def build_encoder(
             stride = 2 if stage > 1 and block == 1 else 1
             name = f"stage{stage}" if block == blocks else f"stage{stage}_block{block}"
             tensor = add_block(layers, tensor, count, stride, name)
-    # [B, D]
-    features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    features = _features(tensor, settings.grid)  # [B, D]
     return keras.Model(images, features, name=f"resnet{settings.depth}")
+
+
+def _features(tensor, grid: int):
+    if grid == 1:
+        return keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
+    side = min(tensor.shape[1:3])
+    require(grid <= side, f"`grid` must be at most the last stage's side, {side}", grid=grid)
+    cells = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=CELLS)(tensor)
+    return keras.layers.Flatten(dtype="float32", name="features")(cells)
 
 
 def stage_outputs(encoder: keras.Model) -> list:

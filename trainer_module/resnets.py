@@ -43,3 +43,9 @@ def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
         image_size=image_size,
     )
     return stem
+
+
+def last_side(settings: Encoder, side: int) -> int:
+    """Returns the positions along a side of the last stage, of images of `side` pixels."""
+    shrinks = 32 if stem_for(settings, (side, side)) == "imagenet" else 8
+    return -(-side // shrinks)

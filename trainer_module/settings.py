@@ -139,6 +139,9 @@ class Encoder:
     width: float = 1.0  # multiplies the channels of every stage; 1.0 is 64 to 512
     # 'small' or 'imagenet' to choose it by hand; 'lightly' is small without its rectifier
     stem: str = "auto"
+    # Features are the means over grid x grid cells of the last stage, 1: over all of it. For images
+    # in which the same things lie at the same place, as aligned faces.
+    grid: int = 1
     # dotted path of a function with that one's arguments, for another network
     builder: str = "trainer_module.resnet.build_encoder"
 
@@ -148,6 +151,7 @@ class Encoder:
         require(self.depth in DEPTHS, f"`depth` must be one of {DEPTHS}", depth=self.depth)
         require(0 < self.width <= 4, "`width` must satisfy 0 < width <= 4", width=self.width)
         require(self.stem in STEMS, f"`stem` must be one of {STEMS}", stem=self.stem)
+        require(1 <= self.grid <= 8, "`grid` must satisfy 1 <= grid <= 8", grid=self.grid)
         _require_function("builder", self.builder)
 
 
