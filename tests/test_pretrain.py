@@ -9,7 +9,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -171,7 +170,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_the_difference_named(fold
 
 def test_a_checkpoint_of_another_architecture_is_refused(folder, unbroken):
     with pytest.raises(InputError, match=r"encoder.depth: 18 then, 34 now"):
-        run(folder, encoder=replace(TINY, depth=34))
+        run(folder, encoder=dataclasses.replace(TINY, depth=34))
 
 
 def test_a_diverging_run_stops_names_what_matters_and_keeps_the_good_checkpoint(tmp_path):
