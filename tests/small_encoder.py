@@ -1,6 +1,6 @@
 """Encoders of one and of two convolutions, for runs whose claim is about something else: `--set
 encoder.builder=small_encoder.build`. A ResNet's hundred layers would be traced, saved and loaded
-again by most nodes of each run.
+again by most nodes of each run. Layers have names, by which a checkpoint finds them again.
 """
 
 import keras
@@ -17,6 +17,7 @@ def build(settings, image_size, dtype="float32", seed=0):
         4,
         kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
         dtype=dtype,
+        name="patches",
     )(images)
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(patches)
     return keras.Model(images, features, name="small_encoder")
@@ -28,8 +29,8 @@ def build_with_norms(settings, image_size, dtype="float32", seed=0):
     for number, filters in enumerate((16, round(512 * settings.width))):
         initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
         shared = {"use_bias": False, "dtype": dtype, "kernel_initializer": initializer}
-        tensor = keras.layers.Conv2D(filters, 3, 2, "same", **shared)(tensor)
-        tensor = BatchNormalization(epsilon=1.001e-5, dtype=dtype)(tensor)
-        tensor = keras.layers.ReLU(dtype=dtype)(tensor)
+        tensor = keras.layers.Conv2D(filters, 3, 2, "same", name=f"conv{number}", **shared)(tensor)
+        norm = BatchNormalization(epsilon=1.001e-5, dtype=dtype, name=f"norm{number}")
+        tensor = keras.layers.ReLU(dtype=dtype, name=f"relu{number}")(norm(tensor))
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
     return keras.Model(images, features, name="small_encoder")

@@ -89,10 +89,12 @@ def one_step(micro_batches=1):
 
 
 def pretrained(folder):
-    """Returns the report of a real run."""
+    """Returns the report of a real run, of a ResNet."""
     import test_pretrain
 
-    return test_pretrain.run(Path(folder), epochs=1)[2]
+    from trainer_module.settings import Encoder
+
+    return test_pretrain.run(Path(folder), encoder=Encoder(width=0.0625), epochs=1)[2]
 
 
 @pytest.mark.parametrize("batch", ["whole", "cut"])

@@ -6,11 +6,9 @@ run.
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -25,7 +23,8 @@ from trainer_module.pretrain import Images, Places, build_learner, pretrain, unt
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = Encoder(width=0.0625)
+# A ResNet is begun, killed and continued in tests/test_epoch_evaluation.py.
+TINY = Encoder(width=0.0625, builder="small_encoder.build_with_norms")
 IMAGE_SIZE, VIEW_SIZE = (20, 20), (16, 16)
 
 
@@ -171,7 +170,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_the_difference_named(fold
 
 def test_a_checkpoint_of_another_architecture_is_refused(folder, unbroken):
     with pytest.raises(InputError, match=r"encoder.depth: 18 then, 34 now"):
-        run(folder, encoder=Encoder(depth=34, width=0.0625))
+        run(folder, encoder=dataclasses.replace(TINY, depth=34))
 
 
 def test_a_diverging_run_stops_names_what_matters_and_keeps_the_good_checkpoint(tmp_path):
@@ -200,26 +199,34 @@ def measured_epochs(report):
     }
 
 
+# Begins the run, and is killed once there is a checkpoint: from within, because on a busy machine
+# another process would look too late.
+KILLED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+sys.path[:0] = [".", "tests"]
+import test_pretrain as t
+
+def kill():
+    while not Path(sys.argv[1], t.FILE).exists():
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=kill, daemon=True).start()
+t.run(Path(sys.argv[1]), checkpoint_every_minutes=float(sys.argv[2]))
+"""
+
+
 # A checkpoint every epoch; one after every step too.
 @pytest.mark.parametrize("minutes", [15.0, 1e-6])
 def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(
     tmp_path, unbroken, minutes
 ):
-    code = (
-        "import sys; from pathlib import Path; sys.path[:0] = ['.', 'tests']; import test_pretrain "
-        "as t\n"
-        f"t.run(Path(sys.argv[1]), checkpoint_every_minutes={minutes})"
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(minutes)]
+    process = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (tmp_path / FILE).exists() and process.poll() is None:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    assert process.returncode == -signal.SIGKILL
     interrupted_at = int(json.loads(str(np.load(tmp_path / FILE)["record"]))["step"])
     encoder, _, report = run(tmp_path)
     assert 0 < interrupted_at < report["steps"] == unbroken[2]["steps"]

@@ -3,6 +3,7 @@ else.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import evaluate, predict
 from pipeline.choices import Gate
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
@@ -157,7 +159,10 @@ def run(folder, *flags):
         "--input_size=16 16",
         *flags,
     ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_rows_that_are_no_numbers_are_named_before_anything_runs(discs, tmp_path):
@@ -182,9 +187,11 @@ def test_rows_that_are_no_numbers_are_named_before_anything_runs(discs, tmp_path
 
 
 @pytest.mark.end_to_end
-def test_sizes_of_discs_are_learned_judged_gated_and_served(discs):
+def test_sizes_of_discs_are_learned_judged_gated_and_served(discs, capfd):
     small = [
-        "--width=0.125",
+        "--width=0.5",
+        "--set",
+        "encoder.builder=small_encoder.build",
         "--pretrain_epochs=1",
         "--set",
         "pretraining.batch_size=16",
@@ -207,26 +214,15 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs):
     assert told["metrics"]["mean_absolute_error"] < 0.7 * constant
     assert told["configuration"]["gate"]["max_error"] == pytest.approx(constant, rel=1e-3)
     images = [f"{discs}/eval/{index}.png" for index in range(24)]
-    command = [sys.executable, "-m", "pipeline.predict", f"{discs}/root", *images]
-    answers = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    served = [float(line.split()[1]) for line in answers]
+    capfd.readouterr()
+    assert predict.main([f"{discs}/root", *images]) == 0
+    served = [float(line.split()[1]) for line in capfd.readouterr().out.splitlines()]
     error = np.mean(np.abs(np.subtract(served, numbers)))
     assert error == pytest.approx(
         told["metrics"]["mean_absolute_error"], rel=0.01
     )  # what is served is what was judged
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.evaluate",
-        f"{discs}/root",
-        f"{discs}/eval.csv",
-        "--json",
-    ]
-    score = json.loads(
-        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    )
+    assert evaluate.main([f"{discs}/root", f"{discs}/eval.csv", "--json"]) == 0
+    score = json.loads(capfd.readouterr().out)
     assert score[""]["mean_absolute_error"] == pytest.approx(
         told["metrics"]["mean_absolute_error"], rel=1e-5
     )
