@@ -90,7 +90,8 @@ def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, prep
         return what
     from safetensors.numpy import save_file
 
-    save_file(tensors | _fc(layers), output, _metadata(model_dir, record))
+    fc = _fc(layers, record.encoder.grid)
+    save_file(tensors | fc, output, _metadata(model_dir, record))
     return what
 
 
@@ -126,16 +127,20 @@ def _array(weight):
     return np.asarray(weight.numpy(), np.float32)
 
 
-def _fc(layers: list) -> dict:
+def _fc(layers: list, grid: int) -> dict:
     """Returns dense layers by PyTorch's names: `fc` is one, or a Sequential with a rectifier
-    between two.
+    between two. Of the means over a grid's cells PyTorch has channels first.
     """
     import numpy as np
 
     found = {}
     for place, (kernel, bias) in enumerate(layers):
         name = "fc" if len(layers) == 1 else f"fc.{2 * place}"
-        found |= {f"{name}.weight": np.ascontiguousarray(kernel.T), f"{name}.bias": bias}
+        weight = kernel.T  # [C, D]
+        if place == 0:
+            weight = weight.reshape(len(bias), grid * grid, -1).transpose(0, 2, 1)
+        weight = np.ascontiguousarray(weight.reshape(len(bias), -1))
+        found |= {f"{name}.weight": weight, f"{name}.bias": bias}
     return found
 
 
@@ -149,6 +154,7 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
         "depth": str(settings.depth),
         "width": f"{settings.width:g}",
         "stem": settings.stem,
+        "grid": str(settings.grid),
         "image_size": json.dumps(record.image_size),
         OWN_MEAN: json.dumps(record.channel_mean),
         OWN_STD: json.dumps(record.channel_std),

@@ -59,6 +59,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     asked = {
         name: getattr(choices.encoder, name) for name in names if f"encoder.{name}" in choices.named
     }
+    asked["grid"] = choices.encoder.grid  # which has no weights
     found = find_resnet(file.shapes, asked, path)
     _refuse_small_images(found.encoder, choices.view_size)
     (mean, std), whose = _normalization(choices, file.metadata)

@@ -35,6 +35,7 @@ NETWORKS = {
     "small 18": Encoder(18, 0.125, "small"),
     "imagenet 18": Encoder(18, 0.125, "imagenet"),
     "lightly 50": Encoder(50, 0.125, "lightly"),
+    "grid 18": Encoder(18, 0.125, "small", grid=3),
 }
 
 
@@ -102,6 +103,16 @@ def test_safetensors_hold_the_head_as_pytorchs_linear_layer(models, tmp_path):
     np.testing.assert_array_equal(head["fc.weight"], kernel.T)
     np.testing.assert_array_equal(head["fc.bias"], bias)
     assert file.metadata["classes"] == '["cat", "dog", "fox"]'
+
+
+def test_the_head_on_a_grid_of_cells_takes_them_in_pytorchs_order(models, tmp_path):
+    folder, encoder, classifier = models("grid 18")
+    file = WeightsFile(str(exported(folder, tmp_path, "safetensors")))
+    head = file.read(["fc.weight", "fc.bias"])
+    cells = np.asarray(encoder(normalized())).reshape(2, 3, 3, -1)
+    theirs = cells.transpose(0, 3, 1, 2).reshape(2, -1)  # [B, C * G * G]
+    logits = theirs @ head["fc.weight"].T + head["fc.bias"]
+    np.testing.assert_allclose(logits, classifier(normalized()), rtol=1e-4, atol=1e-4)
 
 
 def test_a_head_with_a_hidden_layer_is_pytorchs_sequential(tmp_path):

@@ -37,6 +37,11 @@ def test_architecture_and_mapping_follow_from_the_file(file):
     assert saved.begins and not saved.is_final
 
 
+def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):
+    encoder, saved = find_weights(chosen(file, "--set=encoder.grid=2"))
+    assert encoder.grid == saved.from_weights.encoder.grid == 2
+
+
 def test_without_epochs_nothing_is_pretrained(file):
     _, saved = find_weights(chosen(file, "--pretrain_epochs=0"))
     assert saved.is_final and not saved.begins
@@ -98,7 +103,7 @@ def test_other_weights_or_another_normalization_are_another_encoder(file, tmp_pa
             "no other `encoder.builder` takes them",
         ),
         (["--set=weights.channel_mean=0.5 0.5 0.5"], "must both have three numbers"),
-        (["--set=encoder.stem=imagenet", "--input_size=16 16"], "is [8, 3, 3, 3] and not [8, 3, 7"),
+        (["--set=encoder.stem=imagenet", "--input_size=32 32"], "is [8, 3, 3, 3] and not [8, 3, 7"),
     ],
 )
 def test_bad_input_ends_with_2_before_anything_starts(

@@ -5,6 +5,7 @@ are pickles, which can run any code: they are read by PyTorch alone, where it is
 as far as they hold tensors and plain values (`weights_only`).
 """
 
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,17 +88,15 @@ def _of_pytorch(path: str, start: bytes) -> dict:
             f"files are pickles, which are never unpickled otherwise. Received: {path}. Fix: make "
             f"extra NAME=torch, or turn it into safetensors where PyTorch is (docs/weights.md)"
         ) from error
-    import pickle
-
-    broken = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except broken as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
+    except Exception as error:  # what was cut short breaks its reader anywhere
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"asks for {asked[1]}" if asked else "cannot be read, or was cut short"
         raise InputError(
             f"`--encoder_weights` must hold tensors and plain values alone, whole. Received: "
-            f"{path}, of which nothing was run: {reason}. Fix: its state_dict as safetensors, made "
-            f"where the file is trusted"
+            f"{path}, which {reason}, and of which nothing was run. Fix: its state_dict as "
+            f"safetensors, made where the file is trusted (docs/weights.md)"
         ) from error
     return dict(_tensors(loaded, torch.Tensor))
 

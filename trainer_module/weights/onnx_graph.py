@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM
+from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, last_side
 from trainer_module.saved_encoder import EncoderRecord
 from trainer_module.weights.exchange import TORCH_EPSILON
 
@@ -46,9 +46,8 @@ def onnx_model(
         for block in range(blocks):
             stride = 2 if stage > 1 and block == 0 else 1
             tensor = _block(graph, tensors, tensor, f"layer{stage}.{block}", stride)
-    pooled = graph.node("GlobalAveragePool", [tensor])
-    features = graph.node("Flatten", [pooled], output=FEATURES)
-    outputs = [(FEATURES, len(tensors[_last_bias(record)]))]
+    features = _features(graph, tensor, record)
+    outputs = [(FEATURES, record.encoder.grid**2 * len(tensors[_last_bias(record)]))]
     if head:
         outputs += _head(graph, features, head)
     height, width = record.image_size
@@ -145,6 +144,32 @@ def _unit(graph: _Graph, tensors, tensor: str, names: tuple[str, str], how: tupl
     parts = [f"{norm}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
     constants = [graph.constant(tensors[part], part) for part in parts]
     return graph.node("BatchNormalization", [tensor, *constants], epsilon=TORCH_EPSILON)
+
+
+def _features(graph: _Graph, tensor: str, record: EncoderRecord) -> str:
+    """Adds the mean over the last stage, or over each cell of a grid, cell by cell."""
+    grid = record.encoder.grid
+    if grid == 1:
+        return graph.node("Flatten", [graph.node("GlobalAveragePool", [tensor])], output=FEATURES)
+    sides = [last_side(record.encoder, side) for side in record.image_size]
+    rows, columns = (_shares(side, grid) for side in sides)
+    cells = graph.constant(np.kron(rows, columns).T)  # [H' * W', G * G]
+    shape = graph.constant(np.array([0, 0, -1], np.int64))
+    means = graph.node("MatMul", [graph.node("Reshape", [tensor, shape]), cells])  # [B, C, G * G]
+    ordered = graph.node("Transpose", [means], perm=[0, 2, 1])
+    return graph.node("Flatten", [ordered], output=FEATURES)
+
+
+def _shares(side: int, grid: int) -> np.ndarray:
+    """Returns float32 [grid, side]: what each position adds to the mean of each cell.
+
+    Cells overlap where the side is no multiple of the grid, as adaptive pooling has it.
+    """
+    shares = np.zeros((grid, side), np.float32)
+    for cell in range(grid):
+        start, end = cell * side // grid, -(-(cell + 1) * side // grid)
+        shares[cell, start:end] = 1 / (end - start)
+    return shares
 
 
 def _head(graph: _Graph, tensor: str, head: Sequence[Dense]) -> list[tuple[str, int]]:
