@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,3 +64,18 @@ def test_a_cifar10_run_goes_on_over_calls(pieces):
         2 - stopped["epochs_done"],
     )
     assert 0 <= finished["knn_accuracy"] <= 1 and 0 <= finished["linear_accuracy"] <= 1
+
+
+def test_a_trial_on_faces_is_judged_once(tmp_path):
+    faces, rng = tmp_path / "faces", np.random.default_rng(0)
+    faces.mkdir()
+    for number in range(40):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(faces / f"{2 * number}_{number % 2}_{number % 5}_{number}.jpg")
+    trial = "encoder.width=0.0625 image_size=16 view_size=16 encoder.grid=2 pretraining.epochs=1"
+    trial += " pretraining.batch_size=8 eval_epochs=1"
+    scores = last_line(
+        "faces.py", faces, tmp_path / "said.jsonl", "--trial", trial, "--trial", trial
+    )
+    assert (tmp_path / "said.jsonl").read_text().splitlines() == [json.dumps(scores)]
+    assert all(0 <= scores[f"{name}_linear"] <= 1 for name in ("gender", "race", "age_group"))
