@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from components.accuracy_by_epoch.table import table
+from components.accuracy_by_epoch.table import table, with_intervals
 from trainer_module.checkpoint import load_weights, milestone_file
 from trainer_module.epoch_evaluation import COLUMNS, evaluate_epochs
 from trainer_module.examples import Examples
+from trainer_module.intervals import of_share
 from trainer_module.linear_eval import fit_linear_in_epochs, linear_accuracy
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.settings import Augmentation, Encoder, Pretraining
@@ -131,3 +132,10 @@ def test_the_table_has_one_line_an_epoch():
         "| 200 | 50.0 % | 50.0 % | 50.0 % |",
         "| 400 | 70.0 % | 70.0 % | 70.0 % |",
     ]
+
+
+def test_the_table_has_the_interval_of_each_accuracy():
+    rows = with_intervals(ROWS, 1000)
+    assert table(rows).splitlines()[3] == f"| 200 | {' | '.join(['50.0 % (46.9 to 53.1)'] * 3)} |"
+    assert rows[1]["intervals"] == dict.fromkeys(COLUMNS[1:], of_share(0.5, 1000))
+    assert with_intervals(ROWS, 0) == ROWS

@@ -11,6 +11,7 @@ from components.metadata.snapshot import Artifact, Execution, Run, Snapshot, rea
 from components.metadata.store import note_run, open_store
 from components.metadata.stored_run import StoredRun
 from components.report.learning import accuracy_by_epoch
+from trainer_module.intervals import of_share
 
 
 def run_of(*nodes):
@@ -98,9 +99,13 @@ def test_what_the_store_does_not_know_is_a_run_without_nodes(store):
 def test_the_report_draws_every_row_of_the_accuracies_by_epoch(tmp_path):
     columns = ("linear_accuracy_10_epochs", "linear_accuracy", "knn_accuracy")
     rows = [{"epoch": epoch} | dict.fromkeys(columns, 0.3 + epoch / 10) for epoch in (0, 2, 4)]
-    (tmp_path / EPOCHS_FILE).write_text(json.dumps({"rows": rows}))
+    (tmp_path / EPOCHS_FILE).write_text(json.dumps({"rows": rows, "eval_images": 100}))
     (curve,) = accuracy_by_epoch(run_of(("EpochEvaluation", "evaluation", str(tmp_path), {})))
     for line in curve["figure"]["data"]:
         assert (line["x"], line["y"]) == ([2, 4], [0.5, 0.7])
+        low, high = of_share(0.7, 100)
+        assert line["error_y"]["array"][1] == pytest.approx(high - 0.7)
+        assert line["error_y"]["arrayminus"][1] == pytest.approx(0.7 - low)
     assert len(curve["figure"]["data"]) == 3
+    assert "30.0 % (21.9 to 39.6)" in curve["meaning"]
     assert "linear head, converged: 30.0 %" in curve["meaning"]

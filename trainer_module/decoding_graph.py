@@ -44,9 +44,8 @@ AXES = [[1, 0, 2] if orientation >= 5 else [0, 1, 2] for orientation in range(9)
 MIRRORED = [[turned in (3, 4, 7, 8), turned in (2, 3, 6, 7), False] for turned in range(9)]
 # From a marker of JPEG to the next, by its code: 1 for a byte that fills, 2 for one that stands
 # alone, 0 at the pixels and the end, -1 for one that is followed by its size.
-MOVES = np.full(256, -1, np.int32)
-MOVES[[0xFF, 1, *range(0xD0, 0xD9)]] = [1] + [2] * 10
-MOVES[[0xD9, 0xDA]] = 0
+KNOWN_MOVES = {0xFF: 1, 0x01: 2, **dict.fromkeys(range(0xD0, 0xD9), 2), 0xD9: 0, 0xDA: 0}
+MOVES = [KNOWN_MOVES.get(code, -1) for code in range(256)]
 
 
 def decode_upright(encoded: tf.Tensor) -> tf.Tensor:

@@ -60,10 +60,9 @@ def decode_images(encoded: tf.Tensor, height: int, width: int) -> tf.Tensor:
     Returns:
       uint8 [B, H, W, 3].
     """
-    return tf.ensure_shape(_decoder(height, width)(encoded), [None, height, width, 3])
+    return tf.ensure_shape(_kept_decoder(height, width)(encoded), [None, height, width, 3])
 
 
-@functools.cache  # TFT builds the graph nine times
 def _decoder(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns what decodes images to one size: string [B] to uint8 [B, H, W, 3]."""
 
@@ -93,6 +92,9 @@ def _decoder(height: int, width: int) -> Callable[[tf.Tensor], tf.Tensor]:
             )
 
     return decoder
+
+
+_kept_decoder = functools.cache(_decoder)  # TFT builds its graph nine times
 
 
 def normalization(custom_config: dict[str, Any]) -> tuple[tf.Tensor, tf.Tensor] | None:

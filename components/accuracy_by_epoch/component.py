@@ -16,7 +16,7 @@ from tfx.types.artifact_utils import get_split_uris
 from tfx.types.standard_artifacts import Examples, Model, ModelEvaluation, TransformGraph
 from tfx.utils import path_utils
 
-from components.accuracy_by_epoch.table import table
+from components.accuracy_by_epoch.table import table, with_intervals
 from components.metadata.names import EPOCHS_FILE, EPOCHS_TABLE
 from trainer_module.checkpoint import milestone_file
 from trainer_module.epoch_evaluation import evaluate_epochs
@@ -66,8 +66,9 @@ def EpochEvaluation(  # noqa: N802 (a TFX component)
 
 def write(folder: Path, rows: list[dict], train_images: int, eval_images: int) -> None:
     """Writes what the artifact holds."""
+    told = table(with_intervals(rows, eval_images))
     result = {"train_images": train_images, "eval_images": eval_images, "rows": rows}
-    files = {EPOCHS_FILE: json.dumps(result, indent=1), EPOCHS_TABLE: table(rows)}
+    files = {EPOCHS_FILE: json.dumps(result, indent=1), EPOCHS_TABLE: told}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")

@@ -5,6 +5,8 @@ Standard library alone.
 
 from collections.abc import Sequence
 
+from trainer_module.intervals import of_share
+
 COLUMNS = {  # of a row -> what a person reads
     "linear_accuracy_10_epochs": "linear head, 10 epochs",
     "linear_accuracy": "linear head, converged",
@@ -12,11 +14,29 @@ COLUMNS = {  # of a row -> what a person reads
 }
 
 
+def with_intervals(rows: Sequence[dict], images: int) -> list[dict]:
+    """Returns the rows, each with the 95 % `intervals` of its columns, by how many images were held
+    out; without any where that is not known.
+    """
+    if not images:
+        return list(rows)
+    return [
+        row | {"intervals": {column: of_share(row[column], images) for column in COLUMNS}}
+        for row in rows
+    ]
+
+
 def table(rows: Sequence[dict]) -> str:
-    """Returns a Markdown table, one row an epoch, accuracies in percent."""
+    """Returns a Markdown table, one row an epoch, accuracies in percent with their intervals."""
     lines = [f"| epochs | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for row in rows:
         epochs = str(row["epoch"]) if row["epoch"] else "0 (untrained)"
-        shown = " | ".join(f"{100 * row[column]:.1f} %" for column in COLUMNS)
-        lines.append(f"| {epochs} | {shown} |")
+        lines.append(f"| {epochs} | {' | '.join(shown(row, column) for column in COLUMNS)} |")
     return "\n".join(lines) + "\n"
+
+
+def shown(row: dict, column: str) -> str:
+    """Returns an accuracy of a row for a person, with its interval where it has one."""
+    ends = row.get("intervals", {}).get(column)
+    interval = f" ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})" if ends else ""
+    return f"{100 * row[column]:.1f} %{interval}"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from components.accuracy_by_epoch.table import with_intervals
 from components.metadata import verdict
 from components.metadata.names import (
     ENCODER,
@@ -216,10 +217,11 @@ class StoredRun:
 
     @property
     def accuracy_by_epoch(self) -> list[dict]:
-        """Accuracy of the encoders that were kept along the way, one row an epoch; [] where none
-        were kept.
+        """Accuracy of the encoders that were kept along the way, one row an epoch with 95 %
+        intervals; [] where none were kept.
         """
-        return self.json_file(EPOCH_EVALUATION, "evaluation", EPOCHS_FILE).get("rows", [])
+        found = self.json_file(EPOCH_EVALUATION, "evaluation", EPOCHS_FILE)
+        return with_intervals(found.get("rows", []), found.get("eval_images", 0))
 
     @property
     def report(self) -> str | None:

@@ -2,7 +2,7 @@
 logged.
 """
 
-from components.accuracy_by_epoch.table import COLUMNS
+from components.accuracy_by_epoch.table import COLUMNS, shown
 from components.metadata.names import FINETUNER, PRETRAINER
 from components.metadata.stored_run import StoredRun
 from components.report import plots
@@ -63,20 +63,21 @@ def accuracy_by_epoch(run: StoredRun) -> list[dict]:
     """Returns the curves of the encoders that were kept along the way, each frozen; none where none
     were kept.
     """
-    rows, series = run.accuracy_by_epoch, {}
+    rows, series, ends = run.accuracy_by_epoch, {}, {}
     if not rows:
         return []
     for column, name in COLUMNS.items():
         by_epoch = {row["epoch"]: row[column] for row in rows}
         series[name] = [by_epoch.get(epoch) for epoch in range(1, max(by_epoch) + 1)]
-    untrained = ", ".join(
-        f"{name}: {100 * rows[0][column]:.1f} %" for column, name in COLUMNS.items()
-    )
+        intervals = {row["epoch"]: row.get("intervals", {}).get(column) for row in rows}
+        ends[name] = [intervals.get(epoch) for epoch in range(1, max(by_epoch) + 1)]
+    untrained = ", ".join(f"{name}: {shown(rows[0], column)}" for column, name in COLUMNS.items())
     meaning = (
         f"Held-out accuracy on the frozen features of the encoder as it was after so many "
-        f"epochs. Before pretraining, {untrained}."
+        f"epochs, with 95 % intervals. Before pretraining, {untrained}."
     )
-    return [_curve("Accuracy against epochs", meaning, series, "accuracy", percent=True)]
+    figure = plots.curves(series, "accuracy", percent=True, ends=ends)
+    return [{"title": "Accuracy against epochs", "meaning": meaning, "figure": figure}]
 
 
 def finetuning(run: StoredRun, task: Task) -> list[dict]:

@@ -7,7 +7,7 @@ Names come from files and labels: Plotly reads some HTML in texts, so every name
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -50,6 +50,7 @@ def curves(
     y_title: str,
     percent: bool = False,
     log: bool = False,
+    ends: Mapping[str, Sequence] | None = None,
 ) -> dict:
     """Returns lines over epochs.
 
@@ -59,6 +60,7 @@ def curves(
       y_title: what the values are, with their unit.
       percent: values are shares in [0, 1].
       log: whether the axis is logarithmic.
+      ends: name -> the interval of each value, drawn as a bar; None where there is none.
     """
     traces, epochs = [], 1
     for index, (name, values) in enumerate(series.items()):
@@ -79,6 +81,7 @@ def curves(
                 + "}<extra>"
                 + text(name)
                 + "</extra>",
+                **_bars(measured, (ends or {}).get(name, ())),
             }
         )
     axis = {
@@ -91,6 +94,16 @@ def curves(
     ticks = {"dtick": 1} if epochs <= FEW_EPOCHS else {"tickformat": "d"}
     epoch_axis = {"title": {"text": "epoch"}, "range": [0.5, epochs + 0.5], **ticks}
     return figure(traces, {"xaxis": epoch_axis, "yaxis": axis, "showlegend": len(series) > 1}, 260)
+
+
+def _bars(measured: Sequence[tuple[int, float]], ends: Sequence) -> dict:
+    """Returns the bars of values over epochs, {} where not each of them has an interval."""
+    found = [ends[epoch - 1] if epoch <= len(ends) else None for epoch, _ in measured]
+    if not found or None in found:
+        return {}
+    pairs = [(value, *interval) for (_, value), interval in zip(measured, found, strict=True)]
+    up, down = [high - value for value, _, high in pairs], [value - low for value, low, _ in pairs]
+    return {"error_y": {"array": up, "arrayminus": down, "symmetric": False, "thickness": 1}}
 
 
 def flat_map(points: np.ndarray, kinds: Sequence[str] | np.ndarray | None) -> dict:
