@@ -9,9 +9,7 @@ by the same code. Exit code 0, or 2 where a run would be refused.
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Mapping
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE
@@ -22,7 +20,6 @@ from pipeline.stopping import run_tool
 from trainer_module.findings import NOTE, REFUSED, Finding, merged, refuse_worst, table
 
 SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
-AT_ONCE = 4096  # rows that are waited for together
 
 
 def main(arguments: list[str]) -> int:
@@ -89,12 +86,7 @@ def read_images(checked: Checked):
     index by split of the examples.
     """
     from components.file_list_example_gen.held_out import is_held_out
-    from components.file_list_example_gen.reading import (
-        ReadRow,
-        example_of,
-        index_record,
-        read_row,
-    )
+    from components.file_list_example_gen.reading import example_of, index_record, read_counted
     from components.file_list_example_gen.tally import Tally
 
     task, problems = checked.task, []
@@ -102,27 +94,10 @@ def read_images(checked: Checked):
     records: Mapping[str, list[bytes]] = {split: [] for split in checked.parts}
     is_split = set(records) > set(tallies)
     for split, rows in checked.rows.items():
-        labelled, tally = split != "pretrain", tallies[split]
-        made = _in_threads(lambda row, labelled=labelled: read_row(row, task, labelled), rows)
-        for row, read in zip(rows, made, strict=True):
-            good = isinstance(read, ReadRow)
-            if labelled and task.one_class_an_image:
-                (tally.kept if good else tally.lost)[row.target] += 1
-            if not good:
-                problems.append(read)
-                continue
-            tally.add(row, read.remarks, read.counts)
-            part = "eval" if is_split and is_held_out(row.image_id) else split
-            records[part].append(index_record(example_of(read.features)))
+        for made in read_counted(rows, task, split != "pretrain", tallies[split], problems):
+            part = "eval" if is_split and is_held_out(made.features["image_id"]) else split
+            records[part].append(index_record(example_of(made.features)))
     return tallies, problems, records
-
-
-def _in_threads(function, rows: Iterable) -> Iterator:
-    """Yields what a function makes of rows, in order; few answers wait in memory."""
-    waiting = iter(rows)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        while batch := list(islice(waiting, AT_ONCE)):
-            yield from pool.map(function, batch)
 
 
 if __name__ == "__main__":

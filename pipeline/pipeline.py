@@ -36,6 +36,7 @@ from components.file_list_example_gen.component import FileListExampleGen
 from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
+from pipeline.describing import describing
 from pipeline.fingerprint import node_fingerprint
 from pipeline.least_images import with_least_images
 from pipeline.plan import Plan
@@ -192,7 +193,10 @@ def ingest(plan: Plan, example_gen: BaseComponent | None = None) -> Data:
     example_gen = example_gen or read_lists(plan)
     others = ["eval", "pretrain"]
     # StatisticsGen describes every feature of every split.
-    statistics = _stock(StatisticsGen(examples=example_gen.outputs["examples"]), plan.task)
+    statistics = StatisticsGen(
+        examples=example_gen.outputs["examples"], stats_options=describing(plan.task)
+    )
+    statistics = _stock(statistics, plan.task)
     # SchemaGen states what the training split looks like; it must not see the splits that are held
     # against it.
     described = statistics.outputs["statistics"]

@@ -1,19 +1,19 @@
+import functools
 import json
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.testing.util import assert_that
 from strangers.odd_images import EXIF, exif, saved, with_segments
 from tfx.types import standard_component_specs
 from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
 
-from components.file_list_example_gen import image_index
+from components.file_list_example_gen import chunks, image_index
+from components.file_list_example_gen.chunks import Account, chunks_of, read_chunk
 from components.file_list_example_gen.component import FileListExampleGen, common_folder
-from components.file_list_example_gen.executor import Executor, rows_to_examples
+from components.file_list_example_gen.executor import Executor
+from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.reading import read_row
 from components.file_list_example_gen.rows import Row
 from trainer_module.errors import InputError
@@ -44,7 +44,7 @@ def exec_properties(lists, task=NAMED, **options):
 def ingest(tmp_path, lists, **options):
     examples = Examples()
     examples.uri = str(tmp_path / "examples")
-    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples").mkdir(exist_ok=True)
     executor = Executor(
         Executor.Context(
             beam_pipeline_args=["--runner=FnApiRunner", "--sdk_container_image=unused"],
@@ -66,17 +66,51 @@ def read(folder):
 def test_each_row_becomes_one_example_with_the_bytes_of_its_file(tmp_path, image_list):
     path = image_list("train", 6)
     wanted = sorted((tmp_path / "train" / f"{index}.png").read_bytes() for index in range(6))
+    folder = ingest(tmp_path, {"train": path, "eval": image_list("eval", 2)})
+    found = read(folder / "Split-train")
+    assert sorted(one.features.feature["image"].bytes_list.value[0] for one in found) == wanted
 
-    def check(examples):
-        found = sorted(
-            example.features.feature["image"].bytes_list.value[0] for example in examples
-        )
-        if found != wanted:
-            raise AssertionError("the images in the examples are not those of the files")
 
-    properties = exec_properties({"train": path}) | {"report_dir": str(tmp_path)}
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        assert_that(pipeline | rows_to_examples(properties, "train.csv"), check)
+def test_chunks_mix_a_list_and_each_row_is_in_one_of_them(image_list, monkeypatch):
+    monkeypatch.setattr(chunks, "ROWS", 8)
+    path = str(image_list("train", 40, labels=("cat",)))
+    found = list(chunks_of(path, ["train", "eval"]))
+    assert [len(chunk.rows) for chunk in found if chunk.number < chunk.of - 1] == [8] * 4
+    assert sorted(row.line for chunk in found for row in chunk.rows) == list(range(1, 41))
+    assert {is_held_out(row.image_id) for chunk in found for row in chunk.rows
+            if chunk.split == "train"} == {False}  # fmt: skip
+    lines = [row.line for row in found[0].rows]
+    assert lines != sorted(lines) and list(chunks_of(path, ["train", "eval"])) == found
+
+
+def test_what_chunks_tell_is_what_one_whole_tells(tmp_path, image_list, monkeypatch):
+    path = image_list("train", 40)
+    (tmp_path / "train" / "2.png").write_bytes(b"no image")
+    path.write_text(path.read_text() + "train/4.png,cat,black\n")
+    told = []
+    for rows in (7, 1000):
+        monkeypatch.setattr(chunks, "ROWS", rows)
+        parts = [read_chunk(one, NAMED, True, str(tmp_path / f"of {rows}"))
+                 for one in chunks_of(str(path), ["train"])]  # fmt: skip
+        account = functools.reduce(Account.merge, parts)
+        by_line = sorted(account.problems, key=lambda problem: problem.line)
+        told.append((account.tally, by_line, b"".join(account.records["train"])))
+        assert len(read(tmp_path / f"of {rows}" / "Split-train")) == 39
+    assert told[0] == told[1] and len(told[0][1]) == 2
+
+
+def test_an_attempt_that_died_leaves_nothing_that_counts(tmp_path, image_list):
+    (tmp_path / "examples" / "Split-train").mkdir(parents=True)
+    (tmp_path / "examples" / "Split-train" / "data_tfrecord-00007-of-00009.gz").write_bytes(b"half")
+    (tmp_path / "examples" / "unfinished").mkdir()
+    folder = ingest(tmp_path, {"train": image_list("train", 4), "eval": image_list("eval", 2)})
+    assert len(read(folder / "Split-train")) == 4
+    assert not (folder / "unfinished").exists()
+
+
+def test_bare_pixels_are_compressed_and_compressed_ones_are_not():
+    noise = np.random.default_rng(0).bytes(5000)
+    assert [chunks.compression_level(one) for one in (bytes(5000), noise, b"")] == [1, 0, 0]
 
 
 def test_labels_and_sizes_travel_with_the_image_and_ordinary_lists_have_no_findings(

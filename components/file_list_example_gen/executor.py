@@ -1,5 +1,5 @@
-"""Turns list files into tf.Examples: reads each image in parallel, decodes it once to be sure,
-keeps its bytes.
+"""Turns list files into tf.Examples: has chunks of rows read in parallel, decodes each image once
+to be sure, keeps its bytes.
 
 Each example holds `image` (the file's bytes, or a PNG of what Transform cannot decode, see
 decoding.py), `image_id`, `height`, `width` (pixels, upright) and what the task makes of the row's
@@ -10,27 +10,35 @@ asked for; what else was noticed lies in findings.json beside the examples.
 import dataclasses
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import tensorflow as tf
-from apache_beam.utils.windowed_value import WindowedValue
 from google.protobuf import struct_pb2
-from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
+from tfx.components.example_gen.utils import generate_output_split_names
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
+from tfx.types.standard_artifacts import Examples
 from tfx.utils import proto_utils
 
 from components.file_list_example_gen import image_index, rows
+from components.file_list_example_gen.chunks import (
+    Account,
+    Chunk,
+    chunks_of,
+    read_chunk,
+    remove_chunks,
+)
 from components.file_list_example_gen.noticed import FILE, SKIPPED, noticed
-from components.file_list_example_gen.reading import example_of, index_record, read_row
 from components.file_list_example_gen.tally import Tally
 from trainer_module.decoding import REMARKS
 from trainer_module.findings import REFUSED, Finding, as_dicts, refuse_worst, table
 from trainer_module.tasks.registry import task_from_json
 
-BAD, TALLY = "bad", "tally"
+TALLY = "tally"
 REPORT = "ingest_report"
 
 
@@ -48,49 +56,27 @@ def options_of(exec_properties: dict[str, Any]) -> dict[str, str]:
     return dict(options)
 
 
-class ReadImage(beam.DoFn):
-    """Row -> tf.Example, or a Problem on the output `bad`; and the tally of each bundle on the
-    output `tally`.
-    """
+class ReadChunks(beam.DoFn):
+    """Chunk -> its Account; what its images became lies in a file then."""
 
-    def __init__(self, task_json: str, labelled: bool):
-        self._task_json = task_json
-        self._labelled = labelled
+    def __init__(self, task_json: str, labelled: bool, folder: str):
+        self._task_json, self._labelled, self._folder = task_json, labelled, folder
 
     def setup(self):
         """Rebuilds the task in the worker."""
         self._task = task_from_json(self._task_json)
 
-    def start_bundle(self):
-        """Begins to count."""
-        self._tally = Tally()
-
-    def process(self, row: rows.Row | rows.Problem) -> Iterable:
-        """Yields the example of one row; what is a problem already is handed on."""
-        is_row = isinstance(row, rows.Row)
-        made = read_row(row, self._task, self._labelled) if is_row else row
-        bad = isinstance(made, rows.Problem)
-        if is_row and self._labelled and self._task.one_class_an_image:
-            (self._tally.lost if bad else self._tally.kept)[row.target] += 1
-        if bad:
-            yield beam.pvalue.TaggedOutput(BAD, made)
-            return
-        self._tally.add(row, made.remarks, made.counts)
-        yield example_of(made.features)
-
-    def finish_bundle(self):
-        """Yields what was counted."""
-        window = beam.transforms.window.GlobalWindow()
-        counted = WindowedValue(self._tally, window.max_timestamp(), [window])
-        yield beam.pvalue.TaggedOutput(TALLY, counted)
+    def process(self, chunk: Chunk) -> Iterable[Account]:
+        """Yields the account of one chunk."""
+        yield read_chunk(chunk, self._task, self._labelled, self._folder)
 
 
 class AddUp(beam.CombineFn):
-    """Tallies of bundles -> the tally of a list."""
+    """Accounts of chunks -> the account of a list."""
 
     def create_accumulator(self):
         """Returns an empty one."""
-        return Tally()
+        return Account()
 
     def add_input(self, accumulator, element):
         """Adds one."""
@@ -98,7 +84,7 @@ class AddUp(beam.CombineFn):
 
     def merge_accumulators(self, accumulators):
         """Adds several."""
-        whole = Tally()
+        whole = Account()
         for accumulator in accumulators:
             whole.merge(accumulator)
         return whole
@@ -108,64 +94,48 @@ class AddUp(beam.CombineFn):
         return accumulator
 
 
-def rows_and_problems(list_path: str) -> list[rows.Row | rows.Problem]:
-    """Returns the rows of a list and its malformed rows: what is skipped is told."""
-    found, problems = rows.parse_rows(list_path)
-    return [*found, *problems]
-
-
-@beam.ptransform_fn
-@beam.typehints.with_input_types(beam.Pipeline)
-@beam.typehints.with_output_types(tf.train.Example)
-def rows_to_examples(pipeline: beam.Pipeline, exec_properties: dict[str, Any], split_pattern: str):
-    """The PTransform of one split: list -> rows -> reshuffle -> examples.
-
-    Bad rows go to a report beside the output.
+def read_list(
+    pipeline: beam.Pipeline,
+    path: str,
+    options: Mapping[str, str],
+    pattern: str,
+    folder: str,
+    splits: Sequence[str],
+) -> None:
+    """Adds to a pipeline what reads one list: list -> chunks of rows -> files; and beside them the
+    bad rows, the tally and the index of images.
 
     Args:
-      pipeline: the Beam pipeline.
-      exec_properties: the component's parameters, with `report_dir` where the report goes.
-      split_pattern: the list's path relative to `input_base`.
+      pipeline: of Beam.
+      path: where the list lies.
+      options: of the component.
+      pattern: the list's path relative to `input_base`.
+      folder: of the Examples artifact.
+      splits: that the list becomes.
     """
-    options = options_of(exec_properties)
-    path = list_path(exec_properties[standard_component_specs.INPUT_BASE_KEY], split_pattern)
-    labelled = split_pattern != options["unlabelled"]
-    read = (
+    _ = (
         pipeline
-        | "ListFile" >> beam.Create([path])
-        | "ReadRows" >> beam.FlatMap(rows_and_problems)
-        | "Reshuffle" >> beam.Reshuffle()  # breaks fusion: else one worker reads every image
-        | "ReadImage"
-        >> beam.ParDo(ReadImage(options["task"], labelled)).with_outputs(
-            BAD, TALLY, main="examples"
-        )
+        | f"List[{pattern}]" >> beam.Create([path])
+        | f"Chunks[{pattern}]" >> beam.FlatMap(chunks_of, splits)
+        | f"Spread[{pattern}]" >> beam.Reshuffle()  # breaks fusion: else one worker reads all
+        | f"Read[{pattern}]"
+        >> beam.ParDo(ReadChunks(options["task"], pattern != options["unlabelled"], folder))
+        | f"AddUp[{pattern}]" >> beam.CombineGlobally(AddUp())
+        | f"Write[{pattern}]" >> beam.Map(_write, folder, pattern)
     )
-    report, tally = (
-        os.path.join(exec_properties["report_dir"], file_name(kind, split_pattern))
-        for kind in (REPORT, TALLY)
-    )
-    _ = (
-        read[BAD]
-        | "GatherProblems" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-        | "WriteReport" >> beam.Map(_write_report, report)
-    )
-    _ = (
-        read[TALLY]
-        | "AddUp" >> beam.CombineGlobally(AddUp())
-        | "WriteTally" >> beam.Map(_write_tally, tally)
-    )
-    return read.examples
 
 
-def _write_report(problems: list[rows.Problem], path: str) -> None:
-    ordered = sorted(problems, key=lambda problem: problem.line)
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump([dataclasses.asdict(problem) for problem in ordered], file, indent=1)
-
-
-def _write_tally(tally: Tally, path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(tally.to_dict(), file)
+def _write(account: Account, folder: str, pattern: str) -> None:
+    """Writes the account of a list beside the examples."""
+    ordered = sorted(account.problems, key=lambda problem: problem.line)
+    texts = {
+        REPORT: json.dumps([dataclasses.asdict(problem) for problem in ordered], indent=1),
+        TALLY: json.dumps(account.tally.to_dict()),
+    }
+    for kind, text in texts.items():
+        Path(folder, file_name(kind, pattern)).write_text(text, encoding="utf-8")
+    for split, records in account.records.items():
+        image_index.write(records, folder, split)
 
 
 def file_name(kind: str, split_pattern: str) -> str:
@@ -173,33 +143,11 @@ def file_name(kind: str, split_pattern: str) -> str:
     return f"{kind}.{split_pattern.replace('/', '_')}.json"
 
 
-class Executor(BaseExampleGenExecutor):
-    """Stock ExampleGen executor with our reading, and a verdict over the bad rows of all lists at
-    the end.
+class Executor(BaseBeamExecutor):
+    """Reads every list, with a verdict over the bad rows of all of them at the end.
+
+    Not TFX's BaseExampleGenExecutor, which hands each example through Beam by itself.
     """
-
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:  # noqa: N802 (TFX's name)
-        """Returns the PTransform that reads one list."""
-        return rows_to_examples
-
-    def GenerateExamplesByBeam(  # noqa: N802 (named by TFX)
-        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
-    ) -> dict[str, beam.PCollection]:
-        """Returns split -> examples as the base class does, and has an index of each split's images
-        written beside them.
-        """
-        splits, folder = (
-            super().GenerateExamplesByBeam(pipeline, exec_properties),
-            exec_properties["report_dir"],
-        )
-        for split, examples in splits.items():
-            _ = (
-                examples
-                | f"IndexRecord[{split}]" >> beam.Map(index_record)
-                | f"GatherIndex[{split}]" >> beam.CombineGlobally(beam.combiners.ToListCombineFn())
-                | f"WriteIndex[{split}]" >> beam.Map(image_index.write, folder, split)
-            )
-        return splits
 
     def Do(self, input_dict, output_dict, exec_properties) -> None:  # noqa: N802 (TFX's name)
         """Ingests every list, then tells what was noticed about all of them together.
@@ -208,9 +156,20 @@ class Executor(BaseExampleGenExecutor):
           InputError: naming the bad rows, unless the option `on_bad_row` is 'skip'; or what makes
             a result of these images meaningless.
         """
-        folder = artifact_utils.get_single_uri(output_dict[standard_component_specs.EXAMPLES_KEY])
-        super().Do(input_dict, output_dict, exec_properties | {"report_dir": folder})
-        options, patterns = options_of(exec_properties), _patterns(exec_properties)
+        examples = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        folder, options = examples.uri, options_of(exec_properties)
+        patterns = _patterns(exec_properties)
+        base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        lists = {split: list_path(base, pattern) for split, pattern in patterns.items()}
+        splits = _described(examples, exec_properties)
+        remove_chunks(folder, splits)  # of an attempt that was ended
+        with self._make_beam_pipeline() as pipeline:
+            for split, pattern in patterns.items():
+                becomes = splits if len(patterns) == 1 else [split]
+                read_list(pipeline, lists[split], options, pattern, folder, becomes)
+        remove_chunks(folder, [])
         problems = [
             rows.Problem(**problem)
             for pattern in patterns.values()
@@ -218,8 +177,6 @@ class Executor(BaseExampleGenExecutor):
         ]
         if options["on_bad_row"] == "fail":
             rows.refuse(problems)
-        base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        lists = {split: list_path(base, pattern) for split, pattern in patterns.items()}
         tallies = {
             split: Tally.from_dict(_read_json(folder, TALLY, pattern))
             for split, pattern in patterns.items()
@@ -252,11 +209,28 @@ def _with_files(finding: Finding, folder: str, patterns: Iterable[str]) -> Findi
     return dataclasses.replace(finding, fix=f"{finding.fix}; all are in {', '.join(files)}")
 
 
+def _described(examples: Examples, exec_properties: dict[str, Any]) -> list[str]:
+    """Says of an artifact how it is written, as TFX's ExampleGens do; returns its splits."""
+    split_config = example_gen_pb2.Output()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.OUTPUT_CONFIG_KEY], split_config
+    )
+    splits = generate_output_split_names(_input_config(exec_properties), split_config)
+    examples.split_names = artifact_utils.encode_split_names(splits)
+    examples_utils.set_payload_format(examples, example_gen_pb2.FORMAT_TF_EXAMPLE)
+    examples_utils.set_file_format(examples, "tfrecords_gzip")
+    return splits
+
+
 def _patterns(exec_properties: dict[str, Any]) -> dict[str, str]:
     """Returns split -> list, relative to the input's base, of the lists that are read."""
+    return {split.name: split.pattern for split in _input_config(exec_properties).splits}
+
+
+def _input_config(exec_properties: dict[str, Any]) -> example_gen_pb2.Input:
     config = example_gen_pb2.Input()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.INPUT_CONFIG_KEY], config)
-    return {split.name: split.pattern for split in config.splits}
+    return config
 
 
 def _read_json(folder: str, kind: str, pattern: str) -> Any:

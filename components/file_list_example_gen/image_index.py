@@ -34,10 +34,14 @@ def content_digest(content: bytes) -> bytes:
 
 
 def write(records: Iterable[bytes], folder: str, split: str) -> None:
-    """Writes the index of a split; the order of the records says nothing, so they are sorted."""
-    place = Path(folder, FOLDER)
+    """Writes the index of a split, of records by themselves or several together.
+
+    Their order says nothing, so they are sorted.
+    """
+    place, whole = Path(folder, FOLDER), b"".join(records)
     place.mkdir(parents=True, exist_ok=True)
-    (place / f"{split}{SUFFIX}").write_bytes(b"".join(sorted(records)))
+    parts = sorted(whole[start : start + RECORD] for start in range(0, len(whole), RECORD))
+    (place / f"{split}{SUFFIX}").write_bytes(b"".join(parts))
 
 
 @dataclass(frozen=True)
