@@ -3,6 +3,7 @@ rot.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -73,7 +74,10 @@ def run(project, *flags):
         "--pipeline_root=root",
     ]
     command = [sys.executable, "local_runner.py", "--task=multilabel", *lists, *flags]
-    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_code_of_the_page_is_formatted_as_ours():
@@ -101,7 +105,9 @@ def test_a_row_whose_label_the_training_list_does_not_know_is_named(project):
 def test_the_task_of_the_page_is_trained_judged_gated_and_served(project):
     small = [
         "--input_size=16 16",
-        "--width=0.125",
+        "--width=0.5",
+        "--set",
+        "encoder.builder=small_encoder.build",
         "--pretrain_epochs=1",
         "--set",
         "pretraining.batch_size=16",
