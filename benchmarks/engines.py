@@ -116,10 +116,12 @@ def digests(folder: Path) -> dict:
         told["channel mean"] = [round(value, 5) for value in mean.float_list.value]
     for place in sorted(folder.glob("Evaluator/evaluation/*")):
         metrics = tfma.load_eval_result(str(place)).slicing_metrics
-        texts = sorted(f"{key} {values}" for key, values in metrics)
-        told["metrics"] = _digest("".join(texts).encode())
         overall = dict(metrics)[()][""][""]
-        told["accuracy"] = overall["accuracy"]["doubleValue"]
+        told["metrics"] = {
+            name: round(value["doubleValue"], 5)
+            for name, value in sorted(overall.items())
+            if "doubleValue" in value
+        }
     return told
 
 
