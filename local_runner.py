@@ -17,6 +17,7 @@ from pathlib import Path
 from components.metadata.url import parse_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import RUNS
+from pipeline.engines.engine import VARIABLE, engine_of
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from pipeline.stopping import stoppable
@@ -49,6 +50,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         check_dataset(choices.dataset)
         print(text_of(choices), end="")
         return DONE
+    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
     from pipeline.plan import make_plan
 
     plan = make_plan(choices)
@@ -60,7 +62,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         from pipeline.recheck import forget_changed
 
         forget_changed(plan, root)
-    return run(plan, root, arguments)
+    return run(plan, root, arguments, engine=engine)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
@@ -74,12 +76,13 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     refuse_beside_resume(parser, flags)
     if flags.metadata:
         parse_mysql(flags.metadata)
+    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
     record = root.record()
     os.chdir(record["folder"])  # its data/ lies there
     choices = choices_of(parser.parse_args([f"--config={root.path / FILE}"]))
     plan = make_plan(choices, may_take_encoder=record.get("took_encoder", True))
     root = Root(root.path, flags.metadata or record.get("metadata", ""))
-    return run(plan, root, record["flags"], resume=True)
+    return run(plan, root, record["flags"], resume=True, engine=engine)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["pipeline*", "components*", "trainer_module*"]),
-    package_data={"components.report": ["page.html", "page.css", "page.js"]},
+    package_data={
+        "components.report": ["page.html", "page.css", "page.js"],
+        "pipeline.engines": ["worker_start/sitecustomize.py"],
+    },
     py_modules=["local_runner"],
     entry_points={"console_scripts": ["simclr = pipeline.command:main"]},
     install_requires=[

@@ -19,7 +19,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("SIMCLR_BEAM_ARGS", "")
 FINISHED = re.compile(r"Component (\S+) is finished")
 
 

@@ -12,6 +12,11 @@ from pathlib import Path
 # Exit codes. REFUSED is of a model; IN_PART: of several images some were answered.
 DONE, FAILED, BAD_INPUT, REFUSED, IN_PART = 0, 1, 2, 3, 4
 INTERRUPTED = 128 + 2  # of a tool, as shells have it: by signal 2; of a run it is FAILED
+LOCAL = (
+    "must lie in a folder of this machine, or one that machines share as NFS does: checkpoints, "
+    "locks and models need one; of an object store, as s3:// and gs://, lists and their images may "
+    "come"
+)
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
@@ -40,5 +45,11 @@ def text(value: str) -> str:
 
 
 def path_of(value: str) -> Path:
-    """Returns a flag's value as a path; an empty one would be the working folder."""
+    """Returns a flag's value as a path of this machine; an empty one would be the working folder.
+
+    Raises:
+      ArgumentTypeError: if it is a web address or one of an object store.
+    """
+    if "://" in value:
+        raise argparse.ArgumentTypeError(f"{LOCAL}. Received: {value}")
     return Path(text(value))

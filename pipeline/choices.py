@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata.url import parse_mysql
+from pipeline.arguments import LOCAL
 from trainer_module.errors import InputError, require
 from trainer_module.resnets import last_side
 from trainer_module.saved_encoder import CHANNELS
@@ -206,6 +207,8 @@ class Choices:
             f"`stored_as` must be one of {', '.join(STORED_AS)}",
             stored_as=self.stored_as,
         )
+        rule = f"`pipeline_root` {LOCAL}"
+        require("://" not in self.pipeline_root, rule, pipeline_root=self.pipeline_root)
         if self.metadata:
             parse_mysql(self.metadata)
         _check_sizes(self)

@@ -11,6 +11,7 @@ from typing import Any
 from components.metadata.url import FORM
 from pipeline.arguments import nearest, path_of, refuse_empty
 from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
+from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
 from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
@@ -55,6 +56,8 @@ DIRECT = {
     "pipeline_root": "pipeline_root",
     "metadata": "metadata",
 }
+# Flags that say where a run goes on, not what it does.
+OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
 
 
@@ -82,6 +85,17 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"must be True or False. Received: {text!r}")
     return text.lower() == "true"
+
+
+def _runner(text: str) -> str:
+    try:
+        refuse_by_name(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if text not in RUNNERS:
+        known = ", ".join(RUNNERS)
+        raise argparse.ArgumentTypeError(f"must be one of {known}. Received: {text!r}")
+    return text
 
 
 def build_parser() -> Parser:
@@ -134,6 +148,14 @@ def _run_and_image_flags() -> Parser:
         "--metadata",
         metavar=FORM,
         help="keep ML Metadata on a MySQL server, not in the pipeline root",
+    )
+    run.add_argument(
+        "--beam_runner",
+        type=_runner,
+        default=IN_PROCESS,
+        metavar="NAME",
+        help=f"what the data nodes run on: {', '.join(RUNNERS)} (docs/scale.md); default: "
+        f"{IN_PROCESS}",
     )
     data = parser.add_argument_group("images")
     data.add_argument(
@@ -262,7 +284,7 @@ def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
     others = [
         name
         for name, value in vars(flags).items()
-        if value != defaults[name] and name not in ("resume", "pipeline_root", "metadata")
+        if value != defaults[name] and name not in OF_THE_PLACE
     ]
     if others:
         raise InputError(

@@ -23,7 +23,6 @@ from tfx.components import (
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.common.importer import Importer
 from tfx.dsl.components.common.resolver import Resolver
-from tfx.dsl.placeholder import placeholder as ph
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import evaluator_pb2, example_gen_pb2, pusher_pb2, trainer_pb2, transform_pb2  # noqa: F401 (registers protos)
 from tfx.types.channel import Channel
@@ -58,9 +57,7 @@ BEAM_ARGS = [
     "--runner=FnApiRunner",  # in process; Beam's default tries to download a binary
     # else TFX builds a source package of itself for every component
     "--sdk_container_image=unused",
-    # more flags, outside the cache key: how many workers changes no result
-    ph.environment_variable("SIMCLR_BEAM_ARGS"),
-]
+]  # and those of another engine, which the runner adds where the graph's digest does not see them
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from components.metadata.stored_run import GOOD, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
+from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
 from pipeline.model_card import leave_card
@@ -44,7 +45,6 @@ ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     # off by default without AVX-512, where it halves the time of a training step all the same
     "TF_ENABLE_ONEDNN_OPTS": "1",
-    "SIMCLR_BEAM_ARGS": "",
 }
 
 
@@ -54,6 +54,7 @@ def run(
     flags: list[str],
     resume: bool = False,
     create: Callable | None = None,
+    engine: Engine = Engine(),  # noqa: B008 (a frozen value)
 ) -> int:
     """Runs the pipeline of a plan and prints the verdict.
 
@@ -64,6 +65,7 @@ def run(
       resume: continue the interrupted run of this root.
       create: builds the pipeline of a plan and folders, instead of the functions of
         pipeline/pipeline.py.
+      engine: that the data nodes run on.
 
     Returns:
       The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
@@ -85,7 +87,7 @@ def run(
                 "took_encoder": plan.saved_encoder.is_final,
                 "metadata": without_password(root.server),
             }
-            prepare = partial(_prepare, compiled, plan, root, record, resume)
+            prepare = partial(_prepare, compiled, plan, root, record, resume, engine)
             code, message, prepared = _guarded(root, prepare)
             if code == DONE:
                 code, message = _run_and_end(plan, root, prepared, begun)
@@ -192,7 +194,7 @@ def _again(root: Root) -> str:
     return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
 
 
-def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tuple:
+def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool, engine: Engine) -> tuple:
     """Returns a compiled pipeline and the run's record; writes it, and the file of the run's
     settings, unless a resume is refused.
     """
@@ -204,12 +206,24 @@ def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool) -> tu
             f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
             f"new run without --resume"
         )
+    _take(engine, graph, plan, root)
     if not resume and (previous or not root.server):
         # A damaged record names no run; but no other root shares a SQLite file.
         sweep_interrupted(root.open_store(), previous["run_id"] if root.server else "")
     config_file.leave(plan.choices, root.path)
     root.write_record(**record, finished=False)
     return graph, record
+
+
+def _take(engine: Engine, graph, plan: Plan, root: Root) -> None:
+    """Has a compiled pipeline use an engine, once its workers were asked whether they are fit."""
+    from pipeline.engines.check import refuse_unfit_workers
+    from pipeline.engines.use import use_engine
+
+    use_engine(graph, engine)
+    if engine.is_elsewhere:
+        refuse_unfit_workers(engine, root.path, list(plan.lists.given().values()))
+        print(f"The data nodes run on {engine.name}", flush=True)
 
 
 def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, StoredRun]:

@@ -53,7 +53,7 @@ def _arguments_of_pytest_stay_away_from_absl(monkeypatch):
 @pytest.fixture(autouse=True)
 def _what_the_runner_sets_for_its_libraries_ends_with_the_test(monkeypatch):
     # Else a later test's own process would compute with oneDNN, and this one without.
-    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "SIMCLR_BEAM_ARGS"):
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS", "PYTHONPATH", "PATH"):
         if name in os.environ:
             monkeypatch.setenv(name, os.environ[name])
         else:

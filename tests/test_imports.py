@@ -7,7 +7,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
-TFX_ALLOWED = ("components/", "pipeline/pipeline.py", "pipeline/runner.py")
+TFX_ALLOWED = (
+    "components/",
+    "pipeline/pipeline.py",
+    "pipeline/runner.py",
+    "pipeline/engines/use.py",
+)
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",

@@ -52,7 +52,12 @@ def test_a_malformed_url_is_told_with_the_form_wanted_and_without_the_password(u
 
 def test_another_kind_of_url_is_no_file_name():
     with pytest.raises(InputError, match="must be mysql://"):
-        is_mysql("postgres://host/simclr")
+        is_mysql("redis://host/simclr")
+
+
+def test_postgresql_is_refused_with_the_reason():
+    with pytest.raises(InputError, match=r"must be mysql://.*; .*PostgreSQL refuses.* Received: "):
+        is_mysql("postgresql://me:secret@host/simclr")
 
 
 def test_what_is_written_down_has_no_password():

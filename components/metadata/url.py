@@ -15,6 +15,7 @@ SQLITE_FILE = "metadata.sqlite"  # in a pipeline root
 PREFIX = "mysql://"
 FORM = "mysql://user:password@host:port/database"
 PORT = 3306
+POSTGRES = "; ML Metadata writes SQL that PostgreSQL refuses, from the first execution on"
 PASSWORD_VARIABLE = "MYSQL_PWD"
 
 
@@ -42,7 +43,8 @@ def is_mysql(metadata: str) -> bool:
     if "://" in metadata and not metadata.startswith(PREFIX):
         scheme, _, rest = metadata.partition("://")
         place = rest.rpartition("@")[2]  # what stands before it may be a secret
-        raise InputError(f"`--metadata` must be {FORM}. Received: {scheme}://...{place}")
+        why = POSTGRES if scheme.startswith("postgres") else ""
+        raise InputError(f"`--metadata` must be {FORM}{why}. Received: {scheme}://...{place}")
     return metadata.startswith(PREFIX)
 
 

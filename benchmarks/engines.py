@@ -1,0 +1,169 @@
+"""Whether an engine makes what this process makes: `python benchmarks/engines.py
+--train_file_path LIST --val_file_path LIST --beam_runner NAME [--model ROOT]`, with more of Beam's
+flags in SIMCLR_BEAM_ARGS.
+
+Runs ExampleGen, StatisticsGen and Transform, and with `--model` the Evaluator on the model of a
+finished run in that pipeline root, and prints digests of what came out as one JSON line: examples
+as sets, statistics, channel means, metrics. The lines of two engines must be equal but for seconds.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def run(nodes: list, folder: str, engine) -> dict[str, float]:
+    """Runs nodes on an engine; returns seconds by node."""
+    from tfx.dsl.compiler import compiler
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.metadata import sqlite_metadata_connection_config
+    from tfx.orchestration.pipeline import Pipeline
+
+    from components.metadata.snapshot import read
+    from components.metadata.store import open_store
+    from pipeline.engines.check import refuse_unfit_workers
+    from pipeline.engines.use import use_engine
+    from pipeline.pipeline import BEAM_ARGS
+
+    store = f"{folder}/metadata.sqlite"
+    graph = compiler.Compiler().compile(
+        Pipeline(
+            pipeline_name="engines",
+            pipeline_root=folder,
+            components=nodes,
+            metadata_connection_config=sqlite_metadata_connection_config(store),
+            beam_pipeline_args=BEAM_ARGS,
+        )
+    )
+    use_engine(graph, engine)
+    if engine.is_elsewhere:
+        refuse_unfit_workers(engine, Path(folder), [])
+    LocalDagRunner().run_with_ir(graph)
+    executions = read(open_store(store)).executions.values()
+    return {item.node: round(item.seconds, 1) for item in executions}
+
+
+def ingest_nodes(train: str, evaluation: str) -> list:
+    """Returns the nodes from lists to transformed examples."""
+    from pipeline.flags import build_parser, choices_of
+    from pipeline.pipeline import ingest
+    from pipeline.plan import make_plan
+
+    flags = [f"--train_file_path={train}", f"--val_file_path={evaluation}", "--input_size=32 32"]
+    return list(ingest(make_plan(choices_of(build_parser().parse_args(flags)))).nodes)
+
+
+def evaluator_nodes(root: str) -> list:
+    """Returns an Evaluator of the latest model of a pipeline root, and what brings its inputs."""
+    import tensorflow_model_analysis as tfma
+    from google.protobuf import json_format
+    from tfx.components import Evaluator
+    from tfx.dsl.components.common.importer import Importer
+    from tfx.types.standard_artifacts import Examples, Model
+
+    from components.metadata.store import open_store
+
+    store = open_store(f"{root}/metadata.sqlite")
+    newest = {kind: store.get_artifacts_by_type(kind)[-1].uri for kind in ("Examples", "Model")}
+    newest["Examples"] = store.get_artifacts_by_type("Examples")[0].uri  # of ExampleGen
+    judged = store.get_executions_by_type("tfx.components.evaluator.component.Evaluator")[-1]
+    config = json_format.Parse(
+        judged.custom_properties["eval_config"].string_value, tfma.EvalConfig()
+    )
+    for spec in config.metrics_specs:  # there is no baseline to be held against
+        for metric in spec.metrics:
+            metric.threshold.ClearField("change_threshold")
+    kinds = {"Examples": Examples, "Model": Model}
+    about = {"Examples": {"split_names": '["train", "eval"]'}, "Model": {}}
+    examples, model = (
+        Importer(source_uri=newest[name], artifact_type=kind, properties=about[name]).with_id(name)
+        for name, kind in kinds.items()
+    )
+    given = {"examples": examples.outputs["result"], "model": model.outputs["result"]}
+    return [examples, model, Evaluator(**given, eval_config=config, example_splits=["eval"])]
+
+
+def digests(folder: Path) -> dict:
+    """Returns what the nodes made, in a form that does not depend on the order of records."""
+    import tensorflow as tf
+    import tensorflow_model_analysis as tfma
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    told = {}
+    for split in sorted(folder.glob("*/*examples/*/Split-*")):
+        files = [str(file) for file in split.glob("*.gz")]
+        records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+        rows = sorted(_row(tf.train.Example.FromString(one)) for one in records)
+        name = f"{split.parts[-4]} {split.name}"
+        told[name] = f"{len(rows)} {hashlib.sha256(b''.join(rows)).hexdigest()[:16]}"
+    for file in sorted(folder.glob("StatisticsGen/*/*/Split-*/FeatureStats.pb")):
+        found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
+        texts = sorted(str(one) for one in found.datasets[0].features)
+        told[f"StatisticsGen {file.parent.name}"] = _digest("".join(texts).encode())
+    for split in sorted(folder.glob("Transform/transformed_examples/*/Split-train")):
+        record = next(
+            iter(tf.data.TFRecordDataset([str(next(split.glob("*.gz")))], "GZIP"))
+        ).numpy()
+        mean = tf.train.Example.FromString(record).features.feature["channel_mean"]
+        told["channel mean"] = [round(value, 5) for value in mean.float_list.value]
+    for place in sorted(folder.glob("Evaluator/evaluation/*")):
+        metrics = tfma.load_eval_result(str(place)).slicing_metrics
+        overall = dict(metrics)[()][""][""]
+        told["metrics"] = {
+            name: round(value["doubleValue"], 5)
+            for name, value in sorted(overall.items())
+            if "doubleValue" in value
+        }
+    return told
+
+
+def _row(example) -> bytes:
+    """Returns the digest of an example without the channel means, whose last bit has the order of
+    sums in it.
+    """
+    for name in ("channel_mean", "channel_std"):
+        example.features.feature.pop(name, None)
+    return hashlib.sha256(example.SerializeToString(deterministic=True)).digest()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def main() -> None:
+    """Parses the command line and prints one JSON line."""
+    from pipeline.engines.engine import IN_PROCESS, VARIABLE, engine_of
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--train_file_path", required=True)
+    parser.add_argument("--val_file_path", required=True)
+    parser.add_argument("--beam_runner", default=IN_PROCESS)
+    parser.add_argument("--model", help="pipeline root of a finished run")
+    parser.add_argument("--folder", help="pipeline root of this one; default: one in TMPDIR")
+    flags = parser.parse_args()
+    sys.argv = sys.argv[:1]  # TFX hands it to absl
+    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = flags.folder or temporary
+        started = time.perf_counter()
+        nodes = ingest_nodes(flags.train_file_path, flags.val_file_path)
+        if flags.model:
+            nodes += evaluator_nodes(flags.model)
+        seconds = run(nodes, folder, engine)
+        told = {"engine": flags.beam_runner, "flags": engine.flags, "nodes": seconds}
+        told |= {"seconds": round(time.perf_counter() - started, 1)}
+        print(json.dumps(told | digests(Path(folder))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Files that are not local, through Beam's file systems: `s3://`, `gs://` and what else Beam knows.
+
+Credentials are found as each store's own programs find them (AWS_PROFILE, gcloud auth); what else
+is to be said about a store are Beam's flags in SIMCLR_BEAM_ARGS, as --s3_endpoint_url.
+"""
+
+import functools
+import importlib.util
+import os
+import shlex
+from typing import Any
+
+from trainer_module.errors import InputError
+
+VARIABLE = "SIMCLR_BEAM_ARGS"
+# scheme -> the module that Beam needs for it, and how to have it
+NEEDED = {
+    "s3": ("boto3", "make extra NAME=aws"),
+    "gs": ("google.cloud.storage", "make install, which brings it"),
+}
+
+
+def file_systems(path: str) -> Any:
+    """Returns Beam's FileSystems, ready for a path.
+
+    Raises:
+      InputError: if the package is missing that reads such paths.
+    """
+    scheme = path.partition("://")[0]
+    module, fix = NEEDED.get(scheme, ("apache_beam", ""))
+    if not _is_installed(module):
+        raise InputError(
+            f"{path}: {scheme}:// needs the package {module}, which is not installed. Fix: {fix}"
+        )
+    return _ready()
+
+
+def read(path: str) -> bytes:
+    """Returns the content of a file.
+
+    Raises:
+      OSError: if it cannot be read; of each store's many errors this is the one.
+      InputError: as `file_systems`.
+    """
+    systems = file_systems(path)
+    try:
+        with systems.open(path, compression_type="uncompressed") as file:
+            return file.read()
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise OSError(told or type(error).__name__) from error
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package that it would lie in
+        return False
+
+
+@functools.cache
+def _ready() -> Any:
+    from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    if getattr(FileSystems, "_pipeline_options", None) is None:  # a pipeline sets its own
+        FileSystems.set_options(PipelineOptions(shlex.split(os.environ.get(VARIABLE, ""))))
+    return FileSystems

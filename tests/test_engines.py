@@ -1,0 +1,178 @@
+"""Engines of the data nodes: what they are given, and what is refused before any work is begun."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from components.file_list_example_gen import remote
+from components.file_list_example_gen.rows import read_list
+from pipeline.choices import Choices
+from pipeline.engines.check import PARTS, _refuse, code_and_libraries, refuse_unfit_workers
+from pipeline.engines.engine import Engine, engine_of, worker_environment
+from pipeline.flags import build_parser
+from trainer_module.errors import InputError
+
+
+def test_more_flags_of_beam_are_split_as_a_shell_does():
+    engine = engine_of("in_process", "--direct_num_workers=2 --job_name 'of two words'")
+    assert engine.flags == (
+        "--runner=FnApiRunner",
+        "--direct_num_workers=2",
+        "--job_name",
+        "of two words",
+    )
+    assert (engine.value("job_name"), engine.value("direct_num_workers")) == ("of two words", "2")
+
+
+@pytest.fixture
+def silent_port():
+    """Returns an address at which nothing answers: its port is taken and not listened at."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("in_process", "--a 'b", "must be flags as in a shell.*No closing quotation"),
+        ("in_process", "two", "must be flags that begin with --. Received: 'two'"),
+        ("dask", "", "cannot be dask: .*loses outputs without an error"),
+        ("in_process", "--runner=apache_beam.runners.dask.dask_runner.DaskRunner", "loses outputs"),
+        ("dataflow", "", "cannot be dataflow: Dataflow's workers see no folder of yours"),
+        ("prism", "", "needs the program prism.*go install github.com/apache/beam"),
+        ("prism", "--prism_location=/absent", "Received: '/absent'"),
+        ("flink", "--flink_job_server_jar=/absent.jar", "must be a file. Received: /absent.jar"),
+        ("flink", "", r"needs Beam's job server beam-runners-flink-\S+\.jar.*mvn dependency:get"),
+        ("spark", "", r"needs Beam's job server beam-runners-spark-\S+\.jar.*mvn dependency:get"),
+        ("portable", "", "needs the address of a Beam job server that runs"),
+        ("portable", "--job_endpoint=SILENT", "`--job_endpoint` must be .*SILENT, where nothing"),
+        ("flink", "--job_endpoint=SILENT", "nothing answers"),
+        (
+            "in_process",
+            "--environment_type=EXTERNAL --environment_config=SILENT",
+            "nothing answers",
+        ),
+    ],
+)
+def test_an_engine_that_is_not_there_is_one_line(
+    name, text, told, silent_port, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))  # where jars are looked for
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "java").write_text("#!/bin/sh\n")
+    (tmp_path / "java").chmod(0o755)
+    with pytest.raises(InputError, match=told.replace("SILENT", silent_port)) as caught:
+        engine_of(name, text.replace("SILENT", silent_port))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_engine_in_java_needs_java(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="needs Java 11 or 17"):
+        engine_of("flink", "")
+
+
+def test_an_engine_that_answers_is_taken():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        text = (
+            f"--job_endpoint={address} --environment_type=EXTERNAL --environment_config={address}"
+        )
+        assert engine_of("flink", text).value("environment_config") == address
+
+
+def test_a_runner_that_is_refused_is_an_error_of_the_command_line(capsys):
+    for name, told in (("dask", "loses outputs"), ("ray", "must be one of in_process")):
+        with pytest.raises(SystemExit, match="2"):
+            build_parser().parse_args([f"--beam_runner={name}"])
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"has": {"the project's code": "old"}}, "Received: the project's code old, here "),
+        ({"missing": ["/lists/train.csv"]}, "Received: no /lists/train.csv there"),
+    ],
+)
+def test_workers_that_differ_are_told(change, told, tmp_path):
+    good = {"has": code_and_libraries(), "missing": []}
+    other = {key: {**good[key], **value} if key == "has" else value
+             for key, value in change.items()}  # fmt: skip
+    _refuse(Engine("flink"), tmp_path, [good] * PARTS)
+    with pytest.raises(InputError, match=told):
+        _refuse(Engine("flink"), tmp_path, [*[good] * (PARTS - 1), {**good, **other}])
+
+
+def test_workers_without_the_pipeline_root_are_told(tmp_path):
+    with pytest.raises(InputError, match=f"must see the pipeline root .*, and {PARTS} of {PARTS} "):
+        _refuse(Engine("flink"), tmp_path, [])
+
+
+def test_a_worker_has_what_tfdv_misses():
+    # The last finder is asked alone: importing the package about it would take seconds.
+    code = "import sys; print(bool(sys.meta_path[-1].find_spec('tfx_bsl.arrow.sql_util')))"
+    environment = {**os.environ, **worker_environment()}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.tfx
+def test_workers_in_processes_of_their_own_import_tfdv_and_say_what_they_miss(
+    tmp_path, monkeypatch
+):
+    engine = engine_of(
+        "in_process", "--direct_running_mode=multi_processing --direct_num_workers=2"
+    )
+    for name, value in worker_environment().items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=r"must see the lists .*no /absent/train.csv there"):
+        refuse_unfit_workers(engine, tmp_path, ["/absent/train.csv", "s3://bucket/eval.csv"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.tfx
+def test_which_engine_makes_an_answer_is_no_part_of_the_graphs_digest(image_list):
+    from tfx.dsl.compiler import compiler
+    from tfx.orchestration.pipeline import Pipeline
+    from tfx.proto.orchestration.pipeline_pb2 import IntermediateDeploymentConfig
+
+    from components.file_list_example_gen.component import FileListExampleGen
+    from pipeline.engines.use import use_engine
+    from pipeline.pipeline import BEAM_ARGS
+
+    node = FileListExampleGen({"train": str(image_list("train", 2))}, "{}", "x")
+    args = {"components": [node], "beam_pipeline_args": BEAM_ARGS}
+    graph = compiler.Compiler().compile(Pipeline("tiny", "/root", **args))
+    nodes = graph.nodes[0].SerializeToString(deterministic=True)
+    use_engine(graph, engine_of("in_process", "--direct_num_workers=2"))
+    assert graph.nodes[0].SerializeToString(deterministic=True) == nodes
+    deployment = IntermediateDeploymentConfig()
+    graph.deployment_config.Unpack(deployment)
+    assert b"--direct_num_workers=2" in deployment.executor_specs["FileListExampleGen"].value
+
+
+def test_a_pipeline_root_in_an_object_store_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        build_parser().parse_args(["--pipeline_root=s3://bucket/root"])
+    assert "must lie in a folder of this machine" in capsys.readouterr().err
+    with pytest.raises(InputError, match="`pipeline_root` must lie in a folder of this machine"):
+        Choices(pipeline_root="gs://bucket/root")
+
+
+def test_a_store_whose_package_is_missing_is_told_with_the_fix(monkeypatch):
+    monkeypatch.setitem(remote.NEEDED, "s3", ("absent_package.client", "make extra NAME=aws"))
+    with pytest.raises(InputError, match=r"s3:// needs the package .* Fix: make extra NAME=aws"):
+        read_list("s3://bucket/train.csv")
+
+
+@pytest.mark.tfx  # for Beam, which takes seconds to import
+def test_an_address_of_no_file_system_is_told_with_the_list():
+    with pytest.raises(InputError, match=r"^abc://bucket/train.csv: cannot be read: "):
+        read_list("abc://bucket/train.csv")
