@@ -12,6 +12,7 @@ import sys
 
 from components.metadata.url import FORM, is_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
+from pipeline.faults import fault
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
 
@@ -24,8 +25,12 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         print(f"pipeline.prune: {error}", file=sys.stderr)
         return BAD_INPUT
-    except OSError as error:
-        print(f"pipeline.prune: {error}. The same command goes on", file=sys.stderr)
+    except Exception as error:
+        told = fault(error, flags.pipeline_root) or (isinstance(error, OSError) and error)
+        if not told:
+            raise
+        told = str(told).rstrip(".")
+        print(f"pipeline.prune: {told}. The same command goes on", file=sys.stderr)
         return FAILED
 
 
@@ -71,7 +76,7 @@ def _prune(flags: argparse.Namespace) -> int:
         if found and not flags.yes:
             print("Nothing is removed yet: add --yes.")
         elif found:
-            remove(found, store)
+            remove(found, root)
             print("Removed. Lineage answers as before; what is needed again is made again.")
     return DONE
 

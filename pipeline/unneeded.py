@@ -17,6 +17,7 @@ from components.file_list_example_gen import image_index
 from components.metadata.snapshot import Artifact, Snapshot, read
 from components.metadata.stored_run import StoredRun
 from pipeline import imported
+from pipeline.faults import FULL
 from pipeline.root import Root
 from trainer_module.finished import CHECKPOINTS
 
@@ -66,7 +67,7 @@ def lines(found: list[Removal], root: Path) -> Iterator[str]:
     yield f"{sum(one.size for one in found) / 1e6:10.1f} MB  in all, {len(found)} folders"
 
 
-def remove(found: list[Removal], store: MetadataStore) -> None:
+def remove(found: list[Removal], root: Root) -> None:
     """Removes folders, their artifacts marked first: what a kill leaves is found once more.
 
     Raises:
@@ -76,18 +77,30 @@ def remove(found: list[Removal], store: MetadataStore) -> None:
     for removal in found:
         if not removal.artifacts:
             _empty(removal.path)
-    numbers = [number for removal in entered for number in removal.artifacts]
-    artifacts = store.get_artifacts_by_id(numbers) if numbers else []
-    for artifact in artifacts:
-        artifact.state = mlmd.Artifact.DELETED
-    try:
-        store.put_artifacts(artifacts)
-    except StatusError:
-        # Where the disk is full, the store has no room for a mark before something is gone.
-        _empty(entered[0].path)
-        store.put_artifacts(artifacts)
+    _mark(entered, root)
     for removal in entered:
         _empty(removal.path)
+
+
+def _mark(entered: list[Removal], root: Root) -> None:
+    """Marks artifacts as deleted. Where the disk is full, the store has no room for a mark before
+    something is gone: then folder after folder goes first.
+    """
+    numbers = [number for removal in entered for number in removal.artifacts]
+    waiting = iter(entered)
+    while numbers:
+        store = root.open_store()  # anew: one that had no room holds its transaction open
+        artifacts = store.get_artifacts_by_id(numbers)
+        for artifact in artifacts:
+            artifact.state = mlmd.Artifact.DELETED
+        try:
+            store.put_artifacts(artifacts)
+            return
+        except StatusError as error:
+            removal = next(waiting, None) if FULL.search(str(error)) else None
+            if removal is None:
+                raise
+            _empty(removal.path)
 
 
 def _needed(snapshot: Snapshot, root: Root, keep: int) -> set[int]:

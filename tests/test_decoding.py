@@ -26,6 +26,7 @@ LOSSY = 10  # levels by which two decoders of a JPEG may differ
 # What a model refuses that is asked for the file itself; ingest and tools bring these to a PNG.
 NOT_SERVED = {
     *("mono1.bmp", "rgb565.bmp", "rle8.bmp", "os2.bmp", "partial_first.gif", "transparent.gif"),
+    *("comment.gif", "fields32.bmp"),
     *("animated.webp", "exif6.webp", "photo.tif", "exif6.tif", "alpha.tif", "pages.tif", "lzw.tif"),
     *("cmyk.tif", "rgb16.tif", "photo.jp2", "photo.avif", "exif6.avif", "icon.ico", "photo.ppm"),
 }

@@ -1,9 +1,10 @@
 """How a list is written: what parts its columns, whether it has a header, where path and target
 stand.
 
-A list is CSV, `path` or `path,target`. What other programs write besides (tabs, semicolons, spaces,
-a header, the index column of a table) is read where it can be meant one way only, and told. The
-files themselves are the evidence: that way of reading is right under which the images are there.
+A list is CSV, `path` or `path,target`. What other programs write besides (tabs, semicolons, bars,
+spaces, a header, the index column of a table) is read where it can be meant one way only, and told.
+The files themselves are the evidence: that way of reading is right under which the images are
+there.
 Standard library alone.
 """
 
@@ -52,6 +53,7 @@ WAYS: Mapping[str, Callable[[str], list[str]]] = {
     "commas": _csv(","),
     "tabs": _csv("\t"),
     "semicolons": _csv(";"),
+    "bars": _csv("|"),
     "the first space": _at_space(lambda text: text.split(None, 1)),
     "the last space": _at_space(lambda text: text.rsplit(None, 1)),
     "nothing": lambda text: [text.strip()],

@@ -6,9 +6,11 @@ Paths are absolute, or relative to the folder of the list; local, or on any Beam
 for a list that is not local.
 """
 
+import codecs
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
 WEB = ("http://", "https://", "ftp://")
+JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
 
 
 @dataclass(frozen=True)
@@ -171,13 +174,22 @@ def _list_text(list_path: str) -> str:
                 f"{list_path}: is a directory, expected a text file with one image a line"
             )
     try:
-        return read_bytes(list_path).decode("utf-8-sig")
+        content = read_bytes(list_path)
+        # Excel's "Unicode text" says by its first bytes what it is.
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{list_path}: is not UTF-8 text ({error.reason} at byte {error.start})"
+            f"{list_path}: is not UTF-8 text ({error.reason} at byte {error.start}). Fix: save it "
+            f"as UTF-8, with commas"
         ) from error
     except OSError as error:
         raise InputError(f"{list_path}: cannot be read: {error}") from error
+    if "\0" in text:
+        raise InputError(f"{list_path}: holds zero bytes, which no text has. Fix: save it as UTF-8")
+    if JSON.match(text):
+        raise InputError(f"{list_path}: is JSON; a list has one `path` or `path,target` a line")
+    return text
 
 
 def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:

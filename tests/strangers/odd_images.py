@@ -103,6 +103,16 @@ def png16(pixels: np.ndarray, colour: int) -> bytes:
     return png(pixels.shape[:2], 16, colour, [row.astype(">u2").tobytes() for row in pixels])
 
 
+def interlaced(pixels: np.ndarray, colour: int) -> bytes:
+    """Returns a PNG that is stored in seven passes (Adam7), uint8 [H, W, channels]."""
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2)]
+    parts = [pixels[top::down, left::right] for top, left, down, right in (*passes, (1, 0, 2, 1))]
+    rows = b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part)
+    head = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, colour, 0, 0, 1)
+    chunks = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
+    return PNG + b"".join(chunks)
+
+
 def behind_the_pixels(content: bytes, data: bytes) -> bytes:
     """Returns a PNG with EXIF data behind its pixels, where they may stand."""
     return content[:-12] + chunk(b"eXIf", data) + content[-12:]
@@ -216,6 +226,12 @@ def _read() -> dict[str, bytes]:
         "exif_in_a_comment.jpg": with_segments(jpeg, (0xFE, EXIF + exif(6))),
         "exif_behind.jpg": with_segments(jpeg, (0xE2, b"x" * 9), (0xE1, EXIF + exif(6))),
         "exif_of_another_picture.jpg": jpeg + phone(6),
+        "exif6_cmyk.jpg": with_segments(
+            saved(rgb.convert("CMYK"), "JPEG", quality=95), (0xE1, EXIF + exif(6))
+        ),
+        "exif_behind_filling_bytes.jpg": phone(6)[:2] + b"\xff" * 9 + phone(6)[2:],
+        "exif_twice.jpg": with_segments(jpeg, (0xE1, EXIF + exif(6)), (0xE1, EXIF + exif(3))),
+        "exif_of_no_turn.jpg": phone(9),
         "two_pictures.mpo": saved(rgb, "MPO", save_all=True, append_images=frames()[1:2]),
         "exif6.png": saved(rgb, "PNG", exif=exif(6)),
         "exif1.png": saved(rgb, "PNG", exif=exif(1)),
@@ -230,6 +246,10 @@ def _read() -> dict[str, bytes]:
         "grey_alpha.png": saved(alpha.convert("LA"), "PNG"),
         "rgb16.png": png16(picture().astype(np.uint16) * 257, 2),
         "rgba16.png": png16(_with_alpha().astype(np.uint16) * 257, 6),
+        "interlaced_alpha.png": interlaced(_with_alpha(), 6),
+        "palette4_transparent.png": saved(
+            rgb.quantize(16), "PNG", bits=4, transparency=bytes([0, 128, 255])
+        ),
         "animated.png": saved(rgb, "PNG", save_all=True, append_images=frames()[2:]),
         "one_pixel.png": saved(picture(1, 1, 1), "PNG"),
         "thin_high.png": saved(picture(1, 4000, 1), "PNG"),
@@ -244,10 +264,17 @@ def _read() -> dict[str, bytes]:
         "rle8.bmp": bmp_rle(),
         "os2.bmp": bmp_of_os2(),
         "topdown.bmp": topdown(saved(rgb, "BMP")),
+        "fields32.bmp": bmp(
+            32,
+            3,
+            struct.pack("<III", 0xFF0000, 0xFF00, 0xFF),
+            _with_alpha()[::-1][..., [2, 1, 0, 3]].tobytes(),
+        ),
         "odd_width.bmp": saved(picture(2, 33, 31), "BMP"),
         "static.gif": saved(palette, "GIF"),
         "animated.gif": saved(rgb, "GIF", save_all=True, append_images=frames()[1:]),
         "partial_first.gif": partial_gif(),
+        "comment.gif": saved(palette, "GIF", comment=b"drawn here"),
         "transparent.gif": saved(palette, "GIF", transparency=palette.getpixel((0, 0))),
         "photo.webp": saved(rgb, "WEBP"),
         "renamed_webp.jpg": saved(rgb, "WEBP", lossless=True),

@@ -64,6 +64,7 @@ def test_a_plain_list_has_no_findings(images):
     [
         ("i{n}.png\t{label}", "columns are parted by tabs"),
         ("i{n}.png;{label}", "columns are parted by semicolons"),
+        ("i{n}.png|{label}", "columns are parted by bars"),
         ("i{n}.png {label}", "columns are parted by the first space"),
         ("i{n}.png   {label}", "columns are parted by the first space"),
         ('"i{n}.png";"{label}"', "columns are parted by semicolons"),
@@ -83,6 +84,37 @@ def test_a_list_of_another_form_is_read_and_told(images, form, told):
 def test_lines_end_in_any_way(images, newline):
     plan_of(images, rows(), newline=newline)
     assert named(images) == PLAIN
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_the_mark_of_an_encoding_is_heeded(images, encoding):
+    (images / "list.csv").write_bytes("\n".join(rows(labels=("käse", "brot"))).encode(encoding))
+    assert {target for _, target in named(images)} == {"käse", "brot"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("\n".join(rows()).encode("utf-16-le"), "holds zero bytes.*save it as UTF-8"),
+        ("i0.png,käse\n".encode("latin-1"), "is not UTF-8 text.*save it as UTF-8"),
+        (b'[{"path": "i0.png", "label": "cat"}]', "is JSON; a list has one"),
+        (b'{"path": "i0.png", "label": "cat"}\n', "is JSON; a list has one"),
+    ],
+)
+def test_what_is_no_list_is_named(images, content, told):
+    (images / "list.csv").write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        parse_rows(str(images / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "severity"),
+    [(("0.0", "1.0"), "note"), (tuple(f"{n / 8}" for n in range(COUNT)), "warning")],
+)
+def test_decimals_as_classes_are_told_with_the_task_that_predicts_numbers(images, labels, severity):
+    found = plan_of(images, rows(labels=labels))[1]["decimals as names"]
+    assert (found.severity, found.count) == (severity, len(labels))
+    assert "--task=regression" in found.fix
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 Standard library alone.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 from trainer_module.findings import NOTE, WARNING, Finding, counted, first
 
+DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
 MOST_UNEVEN = 10  # times as many images of the largest class as of the smallest
 
 
@@ -22,6 +24,7 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
     """
     return [
         *_numbers_as_names(images, names),
+        *_decimals_as_names(images, names),
         *_near(images, names),
         *_without_images(images, names, num_classes),
         *_uneven(images),
@@ -32,8 +35,12 @@ def _shown(images: Counter) -> list[str]:
     return [f"{label!r}: {counted(count, 'image')}" for label, count in images.items()]
 
 
+def _are_integers(names: Sequence[str]) -> bool:
+    return all(name.removeprefix("-").isdecimal() for name in names)
+
+
 def _numbers_as_names(images: Counter, names: Sequence[str]) -> list[Finding]:
-    if not names or not all(name.removeprefix("-").isdecimal() for name in names):
+    if not names or not _are_integers(names):
         return []
     told = (
         f"The labels are integers from {names[0]} to {names[-1]}, but not ids from 0: they are "
@@ -42,6 +49,21 @@ def _numbers_as_names(images: Counter, names: Sequence[str]) -> list[Finding]:
     fix = "nothing, if that is meant; ids are 0, 1, 2, ..., or any below --num_classes"
     ordered = Counter({name: images[name] for name in names})
     return [Finding(NOTE, "numbers as names", told, len(names), first(_shown(ordered)), fix)]
+
+
+def _decimals_as_names(images: Counter, names: Sequence[str]) -> list[Finding]:
+    are_numbers = all(DECIMAL.fullmatch(name) for name in names)
+    if not names or not are_numbers or _are_integers(names):
+        return []
+    told = (
+        f"The labels are numbers with decimals, from {names[0]} to {names[-1]}: they are taken as "
+        f"the names of {counted(len(names), 'class', 'classes')}"
+    )
+    fix = "nothing, if that is meant; numbers to be predicted are --task=regression"
+    is_measured = 2 * len(names) > images.total()
+    severity = WARNING if is_measured else NOTE
+    ordered = Counter({name: images[name] for name in names})
+    return [Finding(severity, "decimals as names", told, len(names), first(_shown(ordered)), fix)]
 
 
 def _near(images: Counter, names: Sequence[str]) -> list[Finding]:
