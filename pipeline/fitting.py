@@ -47,7 +47,7 @@ def fitted(
         return choices
     side = usual_side(pretrained_on)
     known = settings_of(choices)
-    chosen, reasons = _sizes(choices, known, side, gpu)
+    chosen, reasons = _sizes(choices, side, gpu)
     known |= chosen
     more, why = _training(choices, known, len(pretrained_on), gpu)
     chosen |= more
@@ -90,23 +90,22 @@ def _side(path: str) -> int:
     return min(found.height, found.width) if found else 0
 
 
-def _sizes(choices: Choices, known: Mapping[str, Any], side: int, gpu: bool):
-    """Returns the sizes of images and views that nobody named, and why."""
-    chosen, reasons = {}, []
-    if choices.task == "segmentation":
-        return chosen, reasons
-    if "image_size" not in choices.named and "view_size" not in choices.named and side:
-        stored = max([one for one in SIDES[gpu] if one <= side], default=SIDES[gpu][0])
-        chosen["image_size"] = chosen["view_size"] = (stored, stored)
-        reasons.append(_line("image size", f"{stored}: the largest of {SIDES[gpu]} that they have"))
-    if "view_size" not in choices.named and not gpu and not choices.from_scratch:
-        height, width = chosen.get("image_size", known["image_size"])
-        views = tuple(max(16, round(VIEW_SHARE * one / 4) * 4) for one in (height, width))
-        if all(view <= one for view, one in zip(views, (height, width), strict=True)):
-            chosen["view_size"] = views
-            shown = " x ".join(map(str, views))
-            reasons.append(_line("view size", f"{shown}: three quarters, 0.56 of the work a step"))
-    return chosen, reasons
+def _sizes(choices: Choices, side: int, gpu: bool):
+    """Returns the sizes of images and views where nobody named either, and why.
+
+    `--input_size` names that of views, too.
+    """
+    named = {"image_size", "view_size"} & choices.named
+    if choices.task == "segmentation" or named or not side:
+        return {}, []
+    stored = max([one for one in SIDES[gpu] if one <= side], default=SIDES[gpu][0])
+    view = stored if gpu else round(VIEW_SHARE * stored)
+    what = "all of it" if gpu else "three quarters of it, 0.56 of the work a step"
+    reasons = [
+        _line("image size", f"{stored}: the largest of {SIDES[gpu]} that they have"),
+        _line("view size", f"{view}: {what}"),
+    ]
+    return {"image_size": (stored, stored), "view_size": (view, view)}, reasons
 
 
 def _training(choices: Choices, known: Mapping[str, Any], images: int, gpu: bool):

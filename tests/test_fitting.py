@@ -74,7 +74,8 @@ def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_pa
     flags = ["--temperature=0.5", "--pretrain_epochs=3", "--input_size=32"]
     chosen = fitted(choose(*flags), pictures(tmp_path / "images", 30, (40, 40)), gpu=False)
     assert (chosen.pretraining.temperature, chosen.pretraining.epochs) == (0.5, 3)
-    assert chosen.image_size == (32, 32) and chosen.pretraining.learning_rate == 0.24
+    assert chosen.image_size == chosen.view_size == (32, 32)
+    assert chosen.pretraining.learning_rate == 0.24
     told = capsys.readouterr().out
     assert told.startswith("Chosen for 30 images of about 40 pixels on a CPU")
     assert "  batch size      16: at most 128, 8 steps an epoch\n" in told
