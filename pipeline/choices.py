@@ -184,6 +184,9 @@ class Choices:
     eval_epochs: tuple[int, ...] = ()
     # the task learns the whole network from its labels, without pretraining
     from_scratch: bool = False
+    # what nobody named of sizes and of pretraining follows from the images and the machine
+    # (fitting.py); what was chosen then is written down, and this is false
+    fit_to_data: bool = False
     save_paths: SavePaths = SavePaths()
     weights: Weights = Weights()
     pipeline_root: str = ""  # '': runs/NAME

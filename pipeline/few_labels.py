@@ -26,7 +26,7 @@ WAYS = {  # -> flags of local_runner.py
     "fine-tuned": ["--freeze=False"],
     "supervised from scratch": ["--from_scratch"],
 }
-PRETRAINING_FLAGS = ("--pretrain_epochs", "--eval_epochs")
+PRETRAINING_FLAGS = ("--pretrain_epochs", "--minutes", "--eval_epochs")
 OWN_FLAGS = (
     "--freeze",
     "--from_scratch",

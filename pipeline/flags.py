@@ -47,6 +47,7 @@ DIRECT = {
     "batch_size": "TRAINING.batch_size",
     "learning_rate": "TRAINING.learning_rate",
     "pretrain_epochs": "pretraining.epochs",
+    "minutes": "pretraining.minutes",
     "temperature": "pretraining.temperature",
     "eval_epochs": "eval_epochs",
     "from_scratch": "from_scratch",
@@ -58,6 +59,7 @@ DIRECT = {
 }
 # Flags that say where a run goes on, not what it does.
 OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
+MOST_MINUTES = 525_600
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
 
 
@@ -226,6 +228,12 @@ def _add_training_flags(model) -> None:
         help="ResNet of torchvision, timm or lightly that pretraining begins with: safetensors, or "
         ".pth, .pt, .ckpt where PyTorch is installed",
     )
+    model.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="of pretraining on this machine: as many epochs as fit, instead of a number of them",
+    )
     model.add_argument("--learning_rate", type=float, help="of the task's training")
     model.add_argument("--temperature", type=float, help="of the contrastive loss")
     model.add_argument(
@@ -272,9 +280,15 @@ def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices
     named = _named(flags, "pretraining" if task == "pretrain" else "finetuning")
     _refuse_contradiction(named, settings)
     if flags.from_scratch:
-        refuse_beside_from_scratch({"--pretrain_epochs": flags.pretrain_epochs})
+        idle = {"--pretrain_epochs": flags.pretrain_epochs, "--minutes": flags.minutes}
+        refuse_beside_from_scratch(idle)
     line = {setting: value for setting, (_, value) in named.items()}
     line |= {**settings, "recipe": recipe.recipe}
+    if flags.minutes is not None and "pretraining.epochs" in line:
+        raise InputError(
+            f"`--minutes` and a number of epochs of pretraining must not both be given. Received: "
+            f"{flags.minutes:g} minutes and {line['pretraining.epochs']} epochs. Fix: leave one out"
+        )
     return stacked(recipe, file, line, _implied(flags))
 
 
@@ -375,6 +389,10 @@ def _named(flags: argparse.Namespace, training: str) -> dict[str, tuple[str, Any
     """
     if flags.num_classes is not None and flags.num_classes < 2:
         raise InputError(f"`--num_classes` must be at least 2. Received: {flags.num_classes}")
+    if flags.minutes is not None and not 0 < flags.minutes < MOST_MINUTES:
+        raise InputError(
+            f"`--minutes` must be greater than 0, and less than a year. Received: {flags.minutes:g}"
+        )
     named = {}
     for name, setting in DIRECT.items():
         value, setting = getattr(flags, name), setting.replace("TRAINING", training)

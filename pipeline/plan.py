@@ -13,6 +13,7 @@ from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import checked_rows
 from pipeline.datasets.of_recipe import lists_of
+from pipeline.fitting import fitted, has_gpu
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from pipeline.weights import find_weights, refuse_two_encoders
 from trainer_module.errors import InputError
@@ -78,18 +79,21 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     """
     check_save_paths(choices)
     encoder, saved = _encoder_there(choices, may_take_encoder)
-    eval_epochs = kept_epochs(choices, saved)
     lists = lists_of(choices)
     checked = checked_rows(choices, lists)
     task, parts = checked.task, checked.parts
     if checked.findings:
         print(table(checked.findings))
+    pretrained_on = parts.get("pretrain", parts["train"])
+    pretrains = not (saved.is_final or choices.from_scratch)
+    choices = fitted(choices, pretrained_on, has_gpu(), pretrains)
+    eval_epochs = kept_epochs(choices, saved)
     judged_by = checked.rows.get("eval", checked.rows["train"])
     gate = gate_above_chance(choices.gate, task, judged_by)
     _tell_what_has_no_effect(choices, task)
     pretraining = choices.pretraining
-    if not (saved.is_final or choices.from_scratch):
-        pretraining = pretraining_that_fits(choices, len(parts.get("pretrain", parts["train"])))
+    if pretrains:
+        pretraining = pretraining_that_fits(choices, len(pretrained_on))
     stored_as = how_to_store(choices, sum(map(len, parts.values())), total_memory())
     return Plan(
         choices=choices,
@@ -147,6 +151,13 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
       InputError: if the person named one that there will not be.
     """
     last, task = choices.pretraining.epochs, TASKS[choices.task]
+    if choices.pretraining.minutes and choices.eval_epochs and not saved.is_final:
+        if "eval_epochs" in choices.named:
+            raise InputError(
+                f"`--eval_epochs` needs a number of epochs, which `--minutes` leaves open. "
+                f"Received: {', '.join(map(str, choices.eval_epochs))}. Fix: leave one out"
+            )
+        return ()
     possible = {
         epoch
         for epoch in choices.eval_epochs

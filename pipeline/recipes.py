@@ -251,9 +251,14 @@ def utkface() -> Choices:
 
 
 def own() -> Choices:
-    """The user's own list files; the defaults of every other value, the model must beat chance."""
+    """The user's own list files or folder: what nobody names follows from the images and the
+    machine (pipeline/fitting.py, docs/own-images.md), the model must beat chance.
+    """
     return Choices(
-        name=OWN, pretraining=Pretraining(epochs=100, batch_size=256), finetuning=Finetuning()
+        name=OWN,
+        pretraining=Pretraining(epochs=100, batch_size=256),
+        finetuning=Finetuning(),
+        fit_to_data=True,
     )
 
 

@@ -17,6 +17,7 @@ import pytest
 from test_encoded_images import encoded
 
 from trainer_module.checkpoint import FILE, TrainingDivergedError
+from trainer_module.duration import CHOSEN
 from trainer_module.errors import InputError
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, build_learner, pretrain, untrained_encoder
@@ -123,6 +124,21 @@ def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_a
     ]
     assert 0 <= history["alignment"][-1] <= 4
     assert -8 <= history["uniformity"][-1] <= 0
+
+
+def test_minutes_become_epochs_before_the_first_step_and_a_continued_run_keeps_them(
+    tmp_path, capsys
+):
+    encoder, _, report = run(tmp_path / "minutes", minutes=1e-4)
+    assert (report["epochs"], report["steps"], report["minutes"]) == (1, 3, 1e-4)
+    assert "0.0001 minutes: 1 epochs, at " in capsys.readouterr().out
+    continued = tmp_path / "continued"
+    continued.mkdir()
+    (continued / CHOSEN).write_text(json.dumps({"epochs": 1, "step_seconds": 9.0}))
+    again = run(continued, minutes=1e-4)[0]
+    assert "0.0001 minutes: 1 epochs, at 9 s a step" in capsys.readouterr().out
+    for one, other in zip(encoder.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_views_may_be_smaller_than_images(unbroken):

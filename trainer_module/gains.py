@@ -22,12 +22,13 @@ SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
 WHAT_TO_TRY = """\
-  What to try, what helped most first (docs/own-images.md, What pretraining brought):
-    more epochs:               --pretrain_epochs=N or --minutes=N
-    a smaller temperature:     --temperature=0.2
-    a higher rate, warm-up:    --set pretraining.learning_rate=0.24, pretraining.warmup_epochs=1
-    other views:               --set augmentation.crop_area=0.5,1 or --strength=0.5
-    the small stem, to 64 px:  --set encoder.stem=small"""
+  What to try (docs/own-images.md, What pretraining brought):
+    more epochs:            --pretrain_epochs=N or --minutes=N
+    a smaller temperature:  --temperature=0.2
+    a higher rate:          --set pretraining.learning_rate=0.24
+    warmed up:              --set pretraining.warmup_epochs=1
+    other views:            --set augmentation.crop_area=0.5,1 or --strength=0.5
+    the small stem:         --set encoder.stem=small, for views up to 64 pixels"""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer_module import checkpoint, dotted
+from trainer_module import checkpoint, dotted, duration
 from trainer_module.batches import EpochBatches, refuse_unfit_batch
 from trainer_module.checkpoint import Milestones
 from trainer_module.devices import all_devices, compiles_with_xla, dtype_policy, replica_count
@@ -82,7 +82,7 @@ def pretrain(
         The encoder, float32, from normalized images [B, H, W, 3] to features [B, D]; the projection
         head, float32, from features to embedding [B, P]; and a dict for JSON: `history` (quantity
         -> one value an epoch, None where not measured), `precision`, `seconds` of this call,
-        `steps`.
+        `steps`, `epochs`, and the `minutes` that these were chosen for, 0 if they were not.
 
     Raises:
         InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
@@ -90,29 +90,31 @@ def pretrain(
     """
     started = time.monotonic()
     encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
-    with all_devices():
-        refuse_unfit_batch(settings, len(data.images), replica_count())
-        learner = build_learner(data, encoder, augmentation, settings)
     # float32 and of the images' size: it takes over the weights for measuring, and at the end
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
+    monitor = Monitor(result, data.images, settings.monitor_every_epochs, watched)
+    with all_devices():
+        refuse_unfit_batch(settings, len(data.images), replica_count())
+        if settings.minutes:
+            build = lambda: build_learner(data, encoder, augmentation, settings)  # noqa: E731
+            run = data.images, build, monitor, places.checkpoints
+            settings = duration.of_minutes(settings, *run, started)
+        learner = build_learner(data, encoder, augmentation, settings)
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
     if data.start:
         learner.encoder.set_weights(data.start.get_weights())
     progress = checkpoint.load(learner, path, identity)
     rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
+    batches = EpochBatches(data.images, settings.batch_size, settings.seed, progress.step)
     callbacks = [
-        Monitor(result, data.images, settings.monitor_every_epochs, watched),
+        monitor,
         *_event_log(places.logs),
         Milestones(places.checkpoints, places.milestones),
         checkpoint.Checkpoint(path, identity, progress, rhythm),
+        duration.Estimate(batches.steps_per_epoch),
     ]
-    _fit(
-        learner,
-        EpochBatches(data.images, settings.batch_size, settings.seed, progress.step),
-        settings,
-        callbacks,
-    )
+    _fit(learner, batches, settings, callbacks)
     result.set_weights(learner.encoder.get_weights())
     head = _head(result, settings)
     head.set_weights(learner.head.get_weights())
@@ -125,6 +127,8 @@ def pretrain(
             "precision": learner.dtype_policy.name,
             "seconds": seconds,
             "steps": progress.step,
+            "epochs": settings.epochs,
+            "minutes": settings.minutes,
         },
     )
 

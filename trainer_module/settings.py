@@ -162,6 +162,7 @@ class Pretraining:
     epochs: int = 100
     batch_size: int = 512  # images; the encoder sees 2 views of each
     micro_batch: int = 0  # images held at once, for batches beyond memory; 0: the whole batch
+    minutes: float = 0.0  # if not 0, as many epochs as fit into them on the machine, not `epochs`
     temperature: float = 0.5
     loss: str = (
         "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
@@ -186,6 +187,7 @@ class Pretraining:
         require_finite(self)
         rule = "`epochs` must be at least 1, or 0 beside `--encoder_weights`"
         require(self.epochs >= 0, rule, epochs=self.epochs)
+        require(self.minutes >= 0, "`minutes` must be at least 0", minutes=self.minutes)
         require(
             self.batch_size >= 2,
             "`batch_size` must be at least 2: NT-Xent needs negatives",

@@ -29,7 +29,7 @@ from components.metadata.names import (
 from components.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from components.metadata.store import is_alive
 from trainer_module.intervals import Interval, intervals_of, of_share
-from trainer_module.log_files import EVALUATION_FILE
+from trainer_module.log_files import EVALUATION_FILE, HISTORY_FILE
 
 GOOD = ("done", "cached")  # states of a node
 INTERRUPTED = "interrupted"
@@ -175,6 +175,9 @@ class StoredRun:
         for node in TRAINERS:
             if told := self.json_file(node, "model_run", EVALUATION_FILE):
                 found[node] = verdict.measured(told["metrics"])
+        history = self.json_file(PRETRAINER, "model_run", HISTORY_FILE)
+        if history.get("minutes"):  # what `--minutes` came to, which no setting tells
+            found[PRETRAINER] = {"pretraining_epochs": history["epochs"]}
         return found
 
     @property

@@ -28,6 +28,7 @@ SCORES = {
     "from_scratch_": (", from scratch", "of the whole network trained from the labels alone"),
 }
 KNN = "knn_accuracy"
+EPOCHS = "pretraining_epochs"
 KNN_MEANING = "of the majority among the 10 nearest training images, by pretrained features"
 WORDS = {True: "blessed", False: "refused", None: "not judged"}
 MOST_EARLIER_MODELS = 20
@@ -130,7 +131,7 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
     store.
     """
     this = run.metrics
-    if not this:
+    if {*this} <= {EPOCHS}:
         return []
     untrained = this.get(f"untrained_linear_{task.metric}", this.get(f"untrained_{task.metric}"))
     ends = _intervals(run)
@@ -157,7 +158,7 @@ def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
     return ModelRow(
         name,
         run.id,
-        epochs=run.settings(PRETRAINER).get("pretraining", {}).get("epochs"),
+        epochs=found.get(EPOCHS, run.settings(PRETRAINER).get("pretraining", {}).get("epochs")),
         probe=found.get(f"linear_{task.metric}", found.get(f"pretrained_{task.metric}")),
         knn=found.get(KNN),
         served=found.get(task.metric),

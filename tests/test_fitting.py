@@ -1,0 +1,109 @@
+"""What nobody named follows from the images and the machine, by rules."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from components.file_list_example_gen.rows import Row
+from pipeline.config_file import text_of
+from pipeline.fitting import fitted, usual_side
+from pipeline.flags import build_parser, choices_of
+from pipeline.plan import make_plan
+
+
+def choose(*flags):
+    return choices_of(build_parser().parse_args(["--train_file_path=train.csv", *flags]))
+
+
+def rows(count, folder="nowhere"):
+    return [Row(f"{folder}/train.csv", n + 1, f"{n}.png", "") for n in range(count)]
+
+
+def pictures(folder, count, size):
+    folder.mkdir()
+    for number in range(count):
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(folder / f"{number}.png")
+    return rows(count, folder)
+
+
+@pytest.mark.parametrize(
+    ("images", "gpu", "batch", "epochs"),
+    [
+        (10, False, 10, 200),
+        (100, False, 16, 200),
+        (1000, False, 64, 200),
+        (4000, False, 128, 75),
+        (50_000, False, 128, 20),
+        (50_000, True, 256, 200),
+    ],
+)
+def test_batch_and_epochs_follow_from_the_number_of_images(images, gpu, batch, epochs):
+    pretraining = fitted(choose(), rows(images), gpu).pretraining
+    assert (pretraining.batch_size, pretraining.epochs) == (batch, epochs)
+
+
+def test_a_run_of_few_steps_has_a_low_temperature_and_a_warmed_up_high_rate():
+    few, many = (fitted(choose(), rows(count), gpu=True) for count in (1000, 50_000))
+    assert (few.pretraining.temperature, few.pretraining.learning_rate) == (0.2, 0.24)
+    assert few.pretraining.warmup_epochs == 1.0
+    assert (many.pretraining.temperature, many.pretraining.learning_rate) == (0.5, 0.06)
+
+
+@pytest.mark.parametrize(
+    ("size", "gpu", "stored", "views"),
+    [
+        ((28, 28), False, 32, 24),
+        ((100, 50), False, 48, 36),
+        ((300, 300), False, 64, 48),
+        ((300, 300), True, 128, 128),
+    ],
+)
+def test_sizes_follow_from_the_images_and_the_machine(tmp_path, size, gpu, stored, views):
+    chosen = fitted(choose(), pictures(tmp_path / "images", 3, size), gpu)
+    assert (chosen.image_size, chosen.view_size) == ((stored,) * 2, (views,) * 2)
+
+
+def test_images_whose_size_no_header_tells_leave_the_size_as_it_is(tmp_path):
+    assert usual_side(rows(3)) == 0
+    (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
+    assert usual_side(rows(1, tmp_path)) == 0
+    assert fitted(choose(), rows(3), gpu=False).image_size == (32, 32)
+
+
+def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_path, capsys):
+    flags = ["--temperature=0.5", "--pretrain_epochs=3", "--input_size=32"]
+    chosen = fitted(choose(*flags), pictures(tmp_path / "images", 30, (40, 40)), gpu=False)
+    assert (chosen.pretraining.temperature, chosen.pretraining.epochs) == (0.5, 3)
+    assert chosen.image_size == chosen.view_size == (32, 32)
+    assert chosen.pretraining.learning_rate == 0.24
+    told = capsys.readouterr().out
+    assert told.startswith("Chosen for 30 images of about 40 pixels on a CPU")
+    assert "  batch size      16: at most 128, 8 steps an epoch\n" in told
+    assert "temperature" not in told and "epochs          " not in told
+
+
+def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_values(capsys):
+    hours = fitted(choose("--minutes=600"), rows(50_000), gpu=True).pretraining
+    assert (hours.temperature, hours.learning_rate) == (0.5, 0.06)
+    assert fitted(choose("--minutes=5"), rows(50_000), gpu=False).pretraining.temperature == 0.2
+    assert "images in all" not in capsys.readouterr().out
+
+
+def test_a_recipe_keeps_its_own_values(capsys):
+    recipe = choose("--recipe=cifar10_small")
+    assert fitted(recipe, rows(100), gpu=False) == recipe
+    assert capsys.readouterr().out == ""
+
+
+def test_what_was_chosen_is_written_down_and_the_same_on_any_machine(
+    tmp_path, image_list, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    train = image_list("train", 40)
+    # 0.5 is the recipe's own: a person's all the same
+    flags = [f"--train_file_path={train}", "--temperature=0.5"]
+    first = make_plan(choices_of(build_parser().parse_args(flags))).choices
+    (tmp_path / "left.yaml").write_text(text_of(first))
+    again = make_plan(choices_of(build_parser().parse_args(["--config=left.yaml"]))).choices
+    assert again.pretraining == first.pretraining and first.pretraining.temperature == 0.5
+    assert text_of(again) == text_of(first) and not again.fit_to_data

@@ -1,0 +1,141 @@
+"""How long pretraining takes on this machine: measured by a few of its own steps, told while there
+is time to stop it, and how many epochs fit into a person's minutes.
+
+A rate that falls along a cosine must know its last step before its first, so epochs are chosen
+before training, once: a run that is continued keeps them.
+"""
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from trainer_module.batches import EpochBatches
+from trainer_module.monitor import Monitor
+from trainer_module.settings import Pretraining
+
+STEPS_MEASURED = 5
+WORTH_TELLING = 20  # seconds
+CHOSEN = "epochs.json"  # beside the checkpoints
+WARMUP_SHARE = 0.1  # of the epochs, at most
+
+
+def epochs_that_fit(
+    seconds: float, epoch_seconds: float, watch_seconds: float, every_epochs: int
+) -> int:
+    """Returns how many epochs fit, at least one.
+
+    Args:
+        seconds: there are, what has been spent already left out.
+        epoch_seconds: that an epoch takes.
+        watch_seconds: that a look at what the features are good for takes.
+        every_epochs: how often that is; also once early and once at the end.
+    """
+    left = seconds - 2 * watch_seconds
+    return max(1, int(left / (epoch_seconds + watch_seconds / every_epochs)))
+
+
+def step_seconds(learner: keras.Model, batches) -> tuple[float, float]:
+    """Trains a few steps; returns the seconds of the first one, which compiles, and of another.
+
+    Args:
+        learner: compiled; it is of no use any more after this.
+        batches: whose item `index` is what `train_on_batch` takes.
+    """
+    taken = []
+    for index in range(1 + STEPS_MEASURED):
+        started = time.monotonic()
+        learner.train_on_batch(*batches[index])
+        taken.append(time.monotonic() - started)
+    return taken[0], statistics.median(taken[1:])
+
+
+def of_minutes(
+    settings: Pretraining,
+    images,
+    build: Callable[[], keras.Model],
+    monitor: Monitor,
+    folder: str,
+    started: float,
+) -> Pretraining:
+    """Returns settings with as many epochs as fit into their minutes; of a run that is continued,
+    with as many as were chosen then.
+
+    Args:
+        settings: of the run.
+        images: uint8 [N, H, W, 3] to train on.
+        build: makes a compiled learner, which is thrown away.
+        monitor: how the features are looked at; it has measured the untrained ones afterwards.
+        folder: of the checkpoints, where the choice is kept.
+        started: by `time.monotonic`, when the minutes began.
+    """
+    path = Path(folder, CHOSEN)
+    if not path.exists():
+        batches = EpochBatches(images, settings.batch_size, settings.seed)
+        trial = build()
+        compiling, step = step_seconds(trial, batches)
+        monitor.set_model(trial)
+        before = time.monotonic()
+        monitor.on_train_begin()
+        watch = time.monotonic() - before
+        left = 60 * settings.minutes - (time.monotonic() - started) - compiling
+        epoch = step * batches.steps_per_epoch
+        epochs = epochs_that_fit(left, epoch, watch, settings.monitor_every_epochs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"epochs": epochs, "step_seconds": step}), encoding="utf-8")
+    chosen = json.loads(path.read_text(encoding="utf-8"))
+    epochs, seconds = chosen["epochs"], chosen["step_seconds"]
+    print(f"{settings.minutes:g} minutes: {epochs} epochs, at {seconds:.3g} s a step", flush=True)
+    warmup = min(settings.warmup_epochs, WARMUP_SHARE * epochs)
+    return dataclasses.replace(settings, epochs=epochs, warmup_epochs=warmup)
+
+
+class Estimate(keras.callbacks.Callback):
+    """Tells once, after a few steps, how long all epochs that are left take."""
+
+    def __init__(self, steps_per_epoch: int):
+        """Takes the number of steps of an epoch."""
+        super().__init__()
+        self._steps_per_epoch = steps_per_epoch
+        self._epoch, self._last, self._told = 0, None, False
+        self._seconds, self._steps = 0.0, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Begins anew: what lies between two epochs is no step."""
+        self._epoch, self._last = epoch, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Measures from one step's end to the next; the first one compiles."""
+        if self._told:
+            return
+        now = time.monotonic()
+        if self._last is not None:
+            self._seconds += now - self._last[0]
+            self._steps += batch - self._last[1]
+        self._last = now, batch
+        if self._steps >= STEPS_MEASURED:
+            self._tell(self._seconds / self._steps, batch)
+
+    def _tell(self, seconds: float, batch: int) -> None:
+        self._told = True
+        epochs = self.params["epochs"]
+        left = (epochs - self._epoch) * self._steps_per_epoch - batch - 1
+        if left * seconds < WORTH_TELLING:
+            return
+        print(
+            f"About {told(left * seconds)} left for {epochs} epochs of {self._steps_per_epoch} "
+            f"steps, {seconds:.3g} s each",
+            flush=True,
+        )
+
+
+def told(seconds: float) -> str:
+    """Returns a time for a person, as in '7 minutes'."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
