@@ -20,6 +20,7 @@ MODULES = {
     "export": ("pipeline.export", "the pushed model for other programs"),
     "datasets": ("pipeline.datasets", "write a data set as images and lists"),
     "prune": ("pipeline.prune", "remove what no kept model needs"),
+    "worker": ("pipeline.worker", "train beside a run on another machine"),
     "few-labels": ("pipeline.few_labels", "accuracy against the share of labels"),
 }
 USAGE = "\n".join(

@@ -30,6 +30,7 @@ from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
 from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.root import Root, lock, refuse_unfit
@@ -78,7 +79,8 @@ def run(
         log_path.parent.mkdir(exist_ok=True)
         print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         interrupted = partial(_interrupted, root, run_id)
-        with libraries_to_log(str(log_path)), stoppable(interrupted):
+        told = libraries_to_log(str(log_path))
+        with with_workers(root), told, stoppable(interrupted):
             compiled = partial(_compiled, plan, root, create)
             record = {
                 "run_id": run_id,

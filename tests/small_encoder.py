@@ -5,6 +5,7 @@ again by most nodes of each run. Layers have names, by which a checkpoint finds 
 
 import keras
 
+from trainer_module.devices import replica_count
 from trainer_module.fast_layers import BatchNormalization
 
 
@@ -30,7 +31,8 @@ def build_with_norms(settings, image_size, dtype="float32", seed=0):
         initializer = keras.initializers.HeNormal(seed=1000 * seed + number)
         shared = {"use_bias": False, "dtype": dtype, "kernel_initializer": initializer}
         tensor = keras.layers.Conv2D(filters, 3, 2, "same", name=f"conv{number}", **shared)(tensor)
-        norm = BatchNormalization(epsilon=1.001e-5, dtype=dtype, name=f"norm{number}")
+        synchronized = {"synchronized": replica_count() > 1, "dtype": dtype}
+        norm = BatchNormalization(epsilon=1.001e-5, name=f"norm{number}", **synchronized)
         tensor = keras.layers.ReLU(dtype=dtype, name=f"relu{number}")(norm(tensor))
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
     return keras.Model(images, features, name="small_encoder")

@@ -52,9 +52,17 @@ class EpochBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int):
         """Returns one batch, uint8 [B, H, W, 3], as a tuple of inputs."""
+        return (self.part(index, 0, 1),)
+
+    def part(self, index: int, number: int, count: int):
+        """Returns part `number` of `count` equal parts of a batch, uint8 [B / count, H, W, 3].
+
+        Nothing else of it is read.
+        """
         epoch, step = divmod(self.first_step + index, self.steps_per_epoch)
-        chosen = self._permutation(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
-        return (self.images[chosen],)
+        share = self.batch_size // count
+        first = step * self.batch_size + number * share
+        return self.images[self._permutation(epoch)[first : first + share]]
 
     def _permutation(self, epoch: int):
         if self._permuted[0] != epoch:
@@ -121,7 +129,9 @@ def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> Non
     name = "micro_batch" if settings.micro_batch else "batch_size"
     size = getattr(settings, name)
     if size % replicas:
+        fitting = size - size % replicas or replicas
         raise InputError(
-            f"`{name}` must be a multiple of the number of GPUs. Received: {name}={size}, "
-            f"GPUs={replicas}. Fix: --set pretraining.{name}={size - size % replicas or replicas}"
+            f"`{name}` must be a multiple of the number of devices (GPUs, or machines without "
+            f"one). Received: {name}={size}, devices={replicas}. "
+            f"Fix: --set pretraining.{name}={fitting}"
         )

@@ -21,6 +21,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from trainer_module.devices import whole_value
 from trainer_module.errors import InputError
 
 FILE = "checkpoint.npz"
@@ -303,7 +304,7 @@ class Checkpoint(keras.callbacks.Callback):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self.progress.running_metrics = [
-            variable.numpy() for variable in self.model.metrics_variables
+            whole_value(variable) for variable in self.model.metrics_variables
         ]
         self._save()
         self.progress.running_metrics = []
@@ -311,6 +312,17 @@ class Checkpoint(keras.callbacks.Callback):
     def _save(self):
         save(self.model, self.path, self.progress, self.identity)
         self._saved_at = time.monotonic()
+
+
+class Follower(Checkpoint):
+    """The same where another process saves the run: it counts and checks."""
+
+    def _save_within_epoch(self):
+        """Leaves it to the other one."""
+        self._saved_at = time.monotonic()
+
+    def _save(self):
+        """Leaves it to the other one."""
 
 
 FOLDER = "milestones"

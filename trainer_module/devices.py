@@ -3,7 +3,8 @@
 With several, every replica of the model sees its share of a batch, and together they act as one
 device would.
 
-Only TensorFlow's MirroredStrategy has replicas here; everywhere else these functions change
+Only TensorFlow has replicas here, those of MirroredStrategy on one machine and, once `join_others`
+was called, those of MultiWorkerMirroredStrategy on several; everywhere else these functions change
 nothing. Three things must be shared for R replicas to compute what one would: the embeddings, which
 are each other's negatives (`gathered`), the statistics of batch normalization
 (`keras.layers.BatchNormalization(synchronized=True)`), and the mean over the batch
@@ -17,6 +18,7 @@ import contextlib
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 AMPERE = (8, 0)  # compute capability from which NVIDIA GPUs multiply bfloat16 matrices
@@ -34,9 +36,12 @@ def dtype_policy(precision: str) -> str:
     Returns:
         'float32', 'mixed_bfloat16' or 'mixed_float16'; weights are float32 in all of them.
     """
-    return POLICIES[
-        best_precision(gpu_capability(), _cpu_flags()) if precision == "auto" else precision
-    ]
+    return POLICIES[precision_here(precision)]
+
+
+def precision_here(precision: str) -> str:
+    """Returns the precision that 'auto' means on this machine, and any other as it is."""
+    return best_precision(gpu_capability(), _cpu_flags()) if precision == "auto" else precision
 
 
 def best_precision(capability: tuple[int, int] | None, cpu_flags: str) -> str:
@@ -102,8 +107,41 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+_with_others: list = []  # the strategy of a process that has joined others, and its rank
+
+
+def join_others(rank: int) -> None:
+    """Joins the other processes that TF_CONFIG names; returns when all have reached each other.
+
+    TensorFlow allows it only before it has computed anything.
+
+    Args:
+        rank: of this process, 0 for the one that writes checkpoints and logs.
+    """
+    import tensorflow as tf
+
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    count = lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.ones([]))  # noqa: E731
+    strategy.run(tf.function(count))
+    _with_others[:] = [strategy, rank]
+
+
+def machine_count() -> int:
+    """Returns how many processes train together, each on a machine of its own."""
+    if not _with_others:
+        return 1
+    tasks = _with_others[0].cluster_resolver.cluster_spec().as_dict().values()
+    return sum(len(addresses) for addresses in tasks)
+
+
+def leads() -> bool:
+    """Tells whether this process writes checkpoints and logs: one of several does."""
+    return not _with_others or _with_others[1] == 0
+
+
 def all_devices():
-    """Returns the scope in which to build a model that trains on all GPUs.
+    """Returns the scope in which to build a model that trains on all GPUs, of all machines that
+    train together.
 
     A scope that is open already is kept.
     """
@@ -111,6 +149,8 @@ def all_devices():
         return contextlib.nullcontext()
     import tensorflow as tf
 
+    if _with_others:
+        return _with_others[0].scope()
     if tf.distribute.has_strategy() or len(tf.config.list_physical_devices("GPU")) < 2:
         return contextlib.nullcontext()
     return tf.distribute.MirroredStrategy().scope()
@@ -129,6 +169,16 @@ def gathered(embedding):
     """
     replica = _this_replica()
     return embedding if replica is None else replica.all_gather(embedding, axis=0)
+
+
+def whole_value(variable) -> np.ndarray:
+    """Returns the value of a variable that sums over replicas, without asking other machines: the
+    replicas of each have summed the same.
+    """
+    if machine_count() == 1:
+        return variable.numpy()
+    local = _with_others[0].experimental_local_results(variable.value)
+    return machine_count() * np.sum([one.numpy() for one in local], axis=0)
 
 
 def share_of_replica(loss):

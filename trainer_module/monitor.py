@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from trainer_module.augment import augment
+from trainer_module.devices import machine_count
 from trainer_module.features import encode
 from trainer_module.gains import (
     BETTER,
@@ -171,6 +172,8 @@ def view_embeddings(learner: SimCLR, images):
     seen = normalize(
         augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std
     )
+    if machine_count() > 1:  # the others do not measure, and `predict` would ask them
+        return ops.split(learner.head(learner.encoder(seen)), 2, axis=0)
     # with several replicas each answers for the whole batch
     features = learner.encoder.predict_on_batch(seen)[: len(both)]
     return ops.split(learner.head.predict_on_batch(features)[: len(both)], 2, axis=0)

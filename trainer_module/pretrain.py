@@ -5,7 +5,6 @@ N images of H x W pixels, views of h x w pixels, D feature dims.
 """
 
 import dataclasses
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,16 @@ import numpy as np
 from trainer_module import checkpoint, dotted, duration
 from trainer_module.batches import EpochBatches, refuse_unfit_batch
 from trainer_module.checkpoint import Milestones
-from trainer_module.devices import all_devices, compiles_with_xla, dtype_policy, replica_count
+from trainer_module.devices import (
+    all_devices,
+    compiles_with_xla,
+    dtype_policy,
+    leads,
+    replica_count,
+)
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.event_log import EventLog
+from trainer_module.fitting import fit_epochs
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
@@ -48,6 +54,7 @@ class Images:
     channel_std: np.ndarray  # [3], likewise
     view_size: tuple[int, int]  # (h, w) in pixels
     start: keras.Model | None = None  # an encoder whose weights to begin with, not random ones
+    sha256: str = ""  # of the images, where it is known
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,17 @@ def pretrain(
         duration.Estimate(batches.steps_per_epoch),
     ]
     _fit(learner, batches, settings, callbacks)
+    saved = path, identity, progress, rhythm
+    callbacks = [checkpoint.Follower(*saved)]
+    if leads():
+        callbacks = [
+            Monitor(result, data.images, settings.monitor_every_epochs, watched),
+            *_event_log(places.logs),
+            Milestones(places.checkpoints, places.milestones),
+            checkpoint.Checkpoint(*saved),
+        ]
+    batches = EpochBatches(data.images, settings.batch_size, settings.seed, progress.step)
+    fit_epochs(learner, batches, settings.epochs, callbacks)
     result.set_weights(learner.encoder.get_weights())
     head = _head(result, settings)
     head.set_weights(learner.head.get_weights())
@@ -197,7 +215,7 @@ def run_identity(
         "pretraining": pretraining | {"precision": dtype_policy(settings.precision)},
         "view_size": [int(side) for side in data.view_size],
         "images": list(data.images.shape),
-        "images_sha256": digest_of(data.images),
+        "images_sha256": data.sha256 or digest_of(data.images),
         "channel_mean": [float(value) for value in data.channel_mean],
         "channel_std": [float(value) for value in data.channel_std],
         "start": weights_checksum(data.start) if data.start else "",
@@ -213,26 +231,6 @@ def _schedule(settings: Pretraining, steps_per_epoch: int):
         settings.epochs * steps_per_epoch,
         round(settings.warmup_epochs * steps_per_epoch),
     )
-
-
-def _fit(learner, batches: EpochBatches, settings: Pretraining, callbacks: list) -> None:
-    """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted."""
-    steps = batches.steps_per_epoch
-    done, begun = divmod(batches.first_step, steps)
-    verbose = 1 if sys.stdout.isatty() else 2  # a bar for a person, a line for a file
-    shared = {"shuffle": False, "epochs": settings.epochs, "verbose": verbose}
-    if begun:
-        # It is stopped, not told to be the last: the callbacks do more at the end of a run.
-        stop = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: setattr(learner, "stop_training", True)
-        )
-        rest = {"steps_per_epoch": steps - begun, "callbacks": [*callbacks, stop]}
-        learner.fit(batches, initial_epoch=done, **rest, **shared)
-        batches.first_step += steps - begun
-        done += 1
-    if done < settings.epochs:
-        whole = {"steps_per_epoch": steps, "callbacks": callbacks}
-        learner.fit(batches, initial_epoch=done, **whole, **shared)
 
 
 def _divisor(steps: int, wanted: int) -> int:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,6 +14,8 @@ import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
 from trainer_module.checkpoint import milestone_file
+from trainer_module.devices import precision_here
+from trainer_module.encoded_images import digest_of
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import (
     ServedModel,
@@ -24,12 +27,14 @@ from trainer_module.finished import CHECKPOINTS, mark_finished
 from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
+from trainer_module.pretrain_job import job_of, lay_out
 from trainer_module.resnets import stem_for
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import PretrainingScience, from_json, with_batch_for
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
+from trainer_module.together import meeting_place, train_together
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -45,19 +50,23 @@ def run_fn(fn_args: FnArgs) -> None:
     task = task_from_json(settings.task)
     examples = read_split(fn_args.train_files, transform, task, settings.image_size)
     checkpoints, milestones = checkpoint_dir(fn_args), settings.eval_epochs
+    fitting = with_batch_for(settings.pretraining, len(examples.images))
+    settings = dataclasses.replace(settings, pretraining=fitting)
+    data = Images(
+        examples.images,
+        examples.channel_mean,
+        examples.channel_std,
+        settings.view_size,
+        load_encoder(fn_args.base_model) if fn_args.base_model else None,
+        digest_of(examples.images),
+    )
+    places = Places(checkpoints, fn_args.model_run_dir, milestones)
+    watched = _watched(fn_args, task, transform, examples)
+    if place := meeting_place():  # they leave a checkpoint, of which nothing is left to do below
+        job = job_of(settings, data, places, precision_here(fitting.precision))
+        train_together(place, job, partial(lay_out, data, watched))
     encoder, projection_head, report = pretrain(
-        Images(
-            examples.images,
-            examples.channel_mean,
-            examples.channel_std,
-            settings.view_size,
-            load_encoder(fn_args.base_model) if fn_args.base_model else None,
-        ),
-        settings.encoder,
-        settings.augmentation,
-        with_batch_for(settings.pretraining, len(examples.images)),
-        Places(checkpoints, fn_args.model_run_dir, milestones),
-        _watched(fn_args, task, transform, examples),
+        data, settings.encoder, settings.augmentation, fitting, places, watched
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
     Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")

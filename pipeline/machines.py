@@ -1,0 +1,47 @@
+"""A run on several machines: this process is the chief's, which runs the pipeline; the workers
+(pipeline/worker.py) come to its pretraining. Standard library alone.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.worker import TOGETHER
+from trainer_module.cluster import VARIABLE, Beat, cluster_of
+from trainer_module.errors import InputError
+from trainer_module.together import CHIEF, CLUSTER, FOLDER, beating
+
+
+@contextmanager
+def with_workers(root) -> Iterator[None]:
+    """Makes this run known to workers while its block runs; does nothing on one machine.
+
+    Args:
+      root: the pipeline root (pipeline/root.py).
+
+    Raises:
+      InputError: if this process is a worker's.
+    """
+    text = os.environ.get(VARIABLE, "")
+    cluster = cluster_of(text)
+    if cluster is None:
+        yield
+        return
+    if cluster.rank:
+        raise InputError(
+            f"Only the chief runs the pipeline. Received: {text}. Fix: on a worker run "
+            f"`python -m pipeline.worker --pipeline_root={root.path}`"
+        )
+    # Not for the libraries of other components, which read it, too.
+    del os.environ[VARIABLE]
+    os.environ[CLUSTER], os.environ[FOLDER] = text, str(root.path / TOGETHER)
+    try:
+        with Beat(root.path / TOGETHER / CHIEF, state="runs", job="") as beat:
+            beating(beat)
+            try:
+                yield
+            finally:
+                beat.tell(state="ended")
+    finally:
+        os.environ[VARIABLE] = text
+        del os.environ[CLUSTER], os.environ[FOLDER]

@@ -1,0 +1,255 @@
+"""Several machines pretrain as one does, and end clearly when one of them is lost: processes on
+loopback, which share a folder.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.metadata.names import PRETRAINER
+from pipeline.fingerprint import node_fingerprint
+from pipeline.machines import with_workers
+from pipeline.root import Root
+from pipeline.worker import TOGETHER
+from pipeline.worker import main as work
+from trainer_module.checkpoint import FILE
+from trainer_module.cluster import Beat, Cluster, cluster_of
+from trainer_module.encoded_images import EncodedImages, digest_of
+from trainer_module.errors import InputError
+from trainer_module.pretrain import Images, Places, pretrain
+from trainer_module.pretrain_job import job_of, lay_out
+from trainer_module.settings import Augmentation, Encoder, Pretraining, PretrainingScience
+from trainer_module.shared_images import few_bytes, images_of, write_images
+from trainer_module.stored_images import PNG, decoder_of, pack_images
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.unlabelled import Unlabelled
+from trainer_module.together import (
+    CHIEF,
+    CLUSTER,
+    FOLDER,
+    MachineLostError,
+    beating,
+    meeting_place,
+    train_together,
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE = (12, 12)
+KILLED_AT = 30  # steps of 120, so in the middle of a run of 3-step epochs
+ENCODER = Encoder(width=0.0625, builder="small_encoder.build_with_norms")
+SETTINGS = Pretraining(
+    epochs=40,  # of 3 steps: long enough to be killed on the way
+    batch_size=16,
+    micro_batch=8,
+    learning_rate=0.5,
+    projection_hidden=16,
+    projection_dim=8,
+    precision="float32",
+    monitor_every_epochs=20,
+    checkpoint_every_minutes=1e-6,
+)
+
+
+def data():
+    images = np.random.default_rng(0).integers(0, 256, (52, *SIZE, 3), dtype=np.uint8)
+    return Images(images, np.full(3, 0.5), np.full(3, 0.25), SIZE, None, digest_of(images))
+
+
+def places(folder):
+    return Places(str(folder / "checkpoints"), str(folder / "logs"))
+
+
+def trained(folder):
+    """Returns encoder, head and report of one process alone."""
+    return pretrain(data(), ENCODER, Augmentation(), SETTINGS, places(folder))
+
+
+def science(fingerprint):
+    code = fingerprint or node_fingerprint(PRETRAINER, Unlabelled, ENCODER.builder)
+    task = task_to_json(Unlabelled())
+    return PretrainingScience(task, SIZE, SIZE, ENCODER, Augmentation(), SETTINGS, code)
+
+
+def free_port():
+    with socket.socket() as open_one:
+        open_one.bind(("127.0.0.1", 0))
+        return open_one.getsockname()[1]
+
+
+class Two:
+    """A chief, which is this process, and a worker on loopback."""
+
+    def __init__(self, folder, patch, **seconds):
+        """Takes the pipeline root, and how long they wait."""
+        self.folder = folder
+        self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
+        patch.setenv(CLUSTER, self.tf_config("chief"))
+        patch.setenv(FOLDER, str(folder / TOGETHER))
+        for name, value in seconds.items():
+            patch.setenv(f"SIMCLR_{name}_SECONDS", str(value))
+
+    def tf_config(self, task):
+        cluster = {"chief": self.addresses[:1], "worker": self.addresses[1:]}
+        return json.dumps({"cluster": cluster, "task": {"type": task, "index": 0}})
+
+    def start_worker(self):
+        command = [sys.executable, "-m", "pipeline.worker", f"--pipeline_root={self.folder}"]
+        environment = {**os.environ, "TF_CONFIG": self.tf_config("worker")}
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def train(self, fingerprint=""):
+        """Trains as the chief does."""
+        here = data()
+        job = job_of(science(fingerprint), here, places(self.folder), "float32")
+        beat = Beat(self.folder / TOGETHER / CHIEF, state="runs", job="")
+        with beat:
+            beating(beat)
+            try:
+                train_together(meeting_place(), job, partial(lay_out, here, None))
+            finally:
+                beat.tell(state="ended")
+
+
+def step_of(folder):
+    """Returns the step of the last checkpoint, 0 where there is none yet."""
+    try:
+        with np.load(folder / "checkpoints" / FILE) as file:
+            return json.loads(str(file["record"]))["step"]
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def kill_at(step, folder, worker):
+    """Kills a worker's machine, as far as a process can: the worker and its child, at once."""
+    while step_of(folder) < step and worker.poll() is None:
+        time.sleep(0.05)
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split()
+    for process in (worker.pid, *map(int, children)):
+        os.kill(process, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """Returns the folder of a training that lost its worker, the error, and the step by then."""
+    folder = tmp_path_factory.mktemp("lost")
+    with pytest.MonkeyPatch.context() as patch:
+        two = Two(folder, patch, LOST=20)
+        worker = two.start_worker()
+        killer = threading.Thread(target=kill_at, args=(KILLED_AT, folder, worker))
+        killer.start()
+        with pytest.raises(MachineLostError) as error:
+            two.train()
+        killer.join()
+    return folder, str(error.value), step_of(folder), two.addresses[1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("alone"))
+
+
+def test_a_lost_machine_ends_the_training_with_its_name_and_what_to_do(lost):
+    _, told, step, address = lost
+    assert address in told and "The last checkpoint is kept" in told
+    assert KILLED_AT <= step < 3 * SETTINGS.epochs
+
+
+def test_what_two_machines_began_one_ends_as_if_it_had_been_alone(lost, alone):
+    encoder, head, report = trained(lost[0])
+    np.testing.assert_allclose(report["history"]["loss"], alone[2]["history"]["loss"], rtol=1e-5)
+    ours, theirs = (
+        [*one.get_weights(), *two.get_weights()] for one, two in ((encoder, head), alone[:2])
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_worker_with_other_code_is_refused_there_and_on_the_chief(tmp_path, monkeypatch):
+    two = Two(tmp_path, monkeypatch)
+    worker = two.start_worker()
+    with pytest.raises(InputError, match=r"Worker 1 .*same code.* abc on the chief"):
+        two.train(fingerprint="abc")
+    assert "same code and versions of libraries" in worker.communicate(timeout=60)[1]
+    assert worker.returncode == 2
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_worker_that_does_not_come_is_named_after_a_while(tmp_path, monkeypatch):
+    two = Two(tmp_path, monkeypatch, JOIN=1)
+    with pytest.raises(InputError, match=rf"within 1 s.*worker 1 \({two.addresses[1]}\)"):
+        two.train()
+    assert not list((tmp_path / TOGETHER).glob("job-*"))
+
+
+def test_a_worker_whose_run_does_not_begin_says_so(tmp_path, monkeypatch, capsys):
+    two = Two(tmp_path, monkeypatch, JOIN=1)
+    monkeypatch.setenv("TF_CONFIG", two.tf_config("worker"))
+    assert work([f"--pipeline_root={tmp_path}"]) == 1
+    assert "no run began in" in capsys.readouterr().err
+
+
+def test_images_that_differ_between_machines_are_noticed(tmp_path):
+    images = data().images
+    lay_out(data(), None, tmp_path)
+    assert few_bytes(images_of(tmp_path, SIZE)) == few_bytes(images)
+    assert few_bytes(images) != few_bytes(images[1:])
+
+
+def test_encoded_images_stay_so_between_machines(tmp_path):
+    pixels = data().images
+    packed = [bytes(one) for one in pack_images(pixels, PNG).numpy()]
+    ends = np.cumsum([len(one) for one in packed])
+    bounds = np.stack([ends - [len(one) for one in packed], ends], axis=1)
+    content = np.frombuffer(b"".join(packed), np.uint8)
+    images = EncodedImages(content, bounds, SIZE, decoder_of(*SIZE))
+    write_images(images, tmp_path)
+    there = images_of(tmp_path, SIZE)
+    assert few_bytes(there) == few_bytes(images)
+    np.testing.assert_array_equal(there[[5, 2]], pixels[[5, 2]])
+
+
+@pytest.mark.parametrize("task", ["chief", None])
+def test_a_worker_must_be_one(tmp_path, monkeypatch, capsys, task):
+    text = Two(tmp_path, monkeypatch).tf_config(task) if task else ""
+    monkeypatch.setenv("TF_CONFIG", text)
+    assert work([f"--pipeline_root={tmp_path}"]) == 2
+    assert "this one as a worker" in capsys.readouterr().err
+
+
+def test_a_worker_does_not_run_the_pipeline(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", Two(tmp_path, monkeypatch).tf_config("worker"))
+    with pytest.raises(InputError, match="Only the chief"), with_workers(Root(tmp_path)):
+        pass
+
+
+TF_CONFIG = '{"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": %s}'
+
+
+@pytest.mark.parametrize(("task", "rank"), [("chief", 0), ("worker", 1)])
+def test_tf_config_says_who_trains_and_who_this_is(task, rank):
+    cluster = cluster_of(TF_CONFIG % json.dumps({"type": task, "index": 0}))
+    assert cluster == Cluster(("a:1", "b:2", "c:3"), rank)
+
+
+def test_one_process_is_no_cluster():
+    alone = '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}'
+    assert cluster_of(alone) is cluster_of("") is None
+
+
+@pytest.mark.parametrize(
+    "task", ['{"type": "worker", "index": 2}', '{"type": "ps", "index": 0}', "1"]
+)
+def test_a_tf_config_that_names_no_place_is_refused(task):
+    with pytest.raises(InputError, match="must name one chief, workers and this process' place"):
+        cluster_of(TF_CONFIG % task)

@@ -1,0 +1,138 @@
+"""Several machines as the cluster names them, and how their processes know that the others live.
+
+The addresses come from TF_CONFIG, as Kubernetes' training operator and SLURM scripts set it: the
+chief and the workers, each at HOST:PORT. Beside these, all machines see one folder, the pipeline
+root. There every process writes a small file again and again, its beat; whose file no longer
+changes is lost. Clocks are not compared. Standard library alone.
+"""
+
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer_module.errors import InputError
+
+VARIABLE = "TF_CONFIG"
+ROLES = ("chief", "worker")
+# Files of a training, in a folder that all machines see.
+JOB, ERROR = "job.json", "error.json"
+IMAGES, BOUNDS, WATCHED, START = "images.npy", "bounds.npy", "watched.npz", "start.npz"
+SECONDS_OF_A_BEAT = 1.0
+EXAMPLE = (
+    '{"cluster": {"chief": ["a:2222"], "worker": ["b:2222"]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+def seconds_to_join() -> float:
+    """Returns how long a process waits for another one to come."""
+    return float(os.environ.get("SIMCLR_JOIN_SECONDS", "300"))
+
+
+def seconds_to_be_lost() -> float:
+    """Returns for how long a beat may stand still; folders on a network may show it late."""
+    return float(os.environ.get("SIMCLR_LOST_SECONDS", "60"))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that train together."""
+
+    addresses: tuple[str, ...]  # HOST:PORT, the chief's first
+    rank: int  # of this process; 0 is the chief
+
+
+def cluster_of(text: str) -> Cluster | None:
+    """Returns the cluster that a TF_CONFIG names, or None where it names one process at most.
+
+    Raises:
+      InputError: if it cannot be understood.
+    """
+    if not text.strip():
+        return None
+    try:
+        told = json.loads(text)
+        addresses = {role: list(told["cluster"].get(role, [])) for role in ROLES}
+        task, index = told["task"]["type"], int(told["task"]["index"])
+        others = set(told["cluster"]) - set(ROLES)
+        rank = index + (len(addresses["chief"]) if task == "worker" else 0)
+        known = task in ROLES and 0 <= index < len(addresses[task]) and not others
+    except (ValueError, TypeError, KeyError, AttributeError):
+        known = False
+    if not known or len(addresses["chief"]) > 1:
+        raise InputError(
+            f"`{VARIABLE}` must name one chief, workers and this process' place among them. "
+            f"Received: {text}. Fix: as in {EXAMPLE}; or unset {VARIABLE} to train on one machine"
+        )
+    everyone = (*addresses["chief"], *addresses["worker"])
+    return Cluster(everyone, rank) if len(everyone) > 1 else None
+
+
+def write_file(path: Path, values: dict) -> None:
+    """Replaces a JSON file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(values), encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def read_file(path: Path) -> dict:
+    """Returns what a JSON file holds, nothing where it is missing or just being replaced."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+class Beat:
+    """Writes a file again and again while its block runs, with values that may change."""
+
+    def __init__(self, path: Path, **values):
+        """Takes the file and what stands in it besides the count."""
+        self._path, self._values, self._count = path, values, 0
+        self._lock, self._left = threading.Lock(), threading.Event()
+
+    def tell(self, **values) -> None:
+        """Changes what stands in the file, at once."""
+        with self._lock:
+            self._values |= values
+            self._count += 1
+            write_file(self._path, {**self._values, "beat": [os.getpid(), self._count]})
+
+    def __enter__(self):
+        """Begins."""
+        self.tell()
+        threading.Thread(target=self._go_on, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        """Ends; the file stays as it is."""
+        self._left.set()
+
+    def _go_on(self) -> None:
+        while not self._left.wait(SECONDS_OF_A_BEAT):
+            self.tell()
+
+
+class Watch:
+    """Follows the beat of another process."""
+
+    def __init__(self, path: Path):
+        """Takes the file, which need not be there yet."""
+        self._path, self._seen, self._since = path, read_file(path).get("beat"), time.monotonic()
+        self.came = False  # whether it has changed since
+
+    def look(self) -> dict:
+        """Returns what stands in the file."""
+        values = read_file(self._path)
+        if values and values.get("beat") != self._seen:
+            self._seen, self._since, self.came = values.get("beat"), time.monotonic(), True
+        return values
+
+    @property
+    def still_for(self) -> float:
+        """Seconds since it last changed, or since the watch began."""
+        return time.monotonic() - self._since

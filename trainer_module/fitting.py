@@ -1,0 +1,89 @@
+"""The epochs of pretraining: `fit` of Keras on one machine, and the same loop by hand where several
+machines train together.
+
+By hand, because Keras 3.15's `fit` fails there in two private functions: it averages the uint8
+images over the machines, and a scalar along an axis. All that stands below is public: the step is
+Keras' own `train_step`, and so are the callbacks.
+"""
+
+import sys
+
+import keras
+
+from trainer_module.batches import EpochBatches
+from trainer_module.devices import leads, machine_count
+
+
+def fit_epochs(learner, batches: EpochBatches, epochs: int, callbacks: list) -> None:
+    """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted.
+
+    Args:
+        learner: compiled keras.Model.
+        batches: which begin where the checkpoint ended.
+        epochs: of the whole run.
+        callbacks: as `fit` takes them.
+    """
+    steps = batches.steps_per_epoch
+    done, begun = divmod(batches.first_step, steps)
+    verbose = 1 if sys.stdout.isatty() else 2  # a bar for a person, a line for a file
+    fit = learner.fit if machine_count() == 1 else _Together(learner).fit
+    shared = {"shuffle": False, "epochs": epochs, "verbose": verbose if leads() else 0}
+    if begun:
+        # It is stopped, not told to be the last: the callbacks do more at the end of a run.
+        stop = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: setattr(learner, "stop_training", True)
+        )
+        rest = {"steps_per_epoch": steps - begun, "callbacks": [*callbacks, stop]}
+        fit(batches, initial_epoch=done, **rest, **shared)
+        batches.first_step += steps - begun
+        done += 1
+    if done < epochs:
+        fit(batches, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, **shared)
+
+
+class _Together:
+    """Trains a model on several machines."""
+
+    def __init__(self, learner):
+        """Takes a model that was built and compiled within `devices.all_devices`."""
+        import tensorflow as tf
+
+        self._learner, self._strategy = learner, learner.distribute_strategy
+
+        @tf.function
+        def step(images):
+            logs = self._strategy.run(learner.train_step, args=((images,),))
+            return {
+                name: self._strategy.reduce("MEAN", value, axis=None)
+                for name, value in logs.items()
+            }
+
+        self._step = step
+
+    def fit(self, batches, *, initial_epoch, epochs, steps_per_epoch, callbacks, verbose, **_):
+        """Does what `fit` does, with the arguments that `fit_epochs` gives it."""
+        learner, logs = self._learner, {}
+        told = {"model": learner, "verbose": verbose, "add_progbar": verbose != 0}
+        told = keras.callbacks.CallbackList(callbacks, **told, epochs=epochs, steps=steps_per_epoch)
+        learner.stop_training, index = False, 0
+        told.on_train_begin()
+        for epoch in range(initial_epoch, epochs):
+            learner.reset_metrics()
+            told.on_epoch_begin(epoch)
+            for number in range(steps_per_epoch):
+                told.on_train_batch_begin(number)
+                logs = self._step(self._own_part(batches, index))
+                told.on_train_batch_end(number, logs)
+                index += 1
+            logs = {name: float(value) for name, value in logs.items()}
+            told.on_epoch_end(epoch, logs)
+            if learner.stop_training:
+                break
+        told.on_train_end(logs)
+
+    def _own_part(self, batches: EpochBatches, index: int):
+        """Returns the images of a batch that this machine's replicas see; no others are read."""
+        count = self._strategy.num_replicas_in_sync
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: batches.part(index, context.replica_id_in_sync_group, count)
+        )

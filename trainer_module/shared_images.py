@@ -1,0 +1,58 @@
+"""Images in a folder that all machines see: a file, of which every process reads its part."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from trainer_module.cluster import BOUNDS, IMAGES
+from trainer_module.encoded_images import EncodedImages
+
+FEW = 256  # images
+
+
+def write_images(images: np.ndarray | EncodedImages, folder: Path) -> None:
+    """Writes images as they lie, as pixels or encoded."""
+    if isinstance(images, EncodedImages):
+        np.save(folder / BOUNDS, images.bounds)
+        images = images.content
+    np.save(folder / IMAGES, images)
+
+
+def images_of(folder: Path, image_size: tuple[int, int]) -> np.ndarray | EncodedImages:
+    """Returns the images of a folder, uint8 [N, H, W, 3] or encoded, without reading them.
+
+    Args:
+        folder: where `write_images` wrote them.
+        image_size: (H, W) in pixels.
+    """
+    content = np.load(folder / IMAGES, mmap_mode="r")
+    if not (folder / BOUNDS).exists():
+        return content
+    return EncodedImages(content, np.load(folder / BOUNDS), image_size, _decoded(*image_size))
+
+
+def few_bytes(images: np.ndarray | EncodedImages) -> str:
+    """Returns a digest of the shape and of a few images spread over all, as they lie."""
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    for place in range(0, len(images), max(1, len(images) // FEW)):
+        if isinstance(images, EncodedImages):
+            begin, end = images.bounds[place]
+            digest.update(images.content[begin:end].tobytes())
+        else:
+            digest.update(np.ascontiguousarray(images[place]))
+    return digest.hexdigest()[:16]
+
+
+def _decoded(height: int, width: int):
+    """Returns what decodes images; TensorFlow is asked only when the first is."""
+    made = []
+
+    def decode(packed) -> np.ndarray:
+        from trainer_module.stored_images import decoder_of
+
+        if not made:
+            made.append(decoder_of(height, width))
+        return made[0](packed)
+
+    return decode
