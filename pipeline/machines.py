@@ -13,14 +13,15 @@ from trainer_module.together import CHIEF, CLUSTER, FOLDER, beating
 
 
 @contextmanager
-def with_workers(root) -> Iterator[None]:
+def with_workers(root, minutes: float = 0) -> Iterator[None]:
     """Makes this run known to workers while its block runs; does nothing on one machine.
 
     Args:
       root: the pipeline root (pipeline/root.py).
+      minutes: of pretraining, 0 where epochs were chosen.
 
     Raises:
-      InputError: if this process is a worker's.
+      InputError: if this process is a worker's, or the epochs are to follow from minutes.
     """
     text = os.environ.get(VARIABLE, "")
     cluster = cluster_of(text)
@@ -31,6 +32,11 @@ def with_workers(root) -> Iterator[None]:
         raise InputError(
             f"Only the chief runs the pipeline. Received: {text}. Fix: on a worker run "
             f"`python -m pipeline.worker --pipeline_root={root.path}`"
+        )
+    if minutes:
+        raise InputError(
+            f"`--minutes` measures one machine, and {VARIABLE} names {len(cluster.addresses)}. "
+            f"Received: minutes={minutes:g}. Fix: --pretrain_epochs=N"
         )
     # Not for the libraries of other components, which read it, too.
     del os.environ[VARIABLE]

@@ -80,7 +80,7 @@ def run(
         print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         interrupted = partial(_interrupted, root, run_id)
         told = libraries_to_log(str(log_path))
-        with with_workers(root), told, stoppable(interrupted):
+        with with_workers(root, plan.pretraining.minutes), told, stoppable(interrupted):
             compiled = partial(_compiled, plan, root, create)
             record = {
                 "run_id": run_id,

@@ -250,4 +250,6 @@ def test_pictures_are_decoded_in_one_room():
     label_maps = {"Image.open", "decode_png"}
     for name in OF_LABEL_MAPS | {"trainer_module/tasks/segmentation.py"}:
         assert set(elsewhere.pop(name, [])) <= label_maps
+    # what Transform itself has written, pixels of its size
+    assert elsewhere.pop("trainer_module/stored_images.py") == ["decode_jpeg"]
     assert elsewhere == {}

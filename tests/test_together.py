@@ -233,6 +233,13 @@ def test_a_worker_does_not_run_the_pipeline(tmp_path, monkeypatch):
         pass
 
 
+def test_minutes_of_one_machine_say_nothing_of_several(tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", Two(tmp_path, monkeypatch).tf_config("chief"))
+    refused = pytest.raises(InputError, match=r"`--minutes` measures one machine.*minutes=5")
+    with refused, with_workers(Root(tmp_path), minutes=5):
+        pass
+
+
 TF_CONFIG = '{"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": %s}'
 
 

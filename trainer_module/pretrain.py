@@ -114,24 +114,16 @@ def pretrain(
     progress = checkpoint.load(learner, path, identity)
     rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
     batches = EpochBatches(data.images, settings.batch_size, settings.seed, progress.step)
-    callbacks = [
-        monitor,
-        *_event_log(places.logs),
-        Milestones(places.checkpoints, places.milestones),
-        checkpoint.Checkpoint(path, identity, progress, rhythm),
-        duration.Estimate(batches.steps_per_epoch),
-    ]
-    _fit(learner, batches, settings, callbacks)
     saved = path, identity, progress, rhythm
     callbacks = [checkpoint.Follower(*saved)]
     if leads():
         callbacks = [
-            Monitor(result, data.images, settings.monitor_every_epochs, watched),
+            monitor,
             *_event_log(places.logs),
             Milestones(places.checkpoints, places.milestones),
             checkpoint.Checkpoint(*saved),
+            duration.Estimate(batches.steps_per_epoch),
         ]
-    batches = EpochBatches(data.images, settings.batch_size, settings.seed, progress.step)
     fit_epochs(learner, batches, settings.epochs, callbacks)
     result.set_weights(learner.encoder.get_weights())
     head = _head(result, settings)
