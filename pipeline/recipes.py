@@ -235,8 +235,9 @@ def utkface() -> Choices:
     others, and a mean over the whole face forgets where; so features are the means of 3 x 3 cells.
 
     Made for a night: an epoch of the 18,986 training faces takes 133 s of one processor core with
-    AVX2 alone, so 200 epochs some 4 hours of two. Not run to the end yet: docs/faces.md has what
-    short runs told, and that the logistic regression of a thumbnail is hard to beat.
+    AVX2 alone, so 200 epochs take some 4 hours where a second core doubles that. Not run to the end
+    yet: docs/faces.md has what short runs told, and that the logistic regression of a thumbnail is
+    hard to beat.
     """
     return Choices(
         name="utkface",
