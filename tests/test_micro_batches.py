@@ -24,7 +24,8 @@ LOSSES = {
     "vicreg": vicreg,
 }
 # Few operations, which compile fast; noise is what has random numbers for every pixel.
-FEW = Augmentation(jitter_probability=0.0, colour_drop_probability=0.0, noise_probability=0.5)
+OFF = ("crop", "jitter", "colour_drop")
+FEW = Augmentation(**{f"{name}_probability": 0.0 for name in OFF}, noise_probability=0.5)
 
 
 class CutByHand(SimCLR):
