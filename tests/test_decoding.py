@@ -208,6 +208,13 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(name):
         assert REFUSED in error.value.message
 
 
+def test_a_side_that_no_stored_picture_may_have_is_refused():
+    content = bytearray(READ["rle8.bmp"])
+    content[18:22] = struct.pack("<i", 16_777_232)
+    with pytest.raises(UnreadableError, match="a side of 16,777,232 pixels"):
+        prepared(bytes(content))
+
+
 def test_the_graph_that_decodes_is_small():
     decoder = tf.function(
         lambda encoded: decode_images(encoded, 32, 32), [tf.TensorSpec([None], tf.string)]

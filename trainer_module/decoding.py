@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from trainer_module.image_headers import LOW, MOST_PIXELS, SOURCE, Header, header, told
 
+LONGEST_SIDE = 1_000_000  # pixels of a PNG that libpng reads
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PPM, ICO, JPEG 2000, AVIF"
 # Pillow's readers that may be asked. Not those that start programs (EPS) or that know no signature
 # and so take anything (TGA).
@@ -154,6 +155,11 @@ def _by_pillow(content: bytes) -> Prepared:
     try:
         with Image.open(io.BytesIO(content), formats=readers) as image:
             _refuse_too_many(image.width * image.height)
+            if max(image.size) > LONGEST_SIDE:
+                raise UnreadableError(
+                    f"the picture has a side of {max(image.size):,} pixels, more than the "
+                    f"{LONGEST_SIDE:,} that are stored; make it smaller"
+                )
             pixels, remarks = _upright(image)
     except UnreadableError:
         raise
