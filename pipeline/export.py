@@ -22,6 +22,7 @@ from pathlib import Path
 from pipeline.arguments import BAD_INPUT, DONE, path_of
 from pipeline.model_card import CARD_FILE, card_of_record
 from pipeline.predict import newest_model, task_of
+from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import OWN_MEAN, OWN_STD
 from trainer_module.errors import InputError
@@ -226,4 +227,4 @@ def _has_onnx() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
+from pipeline.stopping import run_tool
 from trainer_module.cluster import (
     ERROR,
     JOB,
@@ -141,4 +142,4 @@ def _refuse_other_work(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_tool(main)
