@@ -14,7 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-from components.metadata.url import parse_mysql
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import RUNS
 from pipeline.engines.engine import VARIABLE, engine_of
@@ -74,13 +73,11 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 
     root = interrupted_root(flags.pipeline_root, RUNS)
     refuse_beside_resume(parser, flags)
-    if flags.metadata:
-        parse_mysql(flags.metadata)
     engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
     record = root.record()
     os.chdir(record["folder"])  # its data/ lies there
     choices = choices_of(parser.parse_args([f"--config={root.path / FILE}"]))
-    plan = make_plan(choices, may_take_encoder=record.get("took_encoder", True))
+    plan = make_plan(choices, record.get("took_encoder", True))
     root = Root(root.path, flags.metadata or record.get("metadata", ""))
     return run(plan, root, record["flags"], resume=True, engine=engine)
 
@@ -88,5 +85,4 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)  # taking TensorFlow and Beam down module by module would take 2 s

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from components.metadata.url import FORM
+from components.metadata.url import FORM, parse_mysql
 from pipeline.arguments import nearest, path_of, refuse_empty
 from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
@@ -293,7 +293,9 @@ def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices
 
 
 def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
-    """Raises an InputError if `--resume` is given with flags that would make it another run."""
+    """Raises an InputError if `--resume` is given with flags that would make it another run, or
+    with a store that is none.
+    """
     defaults = vars(parser.parse_args([]))
     others = [
         name
@@ -305,6 +307,8 @@ def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:
             f"`--resume` takes the settings of the interrupted run; leave out "
             f"--{', --'.join(others)}"
         )
+    if flags.metadata:
+        parse_mysql(flags.metadata)
 
 
 def _lists_of(flags: argparse.Namespace) -> dict[str, str]:

@@ -72,7 +72,7 @@ def run_fn(fn_args: FnArgs) -> None:
     proof = _freeze_proof(
         finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir))
     )
-    report = {
+    measured = {
         "metrics": metrics,
         "gains": [as_dict(gain) for gain in gains],
         "freeze": proof,
@@ -80,9 +80,9 @@ def run_fn(fn_args: FnArgs) -> None:
     for folder in (
         logs,
         Path(fn_args.serving_model_dir, EXTRAS),
-    ):  # the pushed model carries its report
+    ):  # the pushed model carries it
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / EVALUATION_FILE).write_text(json.dumps(report, indent=1), encoding="utf-8")
+        (folder / EVALUATION_FILE).write_text(json.dumps(measured, indent=1), encoding="utf-8")
 
 
 def _encoder_of(settings: FinetuningScience) -> Encoder:

@@ -65,11 +65,11 @@ def run_fn(fn_args: FnArgs) -> None:
     if place := meeting_place():  # they leave a checkpoint, of which nothing is left to do below
         job = job_of(settings, data, places, precision_here(fitting.precision))
         train_together(place, job, partial(lay_out, data, watched))
-    encoder, projection_head, report = pretrain(
+    encoder, projection_head, learned = pretrain(
         data, settings.encoder, settings.augmentation, fitting, places, watched
     )
     Path(fn_args.model_run_dir).mkdir(parents=True, exist_ok=True)
-    Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(report), encoding="utf-8")
+    Path(fn_args.model_run_dir, HISTORY_FILE).write_text(json.dumps(learned), encoding="utf-8")
     served = ServedModel(encoder, transform, lambda features, _: {"features": features})
     save_served_model(served, fn_args.serving_model_dir, encoder, Unlabelled())
     save_projection_head(projection_head, fn_args.serving_model_dir)
