@@ -1,5 +1,6 @@
 """Lineage over small real stores, written through ML Metadata's own interface, as by TFX."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -81,6 +82,21 @@ def test_an_unknown_model_ends_with_exit_code_2_and_the_models_there_are(capsys,
     code, told = ask(capsys, root, "1234")
     assert code == 2
     assert "No model '1234' in this store. Pushed versions: 1700000001, " in told.err
+
+
+def test_a_root_in_place_of_a_model_is_told_how_it_is_named(capsys, root):
+    code, told = ask(capsys, root, str(root))
+    assert (code, f"Fix: --pipeline_root {root} latest" in told.err) == (2, True)
+
+
+def test_where_nothing_was_pushed_there_is_no_latest(snapshot):
+    of_models = {
+        number: item for number, item in snapshot.artifacts.items() if item.type != "PushedModel"
+    }
+    refused = dataclasses.replace(snapshot, artifacts=of_models)
+    newest = all_models(refused)[-1].artifact.id
+    with pytest.raises(ValueError, match=rf"was pushed\. Ask by an artifact id: .*{newest}"):
+        find_model(refused, "latest")
 
 
 def test_a_parameter_is_told_where_it_first_counts(snapshot):

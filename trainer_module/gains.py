@@ -22,7 +22,7 @@ SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
 WHAT_TO_TRY = """\
-  What to try (docs/own-images.md, What pretraining brought):
+  What to try where it is not so already (docs/own-images.md, What pretraining brought):
     more epochs:            --pretrain_epochs=N or --minutes=N
     a smaller temperature:  --temperature=0.2
     a higher rate:          --set pretraining.learning_rate=0.24

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from components.metadata.graph import model_graph
 from components.metadata.snapshot import Artifact, Execution, Snapshot
+from components.metadata.url import SQLITE_FILE
 
 MODEL, PUSHED_MODEL, BLESSINGS = "Model", "PushedModel", ("ModelBlessing", "InfraBlessing")
 SHOWN = 10  # models named in an error
@@ -79,6 +80,11 @@ def find_model(snapshot: Snapshot, wanted: str) -> Model:
         found = [model for model in models if matches(model)]
         if found:
             return found[-1]
+    if wanted == "latest" and models:
+        ids = ", ".join(str(model.artifact.id) for model in models[-SHOWN:])
+        raise ValueError(f"No model of this store was pushed. Ask by an artifact id: {ids}")
+    if Path(wanted, SQLITE_FILE).is_file():
+        raise ValueError(f"{wanted} is a pipeline root. Fix: --pipeline_root {wanted} latest")
     raise ValueError(f"No model {wanted!r} in this store. {_known(models)}")
 
 
