@@ -218,9 +218,8 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs, capfd):
     assert predict.main([f"{discs}/root", *images]) == 0
     served = [float(line.split()[1]) for line in capfd.readouterr().out.splitlines()]
     error = np.mean(np.abs(np.subtract(served, numbers)))
-    assert error == pytest.approx(
-        told["metrics"]["mean_absolute_error"], rel=0.01
-    )  # what is served is what was judged
+    # What is served is what was judged; of numbers over 100 one digit behind the point is printed.
+    assert error == pytest.approx(told["metrics"]["mean_absolute_error"], abs=0.05)
     assert evaluate.main([f"{discs}/root", f"{discs}/eval.csv", "--json"]) == 0
     score = json.loads(capfd.readouterr().out)
     assert score[""]["mean_absolute_error"] == pytest.approx(

@@ -88,10 +88,11 @@ def test_pretraining_goes_down_another_loss(tmp_path):
     *_, report = pretrained(
         tmp_path,
         settings=dataclasses.replace(
-            TINY, loss="vicreg", epochs=6, optimizer="adamw", learning_rate=0.3
+            TINY, loss="vicreg", epochs=30, optimizer="adamw", learning_rate=0.1
         ),
     )
-    assert report["history"]["loss"][-1] < report["history"]["loss"][0]
+    losses = report["history"]["loss"]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 1
 
 
 def test_pretraining_trains_another_encoder_with_a_loss_of_our_own(tmp_path):
