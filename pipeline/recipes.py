@@ -41,7 +41,7 @@ def demo() -> Choices:
     python local_runner.py
 
     2 CPU cores: 2 to 7 minutes by what else the machine does; frozen linear accuracy 91 to 98 %
-    (ten runs on four machines), 18 to 21 % untrained; docs/results/demo_cpu.json is one of the
+    (eleven runs), 18 to 21 % untrained; docs/results/demo_cpu.json is one of the
     quickest. Half the epochs are too few: six runs then gave anything from 64 to 91 %.
     """
     return Choices(
