@@ -25,6 +25,24 @@ def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
+def model_parser(tool: str, about: str) -> argparse.ArgumentParser:
+    """Returns the command line of a tool that asks a model, with the model in it.
+
+    Args:
+      tool: its module below `pipeline`.
+      about: what it does, lines as they are.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m pipeline.{tool}",
+        description=about,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = "SavedModel, folder of versions, or pipeline root"
+    parser.add_argument("model", type=path_of, metavar="MODEL", help=what)
+    return parser
+
+
 def refuse_empty(parser: argparse.ArgumentParser) -> None:
     """Has a parser refuse an empty value of every flag whose kind is plain text."""
     parser.register("type", None, text)

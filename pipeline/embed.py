@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, read_list, refuse
-from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.predict import newest_model
@@ -204,19 +204,7 @@ def _named(embedding: Embedding, row: int) -> str:
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.embed",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=raw,
-    )
-    parser.add_argument(
-        "model",
-        type=path_of,
-        metavar="MODEL",
-        help="SavedModel, folder of versions, or pipeline root",
-    )
+    parser = model_parser("embed", __doc__)
     parser.add_argument(
         "images", nargs="+", metavar="IMAGES", help="image files, folders or list files"
     )

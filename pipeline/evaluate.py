@@ -6,7 +6,6 @@ own metrics: the number that gated the model, now on a list that it was not gate
 split.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
-from pipeline.arguments import BAD_INPUT, path_of
+from pipeline.arguments import BAD_INPUT, model_parser
 from pipeline.data_check import tell_layout
 from pipeline.predict import newest_model, task_of
 from pipeline.stopping import run_tool
@@ -143,12 +142,7 @@ def _natural(text: str) -> list:
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.evaluate", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument(
-        "model", type=path_of, help="SavedModel, folder of versions, or pipeline root"
-    )
+    parser = model_parser("evaluate", __doc__)
     parser.add_argument("list", help="list file, one `path,target` a line")
     parser.add_argument(
         "--json", action="store_true", help="every metric of every part, as one JSON object"

@@ -19,7 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from pipeline.arguments import BAD_INPUT, DONE, path_of
+from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
 from pipeline.model_card import CARD_FILE, card_of_record
 from pipeline.predict import newest_model, task_of
 from pipeline.stopping import run_tool
@@ -165,19 +165,7 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.export",
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=raw,
-    )
-    parser.add_argument(
-        "model",
-        type=path_of,
-        metavar="MODEL",
-        help="SavedModel, folder of versions, or pipeline root",
-    )
+    parser = model_parser("export", __doc__)
     parser.add_argument("--format", choices=ENDINGS, required=True)
     parser.add_argument(
         "--output", type=path_of, help="file or folder to write; default: MODEL's name, here"

@@ -214,8 +214,8 @@ def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
 def how_to_store(choices: Choices, images: int, memory: int) -> str:
     """Returns how images are to lie after Transform.
 
-    As pixels, unless these would take more than half of the machine's memory: then encoded, a tenth
-    of that, but for small ones, which JPEG spoils; they are paged in and out of a file.
+    As pixels, unless these would take more than half of the machine's memory: then encoded, an
+    eighth of that, but for small ones, which JPEG spoils; they are paged in and out of a file.
 
     Args:
       choices: what the person wants; 'auto' asks for this rule.

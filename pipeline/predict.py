@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.arguments import BAD_INPUT, DONE, IN_PART, path_of
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -144,12 +144,7 @@ def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.predict", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument(
-        "model", type=path_of, help="SavedModel, folder of versions, or pipeline root"
-    )
+    parser = model_parser("predict", __doc__)
     parser.add_argument("images", type=path_of, nargs="+", metavar="IMAGE")
     parser.add_argument("--json", action="store_true", help="every output, one JSON object a line")
     parser.add_argument(

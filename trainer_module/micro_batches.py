@@ -123,7 +123,10 @@ def _stacked(function, count: int, dtype: str):
                 results.append(function(number))
         return tf.stack(results)
     results = tf.TensorArray(dtype, count)
-    write = lambda number, results: (number + 1, results.write(number, function(number)))  # noqa: E731
+
+    def write(number, results):
+        return number + 1, results.write(number, function(number))
+
     loop = partial(tf.while_loop, lambda number, _: number < count, write, parallel_iterations=1)
     return loop((0, results), maximum_iterations=count)[1].stack()
 

@@ -23,8 +23,8 @@ from trainer_module.devices import (
     replica_count,
 )
 from trainer_module.encoded_images import EncodedImages, digest_of
+from trainer_module.epoch_loop import fit_epochs
 from trainer_module.event_log import EventLog
-from trainer_module.fitting import fit_epochs
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
