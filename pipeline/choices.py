@@ -269,10 +269,10 @@ def _check_sizes(choices: Choices) -> None:
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
-    most = last_side(choices.encoder, min(choices.view_size))
-    rule = f"`encoder.grid` must be at most {most}, the last stage's side for these views"
+    most = last_side(choices.encoder, min(choices.image_size))
+    rule = f"`encoder.grid` must be at most {most}, the last stage's side for these images"
     grid = choices.encoder.grid
-    require(grid <= most, rule, grid=grid, view_size=choices.view_size)
+    require(grid <= most, rule, grid=grid, image_size=choices.image_size)
 
 
 def _check_lists(choices: Choices) -> None:

@@ -6,6 +6,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from trainer_module.linear_eval import (
+    WEIGHT_DECAY,
+    chosen_decay,
     cross_entropy_and_gradient,
     fit_linear,
     linear_accuracy,
@@ -101,3 +103,33 @@ def test_the_checksum_sees_one_changed_weight():
     assert weights_checksum(model) == before
     model.layers[0].bias.assign([0.0, 1e-7])
     assert weights_checksum(model) != before
+
+
+def many_features(images=1_000, features=900):
+    """Two classes that a hundred of the features tell a little, with noise."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, images)
+    table = rng.normal(size=(images, features)).astype("float32")
+    table[:, :100] += 0.25 * labels[:, None]
+    return table, labels
+
+
+def test_of_many_features_for_few_images_the_decay_is_chosen_by_images_held_out():
+    features, labels = many_features(images=5_000)
+    known, asked = (features[:1_000], labels[:1_000]), (features[1_000:], labels[1_000:])
+    chosen, fixed = fit_linear(*known, 2), fit_linear(*known, 2, WEIGHT_DECAY)
+    assert linear_accuracy(*chosen, *asked) > 0.02 + linear_accuracy(*fixed, *asked)
+
+
+def test_copies_of_an_image_are_held_out_together():
+    features, labels = many_features()
+    once = chosen_decay(features, labels, 2, len(labels))
+    twice = chosen_decay(np.tile(features, (2, 1)), np.tile(labels, 2), 2, len(labels))
+    assert once[0] == twice[0]
+    np.testing.assert_allclose(once[1], twice[1], atol=1e-2)
+
+
+def test_of_few_features_the_decay_is_the_fixed_one():
+    features, labels = many_features(features=100)
+    chosen, fixed = fit_linear(features, labels, 2), fit_linear(features, labels, 2, WEIGHT_DECAY)
+    assert np.array_equal(chosen[0], fixed[0])

@@ -54,6 +54,17 @@ def build_projection_head(
     return head
 
 
+def of_mean(head: keras.Model, cells: int) -> keras.Model:
+    """Returns the head on the features of so many cells, [B, cells * D]: it takes their mean."""
+    dim = head.input_shape[-1]
+    layers = [
+        keras.Input((cells * dim,), name="features"),
+        keras.layers.Reshape((cells, dim), dtype="float32", name="cells"),
+        keras.layers.GlobalAveragePooling1D(dtype="float32", name="mean"),
+    ]
+    return keras.Sequential(layers + head.layers, name=head.name)
+
+
 def attach_head(encoder: keras.Model, outputs: int, kind: str) -> keras.Model:
     """Puts a task's head on an encoder.
 

@@ -13,8 +13,13 @@ from scipy.optimize import minimize
 
 from trainer_module.errors import require
 
-WEIGHT_DECAY = 1e-3  # of weights on standardised features
+WEIGHT_DECAY = 1e-3  # of weights on standardised features, where these are few
+DECAYS = (1.0, 1e-1, 1e-2, WEIGHT_DECAY, 1e-4)  # to choose from where they are many
+MANY = 10  # features are many for fewer than ten images each
+ENOUGH = 1_000  # images of which some can be held out to choose by
+HELD_OUT = 0.2
 MAX_ITERATIONS = 300
+ITERATIONS_TO_CHOOSE = 100
 FLAT = 1e-4  # slope at which float32 ends a line search that has nothing left to find
 HEAD_LEARNING_RATE = 1e-3  # of a head that is fitted epoch by epoch, Keras' default for Adam
 HEAD_BATCH = 256  # images
@@ -22,7 +27,7 @@ EPSILON = 1e-6  # keeps a feature that never varies finite
 
 
 def fit_linear(
-    features, labels, num_classes: int, weight_decay: float = WEIGHT_DECAY
+    features, labels, num_classes: int, weight_decay: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fits logits = features @ kernel + bias by L-BFGS; the answer is unique and needs no seed.
 
@@ -40,7 +45,8 @@ def fit_linear(
           (`features.encode_crops`).
         labels: integers [N] in [0, num_classes).
         num_classes: C.
-        weight_decay: factor of half the squared weights, beside the mean cross entropy.
+        weight_decay: factor of half the squared weights, beside the mean cross entropy; where it is
+          open, `WEIGHT_DECAY`, and `chosen_decay` where features are many for that many images.
 
     Returns:
         kernel float32 [D, C] and bias float32 [C], what a `keras.layers.Dense` takes in
@@ -60,15 +66,16 @@ def fit_linear(
         features=len(features),
         labels=len(labels),
     )
-    labels = np.tile(labels, len(features) // len(labels))
+    images = len(labels)
+    labels = np.tile(labels, len(features) // images)
     mean, std = features.mean(axis=0), features.std(axis=0) + EPSILON
     standardised = (features - mean) / std
-    objective = partial(
-        cross_entropy_and_gradient, features=standardised, labels=labels, weight_decay=weight_decay
-    )
     start = np.zeros((features.shape[1] + 1) * num_classes)
-    options = {"maxiter": MAX_ITERATIONS}
-    fit = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    if weight_decay is None:
+        weight_decay = WEIGHT_DECAY
+        if ENOUGH <= images < MANY * features.shape[1]:
+            weight_decay, start = chosen_decay(standardised, labels, num_classes, images)
+    fit = _minimum(start, standardised, labels, weight_decay, MAX_ITERATIONS)
     steepest = np.abs(fit.jac).max()
     if not fit.success and steepest > FLAT:
         print(
@@ -80,6 +87,42 @@ def fit_linear(
     kernel, bias = _split(fit.x, features.shape[1])
     kernel = kernel / std[:, None]
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
+
+
+def chosen_decay(features, labels, num_classes: int, images: int) -> tuple[float, np.ndarray]:
+    """Chooses the weight decay by a fifth of the images, never by those that are asked later.
+
+    From the strongest of `DECAYS` on, each fit begins where the last ended, until the cross entropy
+    of the images held out rises.
+
+    Args:
+        features: float32 [R * N, D], standardised.
+        labels: integers [R * N].
+        num_classes: C.
+        images: N.
+
+    Returns:
+        The decay, and the weights it ended with, float64 [(D + 1) * C].
+    """
+    drawn = np.random.default_rng(0).random(images) < HELD_OUT
+    drawn = np.tile(drawn, len(features) // images)
+    kept, asked = features[~drawn], features[drawn]
+    weights, best = np.zeros((features.shape[1] + 1) * num_classes), (np.inf, 0.0, None)
+    for decay in DECAYS:
+        weights = _minimum(weights, kept, labels[~drawn], decay, ITERATIONS_TO_CHOOSE).x
+        loss = cross_entropy_and_gradient(weights, asked, labels[drawn], 0.0)[0]
+        if loss >= best[0]:
+            break
+        best = loss, decay, weights
+    return best[1:]
+
+
+def _minimum(start, features, labels, weight_decay: float, iterations: int):
+    objective = partial(
+        cross_entropy_and_gradient, features=features, labels=labels, weight_decay=weight_decay
+    )
+    options = {"maxiter": iterations}
+    return minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
 
 
 def fit_linear_in_epochs(

@@ -25,13 +25,14 @@ from trainer_module.devices import (
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.event_log import EventLog
-from trainer_module.heads import build_projection_head
+from trainer_module.heads import build_projection_head, of_mean
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
+from trainer_module.resnet import cells_of
 from trainer_module.resnets import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 
@@ -162,7 +163,8 @@ def build_learner(
 ) -> SimCLR:
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
-    network = untrained_encoder(encoder, data.view_size, settings.seed, dtype)
+    whole = dataclasses.replace(encoder, grid=1)  # in a crop, a thing may lie in any cell
+    network = untrained_encoder(whole, data.view_size, settings.seed, dtype)
     head = _head(network, settings, dtype)
     views = Views(
         tuple(data.view_size),
@@ -188,8 +190,10 @@ def build_learner(
 
 def _head(encoder: keras.Model, settings: Pretraining, dtype: str = "float32") -> keras.Model:
     """Returns an untrained projection head for the encoder's features."""
+    cells = cells_of(encoder)
     shape = settings.projection_layers, settings.projection_hidden, settings.projection_dim
-    return build_projection_head(encoder.output_shape[-1], *shape, dtype, settings.seed)
+    head = build_projection_head(encoder.output_shape[-1] // cells, *shape, dtype, settings.seed)
+    return head if cells == 1 else of_mean(head, cells)
 
 
 def run_identity(

@@ -5,13 +5,15 @@ B images of H x W pixels; a block has C channels, which a bottleneck's output ha
 features are the last stage's mean over positions, D = 512 * width, from 50 layers on 2048 * width.
 It is torchvision's network, padding included, so that weights travel both ways
 (trainer_module/weights).
-Where things lie at the same place in every image, they are the means of G x G cells, D times G * G.
+Where things lie at the same place in every image, they are the means of G x G cells, D times G * G,
+of which pretraining takes the mean.
 """
 
 from dataclasses import dataclass, field
 from functools import partial
 
 import keras
+import numpy as np
 
 from trainer_module.devices import replica_count
 from trainer_module.errors import require
@@ -65,6 +67,12 @@ def _features(tensor, grid: int):
     require(grid <= side, f"`grid` must be at most the last stage's side, {side}", grid=grid)
     cells = keras.layers.AdaptiveAveragePooling2D(grid, dtype="float32", name=CELLS)(tensor)
     return keras.layers.Flatten(dtype="float32", name="features")(cells)
+
+
+def cells_of(encoder: keras.Model) -> int:
+    """Returns of how many cells an encoder's features are the means, 1 for the whole image."""
+    pooling = [layer for layer in encoder.layers if layer.name == CELLS]
+    return int(np.prod(pooling[0].output.shape[1:3])) if pooling else 1
 
 
 def stage_outputs(encoder: keras.Model) -> list:

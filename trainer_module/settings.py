@@ -140,7 +140,7 @@ class Encoder:
     # 'small' or 'imagenet' to choose it by hand; 'lightly' is small without its rectifier
     stem: str = "auto"
     # Features are the means over grid x grid cells of the last stage, 1: over all of it. For images
-    # in which the same things lie at the same place, as aligned faces.
+    # in which the same things lie at the same place, as aligned faces. The loss is of the whole.
     grid: int = 1
     # dotted path of a function with that one's arguments, for another network
     builder: str = "trainer_module.resnet.build_encoder"
