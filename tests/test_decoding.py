@@ -115,8 +115,15 @@ def test_other_formats_are_turned_by_each_orientation(orientation, kind):
         odd_images.saved(odd_images.grey12(), "PNG"),
         odd_images.tiff16(odd_images.grey12(), 1),
         b"P5 48 40 4095\n" + odd_images.grey12().astype(">u2").tobytes(),
+        odd_images.saved(odd_images.grey8(), "PNG"),
+        odd_images.tiff16(odd_images.grey8(), 1),
+        odd_images.tiff16(255 - odd_images.grey8(), 0),
+        odd_images.png16(np.stack([odd_images.grey8()] * 3 + [np.full((40, 48), 255)], -1), 6),
     ],
-    ids=["png", "tiff", "tiff 1", "tiff 0", "pgm", "png of 12", "tiff of 12", "pgm of 12"],
+    ids=[
+        *("png", "tiff", "tiff 1", "tiff 0", "pgm", "png of 12", "tiff of 12", "pgm of 12"),
+        *("png of 8", "tiff of 8", "tiff 0 of 8", "png of 8 with alpha"),
+    ],
 )
 def test_of_16_bits_the_upper_8_that_hold_something_are_taken(content):
     grey = odd_images.picture()[..., :1]
@@ -161,8 +168,10 @@ def test_what_was_done_to_a_picture_is_remarked(name, remarks):
     assert set(remarks) <= set(REMARKS)
 
 
-def test_12_bits_are_remarked():
-    assert prepared(odd_images.saved(odd_images.grey12(), "PNG")).remarks == ("bits_12",)
+@pytest.mark.parametrize(("grey", "bits"), [("grey8", 8), ("grey12", 12)])
+def test_fewer_than_16_bits_are_remarked(grey, bits):
+    content = odd_images.saved(getattr(odd_images, grey)(), "PNG")
+    assert prepared(content).remarks == (f"bits_{bits}",)
 
 
 def test_an_image_that_is_stored_anew_is_found_by_the_digest_of_its_file():

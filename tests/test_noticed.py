@@ -42,6 +42,21 @@ def test_remarks_of_the_decoder_are_told_with_their_sentence_count_and_first_ima
     assert found.examples[0] == "/x/train.csv:0: /x/0.png"
 
 
+def test_images_that_do_not_agree_how_many_of_16_bits_they_fill_are_a_warning():
+    tallies = {"train": tally_of(range(7), ["bits_12"])}
+    tallies["train"].merge(tally_of([8], ["bits_8"]))
+    task = Classification(2, ("cat", "dog"))
+    (told,) = (
+        found.told
+        for found in noticed(tallies, [], {}, LISTS, task, {})
+        if found.severity == WARNING
+    )
+    assert told == (
+        "Of 16 bits a value 8 are filled in 1 image, 12 in 7 images: if the few are dark "
+        "pictures of the same camera, they were made too bright"
+    )
+
+
 def test_the_table_has_the_worst_first_with_some_examples_and_the_fix():
     examples = tuple(f"row {n}" for n in range(9))
     told = table([Finding(NOTE, "a", "A."), Finding(WARNING, "b", "B.", 9, examples, "mend it")])

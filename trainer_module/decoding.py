@@ -15,7 +15,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from trainer_module.image_headers import LOW, MOST_PIXELS, SOURCE, Header, header, told
+from trainer_module.image_headers import LOW, LOWEST, MOST_PIXELS, SOURCE, Header, header, told
 
 LONGEST_SIDE = 1_000_000  # pixels of a PNG that libpng reads
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PPM, ICO, JPEG 2000, AVIF"
@@ -37,6 +37,7 @@ REMARKS = {
     "first_frame": "of several frames or pages the first was taken",
     "bits_16": "of 16 bits a value the upper 8 were taken",
     "bits_12": "the 16 bits a value hold 12 bits, of which the upper 8 were taken",
+    "bits_8": "the 16 bits a value hold 8 bits, which were taken as they are",
     "cmyk": "colours for print (CMYK) became RGB",
     "converted": "stored as PNG: of a kind that the model does not decode itself",
 }
@@ -95,17 +96,27 @@ def prepared(content: bytes) -> Prepared:
 
 def _remarks(content: bytes, found: Header) -> tuple[str, ...]:
     """Returns what the graph will do to a picture that it decodes."""
-    has_low = "deep" in found.flags and _values(content, found.kind, deep=True)[..., :3].max() < LOW
     done = {
         "turned": found.orientation > 1,
         "transparent": "alpha" in found.flags
         and _values(content, found.kind)[..., 3:].min(initial=255) < 255,
         "first_frame": "frames" in found.flags,
-        "bits_16": "deep" in found.flags and not has_low,
-        "bits_12": has_low,
         "cmyk": "cmyk" in found.flags,
     }
-    return tuple(key for key, is_done in done.items() if is_done)
+    remarks = tuple(key for key, is_done in done.items() if is_done)
+    if "deep" not in found.flags:
+        return remarks
+    return (*remarks, _depth(_values(content, found.kind, deep=True)[..., :3])[0])
+
+
+def _depth(values) -> tuple[str, int]:
+    """Returns what 16 bits a value hold, as a key of REMARKS, and how far to shift them down; so
+    does the graph (decoding_graph.py). A black picture holds anything.
+    """
+    most = values.max()
+    if 0 < most < LOWEST:
+        return "bits_8", 0
+    return ("bits_12", 4) if 0 < most < LOW else ("bits_16", 8)
 
 
 def _values(content: bytes, kind: str, deep: bool = False) -> Any:
@@ -250,16 +261,17 @@ def _of_many_bits(image) -> tuple[Any, tuple[str, ...]]:
     from PIL import Image
 
     values = np.asarray(image)
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
+    is_longer = image.format == "TIFF" and max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 16
+    if is_longer or values.dtype.kind == "f" or values.min() < 0 or values.max() > 0xFFFF:
         raise UnreadableError(
             f"the picture's values are of {values.dtype.name}, from {values.min():g} to "
             f"{values.max():g}; save it with 8 or 16 bits a value"
         )
-    is_low = values.max() < LOW
-    grey = (values >> (4 if is_low else 8)).astype(np.uint8)
+    depth, shift = _depth(values)
+    grey = (values >> shift).astype(np.uint8)
     if image.format == "TIFF" and image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         grey = 255 - grey  # Pillow turns only values of 8 bits over
-    return Image.fromarray(grey).convert("RGB"), ("bits_12" if is_low else "bits_16",)
+    return Image.fromarray(grey).convert("RGB"), (depth,)
 
 
 def _as_png(pixels, source: bytes) -> bytes:

@@ -21,6 +21,7 @@ from trainer_module.image_headers import (
     JPEG,
     LONGEST,
     LOW,
+    LOWEST,
     MOST_PIXELS,
     MOST_SEGMENTS,
     ORDERS,
@@ -165,14 +166,19 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
         # [h, w, 4], also of 8 bits: v becomes 257 v
         values = tf.cast(tf.io.decode_png(taken, channels=4, dtype=tf.uint16), tf.int32)
         colours, alpha = tf.split(values, [3, 1], axis=-1)
-        # 12 bits that were not shifted up: nearly black if the upper byte were taken.
-        has_low = tf.equal(bits, 16) & (tf.reduce_max(colours) < LOW)
-        colours = tf.bitwise.right_shift(colours, tf.where(has_low, 4, 8))
-        return _on_white(colours, tf.bitwise.right_shift(alpha, 8))
+        return _on_white(*(_upper_bits(part, bits) for part in (colours, alpha)))
 
     opaque = (bits <= 8) & (colour <= 3) & ~_holds(encoded, b"tRNS")
     pixels = tf.cond(opaque, lambda: decode_plain(taken), on_white)
     return _turned(pixels, _png_exif(encoded))
+
+
+def _upper_bits(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    """Returns the upper 8 bits of those that hold something: 8, 12 or all of 16."""
+    # nearly black if the upper byte were taken of all
+    most = tf.where(tf.equal(bits, 16), tf.reduce_max(values), ALL)
+    shift = tf.where(most < LOWEST, 0, tf.where(most < LOW, 4, 8))
+    return tf.bitwise.right_shift(values, shift)
 
 
 @_alone(tf.TensorSpec([], tf.string))

@@ -15,6 +15,7 @@ from trainer_module.tasks.task import Task
 
 FILE = "findings.json"  # beside the examples
 SKIPPED = "skipped rows"
+DEPTHS = (8, 12, 16)  # bits that pictures of 16 bits a value hold
 LOUD_SHARE = 0.01  # of skipped rows, above which they are a warning
 
 
@@ -42,6 +43,7 @@ def noticed(
     if any(finding.severity == REFUSED for finding in found):
         return found
     found += [one for split in tallies for one in _remarked(tallies[split], remarks, lists[split])]
+    found += _uneven_depths(tallies)
     found += _fallen_away(tallies["train"], task) if "train" in tallies else []
     sums = {split: tally.counts for split, tally in tallies.items() if split != "pretrain"}
     return found + task.noticed_in_images(sums) + copied(indexes, lists, task.has_target)
@@ -100,6 +102,25 @@ def _remarked(tally: Tally, remarks: Mapping[str, str], list_path: str) -> list[
         )
         for remark, count in sorted(tally.remarks.items())
     ]
+
+
+def _uneven_depths(tallies: Mapping[str, Tally]) -> list[Finding]:
+    """Returns a warning where images of 16 bits a value do not all fill the same number of them,
+    which is told from each alone (trainer_module/decoding.py).
+    """
+    filled = {}
+    for bits in DEPTHS:
+        filled[bits] = sum(tally.remarks[f"bits_{bits}"] for tally in tallies.values())
+    filled = {bits: count for bits, count in filled.items() if count}
+    if len(filled) < 2:
+        return []
+    (fewest, count), *others = filled.items()
+    told = f"Of 16 bits a value {fewest} are filled in {counted(count, 'image')}, " + ", ".join(
+        f"{bits} in {counted(count, 'image')}" for bits, count in others
+    )
+    told += ": if the few are dark pictures of the same camera, they were made too bright"
+    fix = "save all of them with 8 bits a value, brought there by one factor"
+    return [Finding(WARNING, "16 bits, filled differently", told, min(filled.values()), (), fix)]
 
 
 def _fallen_away(tally: Tally, task: Task) -> list[Finding]:

@@ -42,6 +42,11 @@ def grey12() -> np.ndarray:
     return picture()[..., 0].astype(np.uint16) * 16 + 5
 
 
+def grey8() -> np.ndarray:
+    """Returns grey values that never left 8 bits, uint16 [H, W]."""
+    return picture()[..., 0].astype(np.uint16)
+
+
 def saved(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
     """Returns the file that Pillow writes."""
     buffer = io.BytesIO()
@@ -335,6 +340,7 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "bomb.png": (bomb(), "2,500,000,000 pixels, more than the 200,000,000"),
         "float.tif": (saved(Image.fromarray(grey16() / 65535.0).convert("F"), "TIFF"), "float32"),
         "int32.tif": (saved(Image.fromarray(grey16().astype(np.int32) * 9), "TIFF"), "int32"),
+        "int32_low.tif": (saved(Image.fromarray(grey8().astype(np.int32)), "TIFF"), "int32"),
         "rgb12.tif": (tiff16(picture().astype(np.uint16) * 16, 2), "hold 12 bits or fewer"),
     }
 
