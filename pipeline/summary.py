@@ -135,7 +135,8 @@ def table(summary: dict, task: Task) -> str:
     noticed = told_of_data(from_dicts(summary["findings"]))
     noticed = [noticed, ""] if noticed else []
     rows = [f"  {name:<{width}}  {value}" for name, value in rows]
-    behind = advice([from_dict(gain) for gain in summary["gains"]])
+    gains = [from_dict(gain) for gain in summary["gains"]]
+    behind = advice(gains, summary["metrics"], summary["configuration"])
     return "\n".join(["", *noticed, *rows, *epochs, *(["", behind] if behind else [])])
 
 

@@ -8,6 +8,7 @@ from trainer_module.gains import BETTER, CHANCE, UNTRAINED, WORSE, Gain, Judged,
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
+from trainer_module.to_try import TOO_EASY
 
 
 def right(count, images):
@@ -117,7 +118,30 @@ def test_a_gain_is_told_in_words(one, verdict, told):
 
 
 def test_what_to_try_is_told_where_the_untrained_encoder_is_not_beaten_and_only_there():
-    assert gains.advice([gain(0.25, (0.2, 0.3))]) == ""
-    assert gains.advice([gain(0.0, (-0.1, 0.1), against=gains.FROM_SCRATCH)]) == ""
-    told = gains.advice([gain(0.02, (-0.005, 0.045))])
+    assert gains.advice([gain(0.25, (0.2, 0.3))], {}, {}) == ""
+    assert gains.advice([gain(0.0, (-0.1, 0.1), against=gains.FROM_SCRATCH)], {}, {}) == ""
+    told = gains.advice([gain(0.02, (-0.005, 0.045))], {}, {})
     assert "within chance" in told and "--pretrain_epochs" in told
+
+
+def test_what_a_run_does_already_is_no_advice():
+    pretraining = {"epochs": 30, "temperature": 0.2, "learning_rate": 0.24, "warmup_epochs": 1.0}
+    settings = {"pretraining": pretraining, "encoder": {"stem": "auto"}, "view_size": (32, 32)}
+    told = gains.advice([gain(0.02, (-0.005, 0.045))], {}, settings)
+    assert [line.split(":")[0].strip() for line in told.splitlines()[2:]] == [
+        "more epochs",
+        "other views",
+    ]
+    assert "--pretrain_epochs=60" in told
+
+
+def test_small_views_under_the_large_stem_are_told_of_the_small_one():
+    settings = {"encoder": {"stem": "imagenet"}, "view_size": [48, 48]}
+    told = gains.advice([gain(-0.1, (-0.2, 0.1))], {}, settings)
+    assert "--set encoder.stem=small" in told
+
+
+def test_where_the_untrained_encoder_is_right_everywhere_only_other_images_help():
+    behind = gain(0.0, (-0.01, 0.01))
+    told = gains.advice([behind], {behind.over: 1.0}, {})
+    assert told.endswith(TOO_EASY)

@@ -146,11 +146,12 @@ def colours_to_watch(eval_count):
 
 def test_an_encoder_that_is_no_better_than_before_is_told_early_with_what_to_try(learner, capsys):
     watched = colours_to_watch(60)
+    watched.eval_labels[:3] = 1, 2, 0  # wrong
     logs = started(Monitor(mean_colours(1.0), watched.train_images, 2, watched), learner, 20)
     assert logs[1] == {
-        "knn_accuracy": 1.0,
-        "untrained_knn_accuracy": 1.0,
-        "probe_accuracy": 1.0,
+        "knn_accuracy": 0.95,
+        "untrained_knn_accuracy": 0.95,
+        "probe_accuracy": 0.95,
     }
     told = capsys.readouterr().out
     assert told.startswith("Epoch 2: not better than before pretraining yet")

@@ -16,19 +16,12 @@ from typing import Any
 import numpy as np
 
 from trainer_module.intervals import Interval, Z
+from trainer_module.to_try import what_to_try
 
 BETTER, CHANCE, WORSE = "better", "within chance", "worse"
 SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points of a hundred
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
-WHAT_TO_TRY = """\
-  What to try where it is not so already (docs/own-images.md, What pretraining brought):
-    more epochs:            --pretrain_epochs=N or --minutes=N
-    a smaller temperature:  --temperature=0.2
-    a higher rate:          --set pretraining.learning_rate=0.24
-    warmed up:              --set pretraining.warmup_epochs=1
-    other views:            --set augmentation.crop_area=0.5,1 or --strength=0.5
-    the small stem:         --set encoder.stem=small, for views up to 64 pixels"""
 
 
 @dataclass(frozen=True)
@@ -154,12 +147,21 @@ def words(gain: Gain) -> str:
     return f"{shown(gain.difference)}{unit}{ends} over {gain.against}{less}{last}"
 
 
-def advice(gains: list[Gain]) -> str:
-    """Returns what to say where pretraining has not beaten the untrained encoder; else ''."""
+def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[str, Any]) -> str:
+    """Returns what to say where pretraining has not beaten the untrained encoder; else ''.
+
+    Args:
+      gains: of a run.
+      metrics: its numbers by name.
+      settings: its settings (to_try.py).
+    """
     behind = [one for one in gains if one.against == UNTRAINED and one.verdict != BETTER]
     if not behind:
         return ""
-    return f"Pretraining has not beaten the untrained encoder: {words(behind[0])}.\n{WHAT_TO_TRY}"
+    told = f"Pretraining has not beaten the untrained encoder: {words(behind[0])}."
+    is_share = behind[0].metric.endswith(SHARES)
+    score = metrics.get(behind[0].over, math.nan) if is_share else math.nan
+    return f"{told}\n{what_to_try(settings, score)}"
 
 
 def as_dict(gain: Gain) -> dict[str, Any]:

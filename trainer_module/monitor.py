@@ -4,7 +4,9 @@ shown beside it.
 N images, M held-out ones, D feature dims, C classes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +18,6 @@ from trainer_module.features import encode
 from trainer_module.gains import (
     BETTER,
     UNTRAINED,
-    WHAT_TO_TRY,
     Judged,
     gain_of,
     words,
@@ -25,6 +26,7 @@ from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
 from trainer_module.neighbours import knn_right
 from trainer_module.normalize import normalize
+from trainer_module.to_try import what_to_try
 
 RIDGE = 1e-2  # times the mean squared feature
 MOST_TRAIN_IMAGES = 10_000  # so that watching costs little beside training
@@ -80,7 +82,14 @@ class Monitor(keras.callbacks.Callback):
     `alignment` and `uniformity` of the embedding.
     """
 
-    def __init__(self, encoder: keras.Model, images, every_epochs: int, watched: Watched | None):
+    def __init__(
+        self,
+        encoder: keras.Model,
+        images,
+        every_epochs: int,
+        watched: Watched | None,
+        settings: Mapping[str, Any] | None = None,
+    ):
         """Takes over what to measure on.
 
         Args:
@@ -89,12 +98,14 @@ class Monitor(keras.callbacks.Callback):
             images: uint8 [N, H, W, 3] that training uses, for measuring without labels.
             every_epochs: how often.
             watched: labelled images, or None where there are no labels.
+            settings: of the run, for what to try (to_try.py).
         """
         super().__init__()
         self.encoder = encoder
         self.images = images[:MOST_UNLABELLED_IMAGES]
         self.every_epochs = every_epochs
         self.watched = watched
+        self.settings = settings or {}
         self.untrained = None  # whether its neighbours name each held-out image's label, [M]
         self._warnings = 0
 
@@ -133,7 +144,7 @@ class Monitor(keras.callbacks.Callback):
         told = f"Epoch {epoch}: not better than before pretraining yet, by the nearest neighbours: "
         print(f"{told}{words(gain)}", flush=True)
         if not self._warnings:
-            print(WHAT_TO_TRY, flush=True)
+            print(what_to_try(self.settings, judged[1].score), flush=True)
         self._warnings += 1
 
     def _columns(self, watched: Watched) -> tuple:

@@ -100,7 +100,9 @@ def pretrain(
     encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
     # float32 and of the images' size: it takes over the weights for measuring, and at the end
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
-    monitor = Monitor(result, data.images, settings.monitor_every_epochs, watched)
+    told = {"encoder": dataclasses.asdict(encoder), "pretraining": dataclasses.asdict(settings)}
+    told["view_size"] = data.view_size
+    monitor = Monitor(result, data.images, settings.monitor_every_epochs, watched, told)
     with all_devices():
         refuse_unfit_batch(settings, len(data.images), replica_count())
         if settings.minutes:

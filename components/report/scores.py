@@ -88,7 +88,8 @@ def gains(run: StoredRun) -> dict[str, list[str]]:
     brought nothing.
     """
     found = [from_dict(values) for values in run.gains]
-    return {"told": [words(gain) for gain in found], "advice": advice(found).splitlines()[1:]}
+    behind = advice(found, run.metrics, run.training_settings)
+    return {"told": [words(gain) for gain in found], "advice": behind.splitlines()[1:]}
 
 
 def _intervals(run: StoredRun) -> dict[str, str]:

@@ -1,0 +1,45 @@
+"""What to try where pretraining has not beaten the untrained encoder: of what mostly helps, that
+which a run does not do already.
+
+Settings are JSON-able values by their names, as runs record them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainer_module.resnets import SMALL_SIDE
+
+LOW_TEMPERATURE, HIGH_RATE = 0.2, 0.24
+TOO_EASY = (
+    "  It answers all of the held-out images as it is: harder ones, or more, can tell what "
+    "pretraining brings"
+)
+
+
+def what_to_try(settings: Mapping[str, Any], score: float) -> str:
+    """Returns lines for a person.
+
+    Args:
+      settings: of the run, with `pretraining`, `encoder` and `view_size`; {} where they are not
+        known.
+      score: of the untrained encoder where 1 is the best that can be; nan elsewhere.
+    """
+    if score >= 1:
+        return TOO_EASY
+    pretraining = settings.get("pretraining", {})
+    epochs = pretraining.get("epochs")
+    rows = [("more epochs", f"--pretrain_epochs={2 * epochs if epochs else 'N'} or --minutes=N")]
+    if pretraining.get("temperature", 1) > LOW_TEMPERATURE:
+        rows.append(("a smaller temperature", f"--temperature={LOW_TEMPERATURE}"))
+    is_sgd = pretraining.get("optimizer", "sgd") == "sgd"
+    if is_sgd and pretraining.get("learning_rate", 0) < HIGH_RATE:
+        rows.append(("a higher rate", f"--set pretraining.learning_rate={HIGH_RATE}"))
+    if not pretraining.get("warmup_epochs"):
+        rows.append(("warmed up", "--set pretraining.warmup_epochs=1"))
+    rows.append(("other views", "--set augmentation.crop_area=0.5,1 or --strength=0.5"))
+    views, stem = settings.get("view_size"), settings.get("encoder", {}).get("stem")
+    if stem == "imagenet" and max(views) <= SMALL_SIDE:
+        rows.append(("the small stem", "--set encoder.stem=small"))
+    width = 1 + max(len(name) for name, _ in rows)
+    lines = [f"    {name + ':':<{width}}  {flag}" for name, flag in rows]
+    return "\n".join(["  What to try (docs/own-images.md, What pretraining brought):", *lines])
