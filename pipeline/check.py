@@ -8,16 +8,30 @@ by the same code. Exit code 0, or 2 where a run would be refused.
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE
+from pipeline.choices import Lists
 from pipeline.data_check import Checked, checked_rows
-from pipeline.datasets.of_recipe import lists_of
+from pipeline.datasets.of_recipe import LISTS, lists_of
 from pipeline.flags import build_parser, choices_of
 from pipeline.stopping import run_tool
-from trainer_module.findings import NOTE, REFUSED, Finding, merged, refuse_worst, table
+from pipeline.terminal import libraries_to_log
+from trainer_module.errors import InputError
+from trainer_module.findings import (
+    NOTE,
+    REFUSED,
+    Finding,
+    counted,
+    merged,
+    refuse_worst,
+    table,
+)
 
 SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
 
@@ -36,29 +50,43 @@ def main(arguments: list[str]) -> int:
         if getattr(flags, name) not in (None, path):
             parser.error(f"--{name} and the list {path} are one thing: leave one out")
         setattr(flags, name, path)
-    try:
-        # the lists of `--images DIR` lie in a run's folder, and there is no run
-        with TemporaryDirectory() as place:
-            root = {"pipeline_root": place} if flags.images else {}
-            found, images = check(dataclasses.replace(choices_of(flags), **root))
-    except ValueError as error:
-        print(f"pipeline.check: {error}", file=sys.stderr)
-        return BAD_INPUT
-    if found:
-        print(table(found))
-    notes = sum(finding.severity == NOTE for finding in found)
-    print(f"{images:,} images can be used; {len(found) - notes} warnings, {notes} notes")
-    return DONE
+    # the lists of `--images DIR` lie in a run's folder, and there is no run
+    with TemporaryDirectory() as place, StringIO() as said:
+        root = {"pipeline_root": place} if flags.images else {}
+        try:
+            choices = dataclasses.replace(choices_of(flags), **root)
+            with libraries_to_log(os.devnull), redirect_stdout(said):
+                found, images = check(choices)
+        except ValueError as error:
+            refused, told = f"pipeline.check: {error}", ""
+        else:
+            warnings = sum(finding.severity != NOTE for finding in found)
+            counts = counted(warnings, "warning"), counted(len(found) - warnings, "note")
+            can_be_used = f"{counted(images, 'image')} can be used; {', '.join(counts)}"
+            refused, told = "", "\n".join(filter(None, (table(found), can_be_used)))
+        told = _without_lists(said.getvalue() + told, place).strip()
+    if told:
+        print(told)
+    if refused:
+        print(_without_lists(refused, place), file=sys.stderr)
+    return BAD_INPUT if refused else DONE
+
+
+def _without_lists(text: str, place: str) -> str:
+    """Returns what is told without the names of lists that are gone afterwards."""
+    kept_for_a_run = re.escape(os.path.join(place, LISTS))
+    text = re.sub(rf"{kept_for_a_run}/\w+\.csv(:\d+)?: ", "", text)
+    return re.sub(kept_for_a_run, "a folder that is removed again", text)
 
 
 def check(choices) -> tuple[tuple[Finding, ...], int]:
     """Checks what choices name; returns the findings, and how many images can be used.
 
     Raises:
-      InputError: as a run would.
+      InputError: as a run would, but naming all rows at once that cannot be used.
     """
     lists = lists_of(choices)
-    checked = checked_rows(choices, lists)
+    checked = _all_rows(choices, lists)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.file_list_example_gen import image_index
     from components.file_list_example_gen.noticed import noticed
@@ -67,7 +95,7 @@ def check(choices) -> tuple[tuple[Finding, ...], int]:
 
     tallies, problems, records = read_images(checked)
     if choices.on_bad_row == "fail":
-        refuse(problems)
+        refuse(sorted([*checked.problems, *problems], key=lambda one: (one.list_path, one.line)))
     indexes = {
         split: image_index.Index(b"".join(sorted(found))) for split, found in records.items()
     }
@@ -79,6 +107,15 @@ def check(choices) -> tuple[tuple[Finding, ...], int]:
     refuse_worst(ingest)
     images = sum(tally.images for tally in tallies.values())
     return merged(checked.findings, ingest), images
+
+
+def _all_rows(choices, lists: Lists) -> Checked:
+    """Returns the rows that can be read, also where a run would end with those that cannot."""
+    try:
+        return checked_rows(dataclasses.replace(choices, on_bad_row="skip"), lists)
+    except InputError:
+        checked_rows(choices, lists)  # which says it as the run does
+        raise
 
 
 def read_images(checked: Checked):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline import check
 
@@ -29,7 +30,7 @@ def test_what_a_run_refuses_ends_with_2_and_names_the_rows(image_list, tmp_path,
     assert "val.csv:4: " in capsys.readouterr().err
     assert check.main([*lists, "--on_bad_row=skip"]) == 0
     told = capsys.readouterr().out
-    assert "1 of 24 rows was skipped (4.2 %)" in told and "1 warnings, 0 notes" in told
+    assert "1 of 24 rows was skipped (4.2 %)" in told and "1 warning, 0 notes" in told
 
 
 def test_rows_that_are_missing_and_those_that_cannot_be_decoded_are_skipped_together(
@@ -40,6 +41,30 @@ def test_rows_that_are_missing_and_those_that_cannot_be_decoded_are_skipped_toge
     (tmp_path / "train" / "4.png").unlink()
     assert check.main([*lists, "--on_bad_row=skip"]) == 0
     assert "2 of 24 rows were skipped" in capsys.readouterr().out
+
+
+def test_rows_that_are_missing_and_those_that_cannot_be_decoded_are_refused_together(
+    image_list, tmp_path, capsys
+):
+    lists = [str(image_list("train", 12)), str(image_list("val", 12))]
+    (tmp_path / "val" / "3.png").write_bytes(b"no image")
+    (tmp_path / "train" / "4.png").unlink()
+    assert check.main(lists) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "pipeline.check: 2 bad rows:"
+    assert [line.split("/")[-1].split(": ")[0] for line in told[1:]] == ["4.png", "3.png"]
+
+
+def test_a_folder_is_checked_without_a_word_of_lists_that_are_gone(tmp_path, capsys):
+    for number in range(12):
+        place = tmp_path / "photos" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (20 * number, 0, 0)).save(place / f"{number}.png")
+    (place / "1.png").write_bytes(b"no image")
+    assert check.main(["--images", str(tmp_path / "photos")]) == 2
+    told = capsys.readouterr()
+    assert told.err.splitlines()[1].startswith(f"{tmp_path}/photos/b/1.png: cannot be decoded")
+    assert "csv" not in told.out + told.err
 
 
 def test_a_copy_of_a_held_out_image_is_found(image_list, tmp_path, capsys):

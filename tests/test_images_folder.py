@@ -101,6 +101,13 @@ def test_images_beside_class_folders_are_left_out_aloud():
     )
 
 
+def test_a_link_that_leads_nowhere_is_a_missing_image():
+    many("dog", "cat")
+    os.symlink("moved/away.png", "photos/cat/lost.png")
+    with pytest.raises(InputError, match=r"lost\\.png: no such image"):
+        planned()
+
+
 def test_a_class_that_nothing_judges_is_told():
     many("train/cat", "train/dog", "train/bird", "val/cat", "val/dog")
     assert "1 class without an image in eval.csv" in told(planned())
@@ -163,7 +170,7 @@ def test_check_reads_a_folder_and_leaves_nothing(image_list, capsys):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(Path(f"train/{number}.png").read_bytes())
     assert check.main(["--images=photos"]) == 0
-    assert "24 images can be used; 1 warnings, 1 notes" in capsys.readouterr().out
+    assert "24 images can be used; 1 warning, 1 note" in capsys.readouterr().out
     assert not os.path.exists("runs")
 
 

@@ -109,7 +109,8 @@ class FolderSource:
 
 
 def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
-    """Yields every file below a folder.
+    """Yields every file below a folder, and every link that leads nowhere: what it was meant to be
+    is missing.
 
     Args:
       folder: where to look.
@@ -117,7 +118,7 @@ def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file():
+            if entry.is_file() or not os.path.exists(entry.path):
                 yield entry.path
             elif entry.is_dir():
                 real = os.path.realpath(entry.path)
