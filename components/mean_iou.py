@@ -1,23 +1,28 @@
-"""Mean intersection over union for TFMA, which has none: derived from its confusion matrix of class
-ids in two images.
+"""Mean intersection over union for TFMA, which has none, with its 95 % interval.
 
-Of a class, IoU = true positives / (true positives + false positives + false negatives), counted
+Of a class, IoU = right pixels / (pixels of the class + pixels taken for it - right pixels), counted
 over the pixels of all images; pixels whose true class is ignored count for nothing. The mean is
-over the classes that occur, in truth or in predictions.
+over the classes that occur, in truth or in predictions. What each image adds is kept, for the
+interval: 1,000 resamplings of the images.
+
+M images of C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from tensorflow_model_analysis.metrics import metric_types, metric_util
-from tensorflow_model_analysis.metrics.semantic_segmentation_confusion_matrix_metrics import (
-    SemanticSegmentationConfusionMatrix,
-)
+import apache_beam as beam
+import numpy as np
+from tensorflow_model_analysis.metrics import metric_types, metric_util, preprocessors
+
+from trainer_module.gains import of_resampled
+from trainer_module.intervals import HIGH, LOW
 
 NAME, CLASS_NAME = "mean_iou", "iou"
 
 
 class MeanIoU(metric_types.Metric):
-    """`mean_iou`, fit for thresholds, and beside it `iou` of every class, under the class id.
+    """`mean_iou`, fit for thresholds, the ends of its interval as `mean_iou_low` and
+    `mean_iou_high`, and `iou` of every class, under the class id.
 
     An EvalConfig names it by class and module. It must leave `label_key` and `prediction_key` of
     the model unset, and the model must have at least two outputs: else labels and predictions are
@@ -57,55 +62,128 @@ class MeanIoU(metric_types.Metric):
 def _computations(
     num_classes: int, prediction_key: str, ignored: int, name: str, model_name: str, **settings
 ) -> metric_types.MetricComputations:
-    """Returns the confusion matrices of all classes and what is derived from them.
+    """Returns the pixels of all images and what is derived from them.
 
     TFMA passes more than is needed.
     """
-    matrix = SemanticSegmentationConfusionMatrix(
-        class_ids=list(range(num_classes)),
+
+    def key_of(name: str, class_id: int | None = None) -> metric_types.MetricKey:
+        sub_key = None if class_id is None else metric_types.SubKey(class_id=class_id)
+        return metric_types.MetricKey(name=name, model_name=model_name, sub_key=sub_key)
+
+    pixels = key_of(f"_{name}_pixels")
+    decoded = preprocessors.DecodeImagePreprocessor(
         ground_truth_key=settings["ground_truth_key"],
         prediction_key=prediction_key,
+        decode_ground_truth=True,
         decode_prediction=settings["decode_prediction"],
-        ignore_ground_truth_id=ignored,
-        name=f"_{name}_confusion_matrix",
+        name=pixels.name,
+        model_name=model_name,
     )
-    computations = matrix.computations(model_names=[model_name])
-    matrix_key = computations[-1].keys[-1]
-    mean_key = metric_types.MetricKey(name=name, model_name=model_name)
-    class_keys = [
-        metric_types.MetricKey(
-            name=CLASS_NAME, model_name=model_name, sub_key=metric_types.SubKey(class_id=class_id)
-        )
-        for class_id in range(num_classes)
-    ]
+    counted = metric_types.MetricComputation(
+        keys=[pixels],
+        preprocessors=[decoded],
+        combiner=_Pixels(pixels, num_classes, ignored),
+    )
+    class_keys = [key_of(CLASS_NAME, class_id) for class_id in range(num_classes)]
+    keys = [key_of(name), key_of(f"{name}{LOW}"), key_of(f"{name}{HIGH}")]
 
     def result(metrics: Mapping) -> dict:
-        matrices = [metrics[matrix_key._replace(sub_key=key.sub_key)] for key in class_keys]
-        of_classes = [iou(matrix.tp, matrix.fp, matrix.fn) for matrix in matrices]
-        return {mean_key: mean_iou(of_classes)} | dict(zip(class_keys, of_classes, strict=True))
+        rows = metrics[pixels]  # [M, 3, C]
+        scores = mean_iou(rows.sum(axis=0)), *interval(rows), *iou(rows.sum(axis=0))
+        return dict(zip([*keys, *class_keys], map(float, scores), strict=True))
 
     return [
-        *computations,
-        metric_types.DerivedMetricComputation(keys=[mean_key, *class_keys], result=result),
+        counted,
+        metric_types.DerivedMetricComputation(keys=[*keys, *class_keys], result=result),
     ]
 
 
-def iou(true_positives: int, false_positives: int, false_negatives: int) -> float:
-    """Returns the intersection over union of one class from counts of pixels.
-
-    NaN for a class that does not occur.
+class _Pixels(beam.CombineFn):
+    """Collects what each image adds, int64 [M, 3, C]: pixels that are right, of the class, taken
+    for it.
     """
-    union = true_positives + false_positives + false_negatives
-    return float(true_positives / union) if union else float("nan")
+
+    def __init__(self, key: metric_types.MetricKey, num_classes: int, ignored: int):
+        self._key, self._num_classes, self._ignored = key, num_classes, ignored
+
+    def create_accumulator(self) -> list[np.ndarray]:
+        return []
+
+    def add_input(self, accumulator: list, element: metric_types.StandardMetricInputs) -> list:
+        truth, answer = (
+            np.asarray(ids).astype(np.int64)
+            for ids in (element.get_labels(), element.get_predictions())
+        )
+        if truth.ndim != 2 or truth.shape != answer.shape:
+            raise ValueError(
+                f"A label map and its answer must be [H, W]. Received: {truth.shape}, "
+                f"{answer.shape}"
+            )
+        accumulator.append(pixels_of(truth, answer, self._num_classes, self._ignored))
+        return accumulator
+
+    def merge_accumulators(self, accumulators) -> list:
+        return [row for rows in accumulators for row in rows]
+
+    def extract_output(self, accumulator: list) -> dict:
+        # in an order that no runner decides, so that the interval is the same with all of them
+        rows = sorted(accumulator, key=lambda row: row.tobytes())
+        return {self._key: np.array(rows).reshape(-1, 3, self._num_classes)}
 
 
-def mean_iou(of_classes: Sequence[float]) -> float:
-    """Returns the mean over the classes that occur.
+def pixels_of(truth, answer, num_classes: int, ignored: int) -> np.ndarray:
+    """Returns what an image adds, int64 [3, C].
 
-    NaN, which no threshold lets pass, if none does.
+    Args:
+      truth: class ids [H, W]; those that are no class and not ignored count for no class.
+      answer: likewise.
+      num_classes: C.
+      ignored: true class id of pixels that count for nothing.
     """
-    occurring = [value for value in of_classes if value == value]  # NaN is not equal to itself
-    return sum(occurring) / len(occurring) if occurring else float("nan")
+    counted = truth != ignored
+    truth, answer = truth[counted], answer[counted]
+    return np.stack(
+        [
+            np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
+            for ids in (truth[truth == answer], truth, answer)
+        ]
+    )
+
+
+def iou(pixels) -> np.ndarray:
+    """Returns the intersection over union of each class, [..., C]; NaN for one that does not occur.
+
+    Args:
+      pixels: sums of what images add, [..., 3, C].
+    """
+    right, of_class, taken_for_it = np.moveaxis(np.asarray(pixels, float), -2, 0)
+    union = of_class + taken_for_it - right
+    return np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0)
+
+
+def mean_iou(pixels) -> np.ndarray:
+    """Returns the mean [...] over the classes that occur; NaN, which no threshold lets pass, if
+    none does.
+
+    Args:
+      pixels: sums of what images add, [..., 3, C].
+    """
+    of_classes = iou(pixels)
+    occurs = ~np.isnan(of_classes)
+    counts = occurs.sum(axis=-1)
+    sums = np.where(occurs, of_classes, 0).sum(axis=-1)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def interval(rows: np.ndarray) -> tuple[float, float]:
+    """Returns the 95 % interval of the mean IoU of images that add so much, [M, 3, C]; NaN where
+    there is nothing to measure.
+    """
+    if not rows.any():
+        return float("nan"), float("nan")
+    flat, shape = rows.reshape(len(rows), -1), rows.shape[1:]
+    return of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
 
 
 metric_types.register_metric(MeanIoU)

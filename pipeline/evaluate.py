@@ -19,7 +19,7 @@ from pipeline.data_check import tell_layout
 from pipeline.predict import newest_model, task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from trainer_module.intervals import intervals_of, told
+from trainer_module.intervals import SHARES, intervals_of, told
 from trainer_module.tasks.task import Task
 
 Score = dict[str, float]
@@ -132,7 +132,7 @@ def _interval(score: Score, name: str) -> str:
     """Returns the 95 % interval of a metric as text, '' where it has none."""
     images = int(score.get(EXAMPLE_COUNT, 0))
     interval = intervals_of(score, images).get(name)
-    return f"  {told(interval, images, name.endswith('accuracy'))}" if interval else ""
+    return f"  {told(interval, images, name.endswith(SHARES))}" if interval else ""
 
 
 def _natural(text: str) -> list:

@@ -15,7 +15,7 @@ import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 
-from components.mean_iou import iou, mean_iou
+from components.mean_iou import interval, iou, mean_iou, pixels_of
 from trainer_module.segmentation.label_map import encode_label_map
 
 pytestmark = pytest.mark.tfx
@@ -183,6 +183,29 @@ def test_a_mean_that_falls_behind_the_baseline_is_refused(analyze):
 
 
 def test_a_class_that_does_not_occur_has_no_iou_and_is_left_out_of_the_mean():
-    assert math.isnan(iou(0, 0, 0))
-    assert mean_iou([0.5, math.nan, 0.25]) == 0.375
-    assert math.isnan(mean_iou([math.nan]))
+    right, of_class, taken_for_it = [2, 0, 1], [3, 0, 2], [3, 0, 3]
+    pixels = np.array([right, of_class, taken_for_it])
+    np.testing.assert_array_equal(iou(pixels), [0.5, math.nan, 0.25])
+    assert mean_iou(pixels) == 0.375
+    assert math.isnan(mean_iou(0 * pixels))
+
+
+def test_its_interval_covers_the_mean_of_many_images_about_as_often_as_it_says():
+    truths, predictions = masks(4, count=4_000, size=(2, 3))
+    rows = np.stack(
+        [pixels_of(*pair, 4, IGNORED) for pair in zip(truths, predictions, strict=True)]
+    )
+    of_all, samples = mean_iou(rows.sum(axis=0)), rows.reshape(80, 50, 3, 4)
+    covered = [low < of_all < high for low, high in map(interval, samples)]
+    assert 0.85 < np.mean(covered) <= 1.0
+
+
+def test_the_interval_stands_beside_the_mean(analyze):
+    truths, predictions = masks(4, count=30)
+    metrics, _ = analyze(truths, predictions, predictions, 4)
+    whole = {name: float(metrics[""][name]["doubleValue"]) for name in
+             ("mean_iou_low", "mean_iou", "mean_iou_high")}  # fmt: skip
+    low, mean, high = whole.values()
+    assert low < mean < high
+    rows = [pixels_of(*pair, 4, IGNORED) for pair in zip(truths, predictions, strict=True)]
+    assert (low, high) == pytest.approx(interval(np.stack(rows)), abs=0.02)

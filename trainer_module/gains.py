@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer_module.intervals import Interval, Z
+from trainer_module.intervals import SHARES, Interval, Z
 from trainer_module.to_try import what_to_try
 
 BETTER, CHANCE, WORSE = "better", "within chance", "worse"
-SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points of a hundred
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
 
@@ -101,7 +100,10 @@ def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) 
     both = np.concatenate([first, second])
     if both.shape[1] == 1 and np.isin(both, (0, 1)).all():
         return of_paired_shares(first[:, 0], second[:, 0])
-    return _bootstrap(first, second, metric_of)
+    images = len(first)  # the same ones for both
+    return of_resampled(
+        lambda times: metric_of(times @ first, images) - metric_of(times @ second, images), images
+    )
 
 
 def of_paired_shares(first: np.ndarray, second: np.ndarray) -> Interval:
@@ -122,15 +124,18 @@ def of_paired_shares(first: np.ndarray, second: np.ndarray) -> Interval:
     return max(-1.0, float(won - lost - half)), min(1.0, float(won - lost + half))
 
 
-def _bootstrap(first: np.ndarray, second: np.ndarray, metric_of: Callable) -> Interval:
-    """Returns the middle 95 % of the differences on images drawn anew, the same ones for both."""
-    images, chance = len(first), np.random.default_rng(0)
-    each, differences = np.full(images, 1 / images), []
+def of_resampled(score_of: Callable[[np.ndarray], np.ndarray], images: int) -> Interval:
+    """Returns the middle 95 % of a score on images drawn anew (Efron 1979, the bootstrap).
+
+    Args:
+      score_of: how often each image is in, [R, M] -> scores [R].
+      images: M.
+    """
+    chance = np.random.default_rng(0)
+    each, scores = np.full(images, 1 / images), []
     for _ in range(RESAMPLES // RESAMPLED_AT_ONCE):
-        times = chance.multinomial(images, each, RESAMPLED_AT_ONCE)  # [R, M], how often each is in
-        scores = [metric_of(times @ side, images) for side in (first, second)]
-        differences.append(scores[0] - scores[1])
-    low, high = np.quantile(np.concatenate(differences), (0.025, 0.975))
+        scores.append(score_of(chance.multinomial(images, each, RESAMPLED_AT_ONCE)))
+    low, high = np.quantile(np.concatenate(scores), (0.025, 0.975))
     return float(low), float(high)
 
 

@@ -6,6 +6,8 @@ Standard library alone.
 import math
 
 Z = 1.959964  # of a normal distribution, 95 % lie within so many deviations of the mean
+SHARES = ("accuracy", "iou")  # end the names of metrics that are told in points of a hundred
+LOW, HIGH = "_low", "_high"  # end the names of the ends of a metric's interval, beside it
 Interval = tuple[float, float]
 
 
@@ -37,11 +39,8 @@ def of_mean_error(mean: float, mean_square: float, images: int) -> Interval:
 
 
 def intervals_of(metrics: dict[str, float], images: int) -> dict[str, Interval]:
-    """Returns name -> interval of those metrics that have one: accuracies, and a mean absolute
-    error beside a mean squared one.
-
-    Of a mean IoU there is none: it is no mean over images, and what each image adds to its areas
-    is not kept.
+    """Returns name -> interval of those metrics that have one: accuracies, a mean absolute error
+    beside a mean squared one, and those that bring their own, as a mean IoU does.
 
     Args:
       metrics: name -> value.
@@ -57,7 +56,9 @@ def intervals_of(metrics: dict[str, float], images: int) -> dict[str, Interval]:
     if {"mean_absolute_error", "mean_squared_error"} <= metrics.keys():
         errors = metrics["mean_absolute_error"], metrics["mean_squared_error"]
         found["mean_absolute_error"] = of_mean_error(*errors, images)
-    return found
+    ends = {name: (f"{name}{LOW}", f"{name}{HIGH}") for name in metrics}
+    own = {name: pair for name, pair in ends.items() if {*pair} <= metrics.keys()}
+    return found | {name: (metrics[low], metrics[high]) for name, (low, high) in own.items()}
 
 
 def told(interval: Interval, images: int, percent: bool) -> str:

@@ -205,10 +205,12 @@ class StoredRun:
         evaluation = self.uri(EVALUATOR, "evaluation")
         return verdict.held_out_images(evaluation) if evaluation else {}
 
-    @property
+    @cached_property
     def intervals(self) -> dict[str, Interval]:
         """95 % intervals of those of `metrics` that have one."""
-        return intervals_of(self.metrics, self.held_out_images.get("", 0))
+        evaluation = self.uri(EVALUATOR, "evaluation")
+        ends = verdict.ends_of_intervals(evaluation) if evaluation else {}
+        return intervals_of(self.metrics | ends, self.held_out_images.get("", 0))
 
     @property
     def intervals_by_class(self) -> dict[str, Interval]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from components.metadata.names import PROBE_FILE
+from trainer_module.intervals import HIGH, LOW
 
 EXAMPLE_COUNT = "example_count"  # TFMA's name of how many images there were
 OF_CLASS = "classId:"  # begins TFMA's name of a class
@@ -46,6 +47,15 @@ def evaluated_metrics(evaluation_uri: str) -> dict[str, float]:
     found = numbers(whole[""][""]) if whole else {}
     names = dict.fromkeys([*_gated(result), *_named(result)])
     return {name: found[name] for name in names if name in found}
+
+
+def ends_of_intervals(evaluation_uri: str) -> dict[str, float]:
+    """Returns the ends of the intervals that metrics bring themselves, as `mean_iou_low`."""
+    import tensorflow_model_analysis as tfma
+
+    whole = dict(tfma.load_eval_result(evaluation_uri).slicing_metrics).get(())
+    found = numbers(whole[""][""]) if whole else {}
+    return {name: value for name, value in found.items() if name.endswith((LOW, HIGH))}
 
 
 def metrics_by_class(evaluation_uri: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module.gains import advice, from_dict, words
-from trainer_module.intervals import told
+from trainer_module.intervals import SHARES, told
 from trainer_module.tasks.task import Task
 
 # What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
@@ -96,7 +96,7 @@ def _intervals(run: StoredRun) -> dict[str, str]:
     """Returns the 95 % intervals of the run's numbers as texts, by their names."""
     images = run.held_out_images.get("", 0)
     return {
-        name: told(interval, images, percent=name.endswith("accuracy"))
+        name: told(interval, images, percent=name.endswith(SHARES))
         for name, interval in run.intervals.items()
     }
 
