@@ -244,7 +244,7 @@ def utkface() -> Choices:
         dataset=Dataset("utkface", options={"target": "gender", "on_bad_row": "skip"}),
         image_size=(48, 48),
         view_size=(32, 32),  # with the small stem, a quarter of the work of 64 x 64 a step
-        encoder=Encoder(width=0.25, grid=3),
+        encoder=Encoder(width=0.25, grid=6),
         pretraining=replace(FEW_IMAGES, epochs=200, monitor_every_epochs=25),
         eval_epochs=(25, 50, 100, 150, 200),
         gate=Gate(min_metric=0.6),
