@@ -44,6 +44,7 @@ from trainer_module.preprocessing import decode_images
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.resnet import stem_for
 from trainer_module.tasks.classification import Classification
+from trainer_module.thumbnails import thumbnails
 
 CLASSES = ("gender", "race", "age_group")
 DECODED_AT_ONCE = 256
@@ -157,12 +158,6 @@ def judge_encoder(encoder: keras.Model, train: Faces, held_out: Faces) -> dict:
     mean, std = statistics_of(train.images)
     splits = [Examples(faces.images, None, mean, std) for faces in (train, held_out)]
     return judged(encoder, *splits, train.targets, held_out.targets)
-
-
-def thumbnails(image_size: tuple[int, int], side: int) -> keras.Model:
-    """Returns an encoder whose features are the pixels of a smaller image, [B, side * side * 3]."""
-    shrink = keras.layers.Resizing(side, side, antialias=True)
-    return keras.Sequential([keras.Input((*image_size, 3)), shrink, keras.layers.Flatten()])
 
 
 def run_supervised(choices: Choices, train: Faces, held_out: Faces, fraction: float) -> dict:

@@ -140,6 +140,7 @@ def test_two_lists_become_a_blessed_pushed_model(place):
         "accuracy",
         "linear_accuracy",
         "untrained_linear_accuracy",
+        "pixels_linear_accuracy",
         "knn_accuracy",
     }
     assert (Path(told["pushed_model"]) / "saved_model.pb").is_file()

@@ -135,6 +135,13 @@ def test_what_a_run_does_already_is_no_advice():
     assert "--pretrain_epochs=60" in told
 
 
+def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
+    behind = gain(-0.05, (-0.07, -0.03), against=gains.PIXELS)
+    told = gains.advice([gain(0.2, (0.1, 0.3)), behind], {}, {"encoder": {"grid": 1}})
+    assert told.startswith("Pretraining has not beaten a linear model of 16 x 16 pixels: -5.0")
+    assert "--set encoder.grid=4" in told
+
+
 def test_small_views_under_the_large_stem_are_told_of_the_small_one():
     settings = {"encoder": {"stem": "imagenet"}, "view_size": [48, 48]}
     told = gains.advice([gain(-0.1, (-0.2, 0.1))], {}, settings)

@@ -25,7 +25,7 @@ from trainer_module.finetune import (
     labelled_subset,
     outputs_of,
 )
-from trainer_module.gains import FROM_SCRATCH, UNTRAINED, Gain, Judged, as_dict, gain_of
+from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
@@ -35,6 +35,7 @@ from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
+from trainer_module.thumbnails import thumbnails
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -132,7 +133,7 @@ def _beside_linear_heads(
     logs: Path,
 ):
     """Returns the fine-tuned model, what linear heads on frozen features score, before and after
-    pretraining, and how they differ.
+    pretraining and of pixels alone, and how they differ.
     """
     train, held_out = splits
     linear = dataclasses.replace(finetuning, head="linear", freeze=True)
@@ -148,6 +149,10 @@ def _beside_linear_heads(
         ),
     }
     gains = [_gain(task, judged, UNTRAINED)]
+    by_pixels = f"pixels_linear_{task.metric}"
+    judged[by_pixels] = _of_pixels(task, splits, linear)
+    pretrained = f"linear_{task.metric}"
+    gains.append(_gain(task, {name: judged[name] for name in (pretrained, by_pixels)}, PIXELS))
     metrics = {name: one.score for name, one in judged.items()}
     if task.one_class_an_image:
         metrics["knn_accuracy"] = knn_accuracy(
@@ -159,6 +164,11 @@ def _beside_linear_heads(
         metrics |= score
         gains.append(gain)
     return model, metrics, gains
+
+
+def _of_pixels(task: Task, splits: tuple[Examples, Examples], linear: Finetuning) -> Judged:
+    encoder = thumbnails(splits[0].images.shape[1:3])
+    return _linear_head(encoder, task, splits, [part.features(encoder) for part in splits], linear)
 
 
 def _linear_head(

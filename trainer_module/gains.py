@@ -21,6 +21,7 @@ from trainer_module.to_try import what_to_try
 BETTER, CHANCE, WORSE = "better", "within chance", "worse"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
+PIXELS = "a linear model of 16 x 16 pixels"
 
 
 @dataclass(frozen=True)
@@ -153,20 +154,27 @@ def words(gain: Gain) -> str:
 
 
 def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[str, Any]) -> str:
-    """Returns what to say where pretraining has not beaten the untrained encoder; else ''.
+    """Returns what to say where pretraining has not beaten the untrained encoder, or pixels without
+    an encoder are ahead; else ''.
 
     Args:
       gains: of a run.
       metrics: its numbers by name.
       settings: its settings (to_try.py).
     """
-    behind = [one for one in gains if one.against == UNTRAINED and one.verdict != BETTER]
+    behind = [
+        one
+        for one in gains
+        if (one.against == UNTRAINED and one.verdict != BETTER)
+        or (one.against == PIXELS and one.verdict == WORSE)
+    ]
     if not behind:
         return ""
-    told = f"Pretraining has not beaten the untrained encoder: {words(behind[0])}."
+    told = f"Pretraining has not beaten {behind[0].against}: {words(behind[0])}."
     is_share = behind[0].metric.endswith(SHARES)
     score = metrics.get(behind[0].over, math.nan) if is_share else math.nan
-    return f"{told}\n{what_to_try(settings, score)}"
+    are_ahead = behind[-1].against == PIXELS
+    return f"{told}\n{what_to_try(settings, score, are_ahead)}"
 
 
 def as_dict(gain: Gain) -> dict[str, Any]:

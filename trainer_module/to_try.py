@@ -16,13 +16,15 @@ TOO_EASY = (
 )
 
 
-def what_to_try(settings: Mapping[str, Any], score: float) -> str:
+def what_to_try(settings: Mapping[str, Any], score: float, pixels_ahead: bool = False) -> str:
     """Returns lines for a person.
 
     Args:
       settings: of the run, with `pretraining`, `encoder` and `view_size`; {} where they are not
         known.
       score: of the untrained encoder where 1 is the best that can be; nan elsewhere.
+      pixels_ahead: whether a linear model of pixels is better, as where the same things lie at the
+        same place in every image.
     """
     if score >= 1:
         return TOO_EASY
@@ -37,6 +39,8 @@ def what_to_try(settings: Mapping[str, Any], score: float) -> str:
     if not pretraining.get("warmup_epochs"):
         rows.append(("warmed up", "--set pretraining.warmup_epochs=1"))
     rows.append(("other views", "--set augmentation.crop_area=0.5,1 or --strength=0.5"))
+    if pixels_ahead and settings.get("encoder", {}).get("grid", 1) == 1:
+        rows.append(("places kept", "--set encoder.grid=4, where images are aligned"))
     views, stem = settings.get("view_size"), settings.get("encoder", {}).get("stem")
     if stem == "imagenet" and max(views) <= SMALL_SIDE:
         rows.append(("the small stem", "--set encoder.stem=small"))

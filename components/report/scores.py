@@ -20,6 +20,10 @@ SCORES = {
         ", untrained",
         "of the same linear head on features of the encoder before pretraining",
     ),
+    "pixels_linear_": (
+        ", of pixels",
+        "of the same linear head on 16 x 16 pixels, without a network",
+    ),
     "pretrained_": (", pretrained", "of this head trained on the pretrained encoder"),
     "untrained_": (
         ", untrained",
