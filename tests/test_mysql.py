@@ -118,3 +118,43 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
     assert runs["first"]["facts"] == {"git_commit": "abc"}
     assert "Using connection config" in caplog.text
     assert PASSWORD not in caplog.text
+
+
+TWO_RUNS = """
+import sys
+from pathlib import Path
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.orchestration.pipeline import Pipeline
+from pipeline.root import Root
+from pipeline.runner import _launch
+
+folder, url = Path(sys.argv[1]), sys.argv[2]
+for run_id in ("first", "second"):
+    node = ImportSchemaGen(schema_file=str(folder / "schema.pbtxt"))
+    pipeline = Pipeline(folder.name, str(folder), components=[node], enable_cache=True)
+    _launch(Compiler().compile(pipeline), Root(folder, url), f"{run_id} of {folder.name}", {})
+"""
+
+
+@pytest.mark.tfx
+def test_two_pipelines_run_at_once_on_one_server_and_lineage_sees_both(url, tmp_path):
+    url = url.replace("simclr@", "simclr:sec%2Fret%401@")
+    started = []
+    for name in ("cats", "dogs"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "schema.pbtxt").write_text(f'feature {{ name: "{name}" type: BYTES }}')
+        command = [sys.executable, "-c", TWO_RUNS, str(folder), url]
+        started.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    for process in started:
+        assert process.wait(timeout=300) == 0, process.stderr.read()
+    runs = {run["run"]: run for run in json.loads(lineage("--metadata", url, "--json"))}
+    mine = {name: runs[name] for name in runs if " of " in name}
+    assert {name: (run["ran"], run["cached"]) for name, run in mine.items()} == {
+        f"{run} of {name}": (["ImportSchemaGen"], [])
+        if run == "first"
+        else ([], ["ImportSchemaGen"])
+        for run in ("first", "second")
+        for name in ("cats", "dogs")
+    }
