@@ -288,6 +288,20 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, t
     assert describe_run(StoredRun(read(store), run_id))["state"] == told
 
 
+def test_a_node_that_a_killed_run_left_running_is_told_as_interrupted(tmp_path):
+    metadata = str(tmp_path / "metadata.sqlite")
+    fill(metadata, tmp_path, ["data"])
+    store = open_store(metadata, read_only=False)
+    (run_id,) = read(store).runs
+    (left,) = store.get_executions_by_id([StoredRun(read(store), run_id).nodes["Pusher"].id])
+    left.last_known_state = mlmd.Execution.RUNNING
+    store.put_executions([left])
+    note_run(store, run_id, {"state": "running", "process": this_process()})
+    assert describe_run(StoredRun(read(store), run_id))["other"] == {"Pusher": "running"}
+    note_run(store, run_id, {"process": this_process().split()[0] + " 4194304"})
+    assert describe_run(StoredRun(read(store), run_id))["other"] == {"Pusher": "interrupted"}
+
+
 def test_a_store_that_a_run_writes_to_is_read_all_the_same(capsys, root):
     import sqlite3
 
