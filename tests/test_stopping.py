@@ -112,6 +112,29 @@ def test_a_tool_that_is_stopped_says_one_line_and_ends_with_130(number, body):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "tool", [["-m", "pipeline.predict"], ["-c", "import sys; sys.argv[0] = 'bin/simclr'; BODY"]]
+)
+def test_a_stop_while_a_tool_is_still_loading_is_a_line_too(number, tool):
+    body = "import pipeline.command; pipeline.command.main()"
+    command = [word.replace("BODY", body) for word in (sys.executable, "-X", "importtime", *tool)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while "argparse" not in process.stderr.readline():  # the first that most tools import
+        pass
+    process.send_signal(number)
+    _, errors = process.communicate()
+    said = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, said) == (130, ["Interrupted."])
+
+
+def test_a_program_that_uses_the_package_keeps_its_own_signals():
+    source = "import signal, pipeline; print(signal.getsignal(signal.SIGINT).__name__)"
+    command = [sys.executable, "-c", source, "-m", "pipeline.predict"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told == "default_int_handler\n"
+
+
 def test_every_tool_is_stopped_in_that_one_place():
     places = ("{}.py", "{}/__main__.py")
     modules = [module.replace(".", "/") for module, _ in MODULES.values()][1:]  # not the runner
