@@ -21,9 +21,9 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, read_list, refuse
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
+from pipeline.asked_model import asked_model
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
-from pipeline.predict import newest_model
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -233,7 +233,7 @@ def main(arguments: list[str]) -> int:
 def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     """Returns what is to be told, and the images that could not be read."""
     _check(flags)
-    model_dir, rows = newest_model(flags.model), find_images(flags.images)
+    model_dir, rows = asked_model(flags.model), find_images(flags.images)
     _check_neighbours(flags.neighbours, len(rows))
     with libraries_to_log(os.devnull):
         started = time.perf_counter()

@@ -15,8 +15,9 @@ from pathlib import Path
 from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, model_parser
+from pipeline.asked_model import asked_model
 from pipeline.data_check import tell_layout
-from pipeline.predict import newest_model, task_of
+from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.intervals import intervals_of, told
@@ -151,7 +152,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv = sys.argv[:1]  # Beam would read our flags as its own
     try:
-        model_dir = newest_model(flags.model)
+        model_dir = asked_model(flags.model)
         with libraries_to_log(os.devnull):
             found = evaluate(model_dir, flags.list)
     except ValueError as error:

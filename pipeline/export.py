@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
+from pipeline.asked_model import asked_model
 from pipeline.model_card import CARD_FILE, card_of_record
-from pipeline.predict import newest_model, task_of
+from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import OWN_MEAN, OWN_STD
@@ -177,7 +178,7 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        model_dir = newest_model(flags.model)
+        model_dir = asked_model(flags.model)
         output = flags.output or Path(f"{model_dir.resolve().name}{ENDINGS[flags.format]}")
         _check(flags, output)
         with libraries_to_log(os.devnull):
