@@ -34,7 +34,7 @@ def asked_model(path: Path) -> Path:
     if run and Path(run["pushed_model"] or "/").resolve() != found.resolve():
         print(
             f"Note: the newest run {_came_to(run)}. The model that answers is version "
-            f"{found.name}{_by_run(root, found)}{_of_the_run(root, run)}",
+            f"{found.name}{_by_run(found)}{_of_the_run(root, run)}",
             file=sys.stderr,
         )
     return found
@@ -54,6 +54,24 @@ def newest_model(path: Path) -> Path:
             f"root with a pushed model"
         )
     return found[0]
+
+
+def model_of(model_dir: Path) -> tuple | None:
+    """Returns a Snapshot of the pipeline root that a SavedModel lies in, and the Model that it is;
+    None where it lies in no root, or the store does not know it.
+    """
+    from pipeline.lineage.models import find_model
+
+    place = model_dir.resolve()
+    root = next((folder for folder in place.parents if (folder / RUN_FILE).is_file()), None)
+    if root is None:
+        return None
+    folder = place.parent if place.name == SAVED_MODEL else place
+    try:
+        snapshot = _snapshot(root)
+        return snapshot, find_model(snapshot, str(folder))
+    except ValueError:
+        return None
 
 
 def _versions(folder: Path) -> list[Path]:
@@ -90,16 +108,14 @@ def _came_to(run: dict) -> str:
     return f"{run['run_id']} {ends.get(state, 'pushed none')}"
 
 
-def _by_run(root: Path, model_dir: Path) -> str:
+def _by_run(model_dir: Path) -> str:
     """Returns how a pushed model was judged, and which run made it."""
     from components.metadata.names import EVALUATOR
-    from pipeline.lineage.models import find_model, judgement
+    from pipeline.lineage.models import judgement
 
-    try:
-        snapshot = _snapshot(root)
-        model = find_model(snapshot, str(model_dir))
-    except ValueError:  # a model that the store does not know, or no store
+    if not (known := model_of(model_dir)):
         return ""
+    snapshot, model = known
     said = judgement(snapshot, model).blessed
     word = "blessed" if EVALUATOR in said and all(said.values()) else "judged by no metric"
     return f", {word}, of run {model.maker.run_id}"

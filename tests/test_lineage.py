@@ -20,6 +20,7 @@ from components.metadata.stored_run import StoredRun
 from pipeline.lineage import __main__ as command
 from pipeline.lineage.models import all_models, find_model
 from pipeline.lineage.runs import describe_run
+from pipeline.lineage.seen import trained_on
 from pipeline.lineage.tree import new_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,6 +235,24 @@ def test_an_image_is_found_by_its_id_too(capsys, indexed):
         len(json.loads(ask(capsys, indexed, "--downstream", number, "--json")[1].out)["examples"])
         == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"), [(b"a", True), (b"A", False), (b"d", True), (b"another", False)]
+)
+def test_an_image_was_seen_by_a_model_whose_training_list_held_its_bytes(indexed, content, seen):
+    snapshot = read(open_store(str(indexed / "metadata.sqlite")))
+    asked = [image_index.content_digest(content)] * 2
+    first = find_model(snapshot, str(FIRST_VERSION))
+    assert trained_on(snapshot, first, asked) == (asked if seen else [])
+
+
+def test_an_image_that_was_held_out_was_not_seen(indexed):
+    examples = indexed / "artifacts/FileListExampleGen/examples/1"
+    image_index.write([image_index.record(1, b"held out", b"cat")], str(examples), "eval")
+    snapshot = read(open_store(str(indexed / "metadata.sqlite")))
+    asked = [image_index.content_digest(b"held out")]
+    assert trained_on(snapshot, find_model(snapshot, str(FIRST_VERSION)), asked) == []
 
 
 def test_two_models_differ_in_what_changed_and_in_nothing_else(capsys, snapshot, root):

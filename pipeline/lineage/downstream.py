@@ -16,8 +16,9 @@ from pipeline.lineage.table import aligned
 from trainer_module.errors import InputError
 
 TRAINED, EVALUATED = "trained on", "evaluated on"
+TRAIN_SPLITS = "train_args.splits"
 # The parameters in which a node names the splits that it reads, and what it does with them.
-SPLITS = {"train_args.splits": TRAINED, "eval_args.splits": EVALUATED, "example_splits": EVALUATED}
+SPLITS = {TRAIN_SPLITS: TRAINED, "eval_args.splits": EVALUATED, "example_splits": EVALUATED}
 SAME, OTHER, RENAMED = (
     "the file's bytes",
     "other bytes than the file has now",
