@@ -62,16 +62,34 @@ def model_of(model_dir: Path) -> tuple | None:
     """
     from pipeline.lineage.models import find_model
 
-    place = model_dir.resolve()
-    root = next((folder for folder in place.parents if (folder / RUN_FILE).is_file()), None)
+    root = _root_around(model_dir)
     if root is None:
         return None
-    folder = place.parent if place.name == SAVED_MODEL else place
     try:
         snapshot = _snapshot(root)
-        return snapshot, find_model(snapshot, str(folder))
+        return snapshot, find_model(snapshot, str(_place(model_dir)))
     except ValueError:
         return None
+
+
+def name_of(model_dir: Path) -> str:
+    """Returns a name for a SavedModel: that of its pipeline root and its number, as
+    demo-1795601621; outside a root that of its folder.
+    """
+    root = _root_around(model_dir)
+    name = _place(model_dir).name
+    return f"{root.name}-{name}" if root else name
+
+
+def _root_around(model_dir: Path) -> Path | None:
+    folders = model_dir.resolve().parents
+    return next((folder for folder in folders if (folder / RUN_FILE).is_file()), None)
+
+
+def _place(model_dir: Path) -> Path:
+    """Returns the folder by which the store names a SavedModel."""
+    place = model_dir.resolve()
+    return place.parent if place.name == SAVED_MODEL else place
 
 
 def _versions(folder: Path) -> list[Path]:
