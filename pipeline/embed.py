@@ -27,7 +27,7 @@ from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
-from trainer_module.image_headers import ENDINGS
+from trainer_module.image_headers import ENDINGS, has_ending
 
 FORMATS = (".npz", ".parquet")
 SIGNATURE = "features"  # trainer_module/export.py serves it
@@ -185,7 +185,7 @@ def neighbour_lines(embedding: Embedding, neighbours, similarities) -> list[str]
         ]
     if len(neighbours) > SHOWN:
         lines.append(f"... and {len(neighbours) - SHOWN:,} more")
-    if all(embedding.targets):
+    if all(embedding.targets) and not all(map(has_ending, embedding.targets)):  # label maps
         same = sum(
             embedding.targets[row] == embedding.targets[nearest]
             for row, nearest in enumerate(neighbours[:, 0])

@@ -229,6 +229,14 @@ def test_an_image_is_found_in_the_examples_that_held_it_at_the_time(capsys, inde
     assert (str(FIRST_VERSION + 1) in versions) is (image != "d.png")
 
 
+def test_of_a_file_that_no_list_has_as_an_image_it_is_said_how_a_label_map_is_found(
+    capsys, indexed
+):
+    (indexed / "map.png").write_bytes(b"a label map")
+    told = ask(capsys, indexed, "--downstream", indexed / "map.png")[1].out
+    assert "image in 0 sets of examples" in told and "a label map is found by its image" in told
+
+
 def test_an_image_is_found_by_its_id_too(capsys, indexed):
     number = Row("", 1, "d.png", "").image_id
     assert (

@@ -199,6 +199,8 @@ def downstream_lines(told: dict) -> list[str]:
         f"{told['asked']}: {told['kind']} in {len(told['examples'])} "
         f"{'set' if len(told['examples']) == 1 else 'sets'} of examples"
     ]
+    if told["kind"] == "image" and not told["examples"]:
+        lines.append("   (a label map is found by its image: ask for that)")
     rows = [
         (f"examples {item['artifact']}", " and ".join(item["splits"]), item["made"], item["how"])
         for item in told["examples"]

@@ -13,6 +13,7 @@ from functools import cached_property
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding
 from trainer_module.settings import Finetuning, Target
+from trainer_module.tasks.labels import refuse_files
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -59,6 +60,7 @@ class Classification(Task):
                 "The training list has no labels: a row of this task is `path,label`. Without "
                 "labels: --task=pretrain"
             )
+        refuse_files(given, cls.name)
         whole = [label for label in given if _is_integer(label)]
         integers = len(whole) >= LEAST_ID_SHARE * len(given)
         labels = set(whole if integers else given)
