@@ -17,7 +17,7 @@ from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.flags import build_parser, choices_of
 from pipeline.stopping import run_tool
-from trainer_module.findings import NOTE, REFUSED, Finding, merged, refuse_worst, table
+from trainer_module.findings import NOTE, REFUSED, Finding, counted, merged, refuse_worst, table
 
 SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
 
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
     if found:
         print(table(found))
     notes = sum(finding.severity == NOTE for finding in found)
-    print(f"{images:,} images can be used; {len(found) - notes} warnings, {notes} notes")
+    told = (counted(len(found) - notes, "warning"), counted(notes, "note"))
+    print(f"{counted(images, 'image')} can be used; {', '.join(told)}")
     return DONE
 
 

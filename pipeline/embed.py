@@ -27,6 +27,7 @@ from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 from trainer_module.image_headers import ENDINGS, has_ending
 
 FORMATS = (".npz", ".parquet")
@@ -252,8 +253,8 @@ def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     stored = f" -> {flags.output}" if flags.output else ""
     return [
         *lines,
-        f"{count:,} images, {dims} features each, {seconds:.1f} s ({count / seconds:,.0f} "
-        f"images/s, loading included){stored}",
+        f"{counted(count, 'image')}, {counted(dims, 'feature')} each, {seconds:.1f} s "
+        f"({count / seconds:,.0f} images/s, loading included){stored}",
     ], problems
 
 
@@ -261,7 +262,7 @@ def _check_neighbours(neighbours: int, images: int) -> None:
     if neighbours and not 1 <= neighbours < images:
         raise InputError(
             f"`--neighbours` must be from 1 to the number of images minus 1. Received: "
-            f"{neighbours}, {images} images"
+            f"{neighbours}, {counted(images, 'image')}"
         )
 
 

@@ -18,6 +18,7 @@ from pipeline.layers import numbers
 from pipeline.loading import INTERRUPTED
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
 JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
@@ -163,7 +164,9 @@ def table(rows: list[dict]) -> str:
     lines = ["| labels | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
     for row in sorted(rows, key=lambda row: row["label_fraction"]):
         cells = " | ".join(f"{100 * row[way]:.1f} %" for way in WAYS)
-        lines.append(f"| {100 * row['label_fraction']:g} % ({row['labels']:,} images) | {cells} |")
+        lines.append(
+            f"| {100 * row['label_fraction']:g} % ({counted(row['labels'], 'image')}) | {cells} |"
+        )
     return "\n".join(lines) + "\n"
 
 

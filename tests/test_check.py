@@ -29,7 +29,7 @@ def test_what_a_run_refuses_ends_with_2_and_names_the_rows(image_list, tmp_path,
     assert "val.csv:4: " in capsys.readouterr().err
     assert check.main([*lists, "--on_bad_row=skip"]) == 0
     told = capsys.readouterr().out
-    assert "1 of 24 rows was skipped (4.2 %)" in told and "1 warnings, 0 notes" in told
+    assert "1 of 24 rows was skipped (4.2 %)" in told and "1 warning, 0 notes" in told
 
 
 def test_rows_that_are_missing_and_those_that_cannot_be_decoded_are_skipped_together(

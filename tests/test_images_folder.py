@@ -163,7 +163,7 @@ def test_check_reads_a_folder_and_leaves_nothing(image_list, capsys):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(Path(f"train/{number}.png").read_bytes())
     assert check.main(["--images=photos"]) == 0
-    assert "24 images can be used; 1 warnings, 1 notes" in capsys.readouterr().out
+    assert "24 images can be used; 1 warning, 1 note" in capsys.readouterr().out
     assert not os.path.exists("runs")
 
 

@@ -42,7 +42,7 @@ def refuse_files(targets: Sequence[str], task: str) -> None:
     if targets and all(map(has_ending, targets)):
         raise InputError(
             f"The targets of --task={task} must not be image files. Received: {targets[0]!r} and "
-            f"so on in all {len(targets):,} rows of the training list. Fix: of label maps "
+            f"so on in {counted(len(targets), 'row')} of the training list. Fix: of label maps "
             f"--task=segmentation --num_classes=C; of classes with such names, names without an "
             f"ending"
         )
