@@ -31,7 +31,7 @@ def asked_model(path: Path) -> Path:
         raise ValueError(
             f"{path}: no model was pushed; the newest run {_came_to(run)}{_of_the_run(root, run)}"
         ) from error
-    if run and Path(run["pushed_model"] or "/").resolve() != found.resolve():
+    if run.get("state", "done") != "done":
         print(
             f"Note: the newest run {_came_to(run)}. The model that answers is version "
             f"{found.name}{_by_run(found)}{_of_the_run(root, run)}",
@@ -100,9 +100,7 @@ def _versions(folder: Path) -> list[Path]:
 
 
 def _newest_run(root: Path) -> dict:
-    """Returns `run_id`, `state`, `pushed_model` and `refused_because` of a root's newest run; {}
-    where the folder is no root.
-    """
+    """Returns id, state and `refused_because` of a root's newest run; {} where there is no root."""
     from pipeline.summary import FILE
 
     record, told = read_whole(root / RUN_FILE), read_whole(root / FILE)
@@ -110,7 +108,7 @@ def _newest_run(root: Path) -> dict:
         return {}
     if told.get("run_id") != record["run_id"]:  # it has left no word, as one that goes on
         told = {"state": "unfinished"}
-    return {"pushed_model": "", "refused_because": []} | told | {"run_id": record["run_id"]}
+    return {"refused_because": []} | told | {"run_id": record["run_id"]}
 
 
 def _came_to(run: dict) -> str:

@@ -1,6 +1,7 @@
 """Which model a tool asks, and what it says where that is not the newest run's."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,10 +61,14 @@ def test_an_older_model_answers_with_a_note_that_the_newest_run_was_refused(root
     assert asked_model(Path(hint.split(": ")[1])).name == "Format-Serving"
 
 
-def test_the_model_of_the_newest_run_answers_without_a_word(root, capsys):
+def test_the_model_of_the_newest_run_answers_without_a_word(root, tmp_path_factory, capsys):
     (newest,) = [*read(open_store(str(root / "metadata.sqlite"))).runs][1:]
     tell(root, newest, "done", pushed_model=str(root / "serving" / str(FIRST_VERSION)))
     asked_model(root)
+    moved = shutil.copytree(
+        root, tmp_path_factory.mktemp("moved") / "root"
+    )  # the summary names the old place
+    asked_model(moved)
     assert capsys.readouterr().err == ""
 
 
