@@ -4,10 +4,10 @@ Flags, file and recipe -> choices (pipeline/choices.py) -> plan (pipeline/plan.p
 (pipeline/runner.py). Nothing heavy is imported before all input has been checked.
 """
 
-from pipeline.loading import INTERRUPTED, end_at_once_on_signals
+from pipeline.loading import INTERRUPTED, NOT_BEGUN, end_at_once_on_signals
 
 if __name__ == "__main__":  # before the rest is loaded, which takes a while
-    end_at_once_on_signals()
+    end_at_once_on_signals(NOT_BEGUN)
 
 import argparse
 import os
@@ -27,11 +27,11 @@ def main(arguments: list[str]) -> int:
     parser = build_parser()
     flags = parser.parse_args(arguments)
     try:
-        with stoppable(lambda: INTERRUPTED):
+        with stoppable(lambda: NOT_BEGUN):
             return _resume(parser, flags) if flags.resume else _start(flags, arguments)
     except KeyboardInterrupt:
-        print(INTERRUPTED)
-        return FAILED
+        print(NOT_BEGUN, file=sys.stderr)
+        return INTERRUPTED
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT

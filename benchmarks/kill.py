@@ -64,7 +64,7 @@ PATIENCE = 900  # seconds for a process to end by itself
 MOST_GAP = 1e-5
 MOST_SECONDS_TO_STOP = 5
 STALE = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
-BLESSED, REFUSED, NOTHING_TO_RESUME = 0, 3, 2  # exit codes
+BLESSED, REFUSED, NOTHING_TO_RESUME, STOPPED = 0, 3, 2, 130  # exit codes
 
 
 @dataclass
@@ -370,7 +370,7 @@ def stop_faults(process: Process, kill: dict, code: int) -> list[str]:
     found = []
     if kill["seconds"] > MOST_SECONDS_TO_STOP:
         found.append(f"took {kill['seconds']} s")
-    if code != 1:
+    if code != STOPPED:
         found.append(f"exit code {code}")
     if "Interrupted." not in process.last() or process.said("Traceback"):
         found.append(f"told {process.last()!r}")

@@ -12,6 +12,7 @@ from tfx.types.artifact_utils import decode_split_names
 from tfx.types.standard_artifacts import ExampleAnomalies
 
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 
 
 @component
@@ -32,7 +33,9 @@ def AnomalyGate(  # noqa: N802 (a TFX component)
             found = anomalies_pb2.Anomalies.FromString(file.read())
         lines += describe(split, found)
     if lines:
-        raise InputError("\n".join([f"{len(lines)} anomalies in the data:", *lines]))
+        raise InputError(
+            "\n".join([f"{counted(len(lines), 'anomaly', 'anomalies')} in the data:", *lines])
+        )
 
 
 def describe(split: str, anomalies: anomalies_pb2.Anomalies) -> list[str]:

@@ -52,9 +52,9 @@ def hardware() -> str:
             config.experimental.get_device_details(gpu).get("device_name", "GPU")
             for gpu in config.list_physical_devices("GPU")
         ]
-    return ", ".join(
-        [f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores", *gpus]
-    )
+    processor = names[0] if names else platform.processor()
+    cores = os.cpu_count()
+    return ", ".join([processor, f"{cores} core{'' if cores == 1 else 's'}", *gpus])
 
 
 def _lines(path: str) -> list[str]:

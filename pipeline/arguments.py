@@ -9,9 +9,9 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-# Exit codes. REFUSED is of a model; IN_PART: of several images some were answered.
+# Exit codes. REFUSED is of a model; IN_PART: of several images some were answered. That of a stop
+# stands in loading.py.
 DONE, FAILED, BAD_INPUT, REFUSED, IN_PART = 0, 1, 2, 3, 4
-INTERRUPTED = 128 + 2  # of a tool, as shells have it: by signal 2; of a run it is FAILED
 LOCAL = (
     "must lie in a folder of this machine, or one that machines share as NFS does: checkpoints, "
     "locks and models need one; of an object store, as s3:// and gs://, lists and their images may "

@@ -21,13 +21,14 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Problem, Row, read_list, refuse
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
+from pipeline.asked_model import asked_model
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
-from pipeline.predict import newest_model
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
-from trainer_module.image_headers import ENDINGS
+from trainer_module.findings import counted
+from trainer_module.image_headers import ENDINGS, has_ending
 
 FORMATS = (".npz", ".parquet")
 SIGNATURE = "features"  # trainer_module/export.py serves it
@@ -185,7 +186,7 @@ def neighbour_lines(embedding: Embedding, neighbours, similarities) -> list[str]
         ]
     if len(neighbours) > SHOWN:
         lines.append(f"... and {len(neighbours) - SHOWN:,} more")
-    if all(embedding.targets):
+    if all(embedding.targets) and not all(map(has_ending, embedding.targets)):  # label maps
         same = sum(
             embedding.targets[row] == embedding.targets[nearest]
             for row, nearest in enumerate(neighbours[:, 0])
@@ -233,7 +234,7 @@ def main(arguments: list[str]) -> int:
 def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     """Returns what is to be told, and the images that could not be read."""
     _check(flags)
-    model_dir, rows = newest_model(flags.model), find_images(flags.images)
+    model_dir, rows = asked_model(flags.model), find_images(flags.images)
     _check_neighbours(flags.neighbours, len(rows))
     with libraries_to_log(os.devnull):
         started = time.perf_counter()
@@ -252,8 +253,8 @@ def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     stored = f" -> {flags.output}" if flags.output else ""
     return [
         *lines,
-        f"{count:,} images, {dims} features each, {seconds:.1f} s ({count / seconds:,.0f} "
-        f"images/s, loading included){stored}",
+        f"{counted(count, 'image')}, {counted(dims, 'feature')} each, {seconds:.1f} s "
+        f"({count / seconds:,.0f} images/s, loading included){stored}",
     ], problems
 
 
@@ -261,7 +262,7 @@ def _check_neighbours(neighbours: int, images: int) -> None:
     if neighbours and not 1 <= neighbours < images:
         raise InputError(
             f"`--neighbours` must be from 1 to the number of images minus 1. Received: "
-            f"{neighbours}, {images} images"
+            f"{neighbours}, {counted(images, 'image')}"
         )
 
 

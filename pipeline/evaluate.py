@@ -12,20 +12,23 @@ import sys
 import tempfile
 from pathlib import Path
 
+from components.file_list_example_gen.image_index import content_digest
 from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, model_parser
+from pipeline.asked_model import asked_model, model_of
 from pipeline.data_check import tell_layout
-from pipeline.predict import newest_model, task_of
+from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
+from trainer_module.findings import counted
 from trainer_module.intervals import SHARES, intervals_of, told
 from trainer_module.tasks.task import Task
 
 Score = dict[str, float]
 
 
-def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
+def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], list[bytes]]:
     """Asks the served model about every row of a list.
 
     Args:
@@ -34,7 +37,7 @@ def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
 
     Returns:
       '' -> name of a metric -> value over the whole list, and the same for each part that the task
-      tells apart: a slice, or a class.
+      tells apart: a slice, or a class; and the digest of each image.
 
     Raises:
       InputError: naming bad rows.
@@ -48,26 +51,28 @@ def evaluate(model_dir: Path, list_path: str) -> dict[str, Score]:
     rows = read_rows(list_path)
     refuse(check_rows(rows, task))
     with tempfile.TemporaryDirectory() as folder:
-        return _judge(
-            model_dir, task, _write_examples(rows, task, Path(folder)), Path(folder, "evaluation")
-        )
+        examples, digests = _write_examples(rows, task, Path(folder))
+        return _judge(model_dir, task, examples, Path(folder, "evaluation")), digests
 
 
-def _write_examples(rows: list[Row], task: Task, folder: Path) -> Path:
-    """Writes what ingest makes of the rows as a TFRecord file and returns it."""
+def _write_examples(rows: list[Row], task: Task, folder: Path) -> tuple[Path, list[bytes]]:
+    """Writes what ingest makes of the rows as a TFRecord file; returns it, and the digest of each
+    image.
+    """
     import tensorflow as tf
 
     from components.file_list_example_gen.reading import ReadRow, example_of, read_row
 
-    path, problems = folder / "examples", []
+    path, problems, digests = folder / "examples", [], []
     with tf.io.TFRecordWriter(str(path)) as writer:
         for made in (read_row(row, task, labelled=True) for row in rows):
             if isinstance(made, ReadRow):
                 writer.write(example_of(made.features).SerializeToString())
+                digests.append(content_digest(made.features["image"]))
             else:
                 problems.append(made)
     refuse(problems)
-    return path
+    return path, digests
 
 
 def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
@@ -140,6 +145,23 @@ def _natural(text: str) -> list:
     return [(0, int(word), "") if word.isdecimal() else (1, 0, word) for word in text.split()]
 
 
+def _seen(model_dir: Path, digests: list[bytes]) -> str:
+    """Returns what to tell of images that the model was trained on; '' for none, and where its
+    lineage is not known.
+    """
+    from pipeline.lineage.seen import trained_on
+
+    known = model_of(model_dir)
+    seen, images = len(trained_on(*known, digests)) if known else 0, len(digests)
+    if not seen:
+        return ""
+    new = "says nothing about" if seen == images else "is better than that of"
+    return (
+        f"Note: {seen:,} of {counted(images, 'image')} {'is' if seen == 1 else 'are'} in the "
+        f"training list of this model: the score {new} new images"
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = model_parser("evaluate", __doc__)
@@ -151,13 +173,15 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.argv = sys.argv[:1]  # Beam would read our flags as its own
     try:
-        model_dir = newest_model(flags.model)
+        model_dir = asked_model(flags.model)
         with libraries_to_log(os.devnull):
-            found = evaluate(model_dir, flags.list)
+            found, digests = evaluate(model_dir, flags.list)
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
     tell_layout(flags.list, read_list(flags.list))
+    if told := _seen(model_dir, digests):
+        print(told, file=sys.stderr)
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0
 

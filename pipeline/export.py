@@ -20,8 +20,9 @@ import sys
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
+from pipeline.asked_model import asked_model, name_of
 from pipeline.model_card import CARD_FILE, card_of_record
-from pipeline.predict import newest_model, task_of
+from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import OWN_MEAN, OWN_STD
@@ -57,7 +58,7 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
     card = model_dir / EXTRAS / CARD_FILE
     text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
     output.with_name(f"{output.name}.md").write_text(text, encoding="utf-8")
-    return f"{told} -> {output}"
+    return f"{told} -> {output.absolute()}"
 
 
 def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, preprocessing: bool):
@@ -168,7 +169,10 @@ def main(arguments: list[str]) -> int:
     parser = model_parser("export", __doc__)
     parser.add_argument("--format", choices=ENDINGS, required=True)
     parser.add_argument(
-        "--output", type=path_of, help="file or folder to write; default: MODEL's name, here"
+        "--output",
+        type=path_of,
+        help="file or folder to write, with its card NAME.md beside it; nothing may be there; "
+        "default: in the current folder, as demo-1795601621.onnx of runs/demo",
     )
     parser.add_argument(
         "--preprocessing",
@@ -177,24 +181,25 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        model_dir = newest_model(flags.model)
-        output = flags.output or Path(f"{model_dir.resolve().name}{ENDINGS[flags.format]}")
+        model_dir = asked_model(flags.model)
+        output = flags.output or Path(f"{name_of(model_dir)}{ENDINGS[flags.format]}")
         _check(flags, output)
         with libraries_to_log(os.devnull):
             told = export(model_dir, flags.format, output, flags.preprocessing)
     except (ValueError, OSError) as error:
         print(f"pipeline.export: {error}", file=sys.stderr)
         return BAD_INPUT
-    print(f"{told}\nmodel card -> {output}.md")
+    print(f"{told}\nmodel card -> {output.absolute()}.md")
     return DONE
 
 
 def _check(flags: argparse.Namespace, output: Path) -> None:
     card = output.with_name(f"{output.name}.md")
-    there = [path for path in (output, card) if path.exists()]
+    there = [path for path in (output, card) if os.path.lexists(path)]
     if there:
         raise InputError(
-            f"`--output` must be new. Received: {there[0]}, which is there. Fix: another --output"
+            f"`--output` must be new. Received: {there[0].absolute()}, which is there. Fix: "
+            f"another --output"
         )
     if not output.absolute().parent.is_dir():
         raise InputError(f"`--output` must lie in a folder that exists. Received: {output}")

@@ -13,14 +13,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, path_of
+from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
 from pipeline.layers import numbers
+from pipeline.loading import INTERRUPTED
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
 JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
-INTERRUPTED = "Interrupted. The same command begins anew, with what is done from the cache."
+BEGINS_ANEW = "Interrupted. The same command begins anew, with what is done from the cache."
 WAYS = {  # -> flags of local_runner.py
     "linear head, frozen encoder": ["--freeze=True"],
     "fine-tuned": ["--freeze=False"],
@@ -93,11 +95,11 @@ def main(arguments: list[str]) -> int:
         print(f"few_labels: {error}", file=sys.stderr)
         return BAD_INPUT
     try:
-        with stoppable(lambda: INTERRUPTED, grace=4.5):  # the run in progress takes up to 3 s
+        with stoppable(lambda: BEGINS_ANEW, grace=4.5):  # the run in progress takes up to 3 s
             return _make_table(flags, others, arguments)
     except KeyboardInterrupt:
-        print(INTERRUPTED)
-        return FAILED
+        print(BEGINS_ANEW)
+        return INTERRUPTED
 
 
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:
@@ -162,7 +164,9 @@ def table(rows: list[dict]) -> str:
     lines = ["| labels | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
     for row in sorted(rows, key=lambda row: row["label_fraction"]):
         cells = " | ".join(f"{100 * row[way]:.1f} %" for way in WAYS)
-        lines.append(f"| {100 * row['label_fraction']:g} % ({row['labels']:,} images) | {cells} |")
+        lines.append(
+            f"| {100 * row['label_fraction']:g} % ({counted(row['labels'], 'image')}) | {cells} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from components.file_list_example_gen.layout import is_remote
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices
 from pipeline.layers import settings_of
+from trainer_module.findings import counted
 from trainer_module.image_headers import header
 
 SAMPLE = 64  # images whose size is looked at
@@ -54,7 +55,7 @@ def fitted(
     lines = [*reasons, *why] if pretrains else reasons
     if lines:
         sized = f" of about {side} pixels" if side else ""
-        images = f"{len(pretrained_on):,} images{sized}"
+        images = f"{counted(len(pretrained_on), 'image')}{sized}"
         print("\n".join([PLACE.format(images, "GPU" if gpu else "CPU"), *lines]))
     return _with(choices, {**chosen, "fit_to_data": False})
 
@@ -134,7 +135,7 @@ def _training(choices: Choices, known: Mapping[str, Any], images: int, gpu: bool
     steps = epochs * max(1, images // batch)
     short = minutes < SHORT_MINUTES or not gpu if minutes else steps < SHORT
     if short:
-        why = f"of few steps ({f'{minutes:g} minutes' if minutes else f'{steps:,}'})"
+        why = f"of few steps ({f'{minutes:g} min' if minutes else f'{steps:,}'})"
         choose("temperature", FEW["temperature"], f"a run {why} learns from near images first")
         choose("learning_rate", FEW["learning_rate"], f"at 256 images, for a run {why}")
         warmup = min(FEW["warmup_epochs"], 0.1 * epochs)

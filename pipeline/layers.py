@@ -162,7 +162,8 @@ def from_text(kind: Any, text: str, name: str) -> Any:
         item, *others = typing.get_args(kind)
         open_ended = others == [...]
         count = len(text.replace(",", " ").split()) if open_ended else 1 + len(others)
-        return tuple((whole_numbers if item is int else numbers)(text, count, name))
+        example = 'numbers, as in "5 10"' if open_ended else ""
+        return tuple((whole_numbers if item is int else numbers)(text, count, name, example))
     try:
         return kind(text)
     except ValueError as error:
@@ -178,20 +179,23 @@ def _number_or_text(text: str) -> int | float | str:
     return text
 
 
-def whole_numbers(text: str, count: int, name: str) -> list[int]:
+def whole_numbers(text: str, count: int, name: str, rule: str = "") -> list[int]:
     """Returns `count` integers from text, as `numbers` does.
 
     Raises:
       ValueError: if one is none: to cut it would run something else than was asked for.
     """
-    values = numbers(text, count, name)
+    values = numbers(text, count, name, rule)
     whole = all(value.is_integer() for value in values)
     require(whole, f"`{name}` must be whole numbers", value=text)
     return [int(value) for value in values]
 
 
-def numbers(text: str, count: int, name: str) -> list[float]:
-    """Returns `count` numbers from text like "240 240", "240,240" or, standing for all, "240"."""
+def numbers(text: str, count: int, name: str, rule: str = "") -> list[float]:
+    """Returns `count` numbers from text like "240 240", "240,240" or, standing for all, "240".
+
+    `rule` says what they must be, where that is not any `count` numbers.
+    """
     parts = re.sub(r"(?<=\d)x(?=\d)", " ", text).replace(",", " ").split()  # 240x240, too
     parts = parts * count if len(parts) == 1 else parts
     try:
@@ -199,10 +203,7 @@ def numbers(text: str, count: int, name: str) -> list[float]:
     except ValueError:
         values = []
     values = values if all(map(math.isfinite, values)) else []
-    require(
-        len(values) == count,
-        f"`{name}` must be {'a number' if count == 1 else f'{count} numbers'}, as in "
-        f'"{" ".join(["240"] * count)}"',
-        value=text,
-    )
+    several = "a number" if count == 1 else f"{count} numbers"
+    rule = rule or f'{several}, as in "{" ".join(["240"] * count)}"'
+    require(len(values) == count, f"`{name}` must be {rule}", value=text)
     return values

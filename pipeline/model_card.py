@@ -10,6 +10,7 @@ from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.plan import Plan
+from trainer_module.findings import counted
 from trainer_module.intervals import told
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
 
@@ -72,13 +73,13 @@ def _numbers(values) -> str:
 
 def _data(summary: dict, plan: Plan) -> list[str]:
     lines = [f"- {split}: `{path}`" for split, path in plan.lists.given().items()]
-    lines.append(f"- held out and judged by: {summary.get('eval_images', 0):,} images")
+    lines.append(f"- held out and judged by: {counted(summary.get('eval_images', 0), 'image')}")
     return lines + [f"- {one['severity']}: {one['told']}" for one in summary["findings"]]
 
 
 def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     pretraining = plan.pretraining
-    how = f"SimCLR, {pretraining.epochs} epochs of batches of {pretraining.batch_size}"
+    how = f"SimCLR, {counted(pretraining.epochs, 'epoch')} of batches of {pretraining.batch_size}"
     if plan.choices.from_scratch:
         how = "none, the whole network was learned from labels"
     elif plan.saved_encoder.is_final:
@@ -144,7 +145,7 @@ def _brought(summary: dict, plan: Plan) -> list[str]:
 def _limits(summary: dict, plan: Plan) -> list[str]:
     images = summary.get("eval_images", 0)
     lines = [
-        f"- The scores are of {images:,} images that were held out of the same lists; on images of "
+        f"- The scores are of {counted(images, 'image')} held out of the same lists; on images of "
         f"another origin they may be far lower (`python -m pipeline.evaluate` tells)."
     ] if images else []  # fmt: skip
     size = " x ".join(map(str, plan.choices.image_size))

@@ -17,7 +17,7 @@ from pipeline.fitting import fitted, has_gpu
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from pipeline.weights import find_weights, refuse_two_encoders
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding, table
+from trainer_module.findings import Finding, counted, table
 from trainer_module.memory import MOST_OF_MEMORY, total_memory
 from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.settings import Encoder, Pretraining, with_batch_for
@@ -200,13 +200,13 @@ def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
     if "pretraining.batch_size" in choices.named or images < 2:
         rule = "`pretraining.batch_size` must be from 2 to the number of images to pretrain on"
         raise InputError(
-            f"{rule}. Received: batch_size={pretraining.batch_size}, {images} images. Fix: a "
-            f"smaller batch or more images"
+            f"{rule}. Received: batch_size={pretraining.batch_size}, {counted(images, 'image')}. "
+            f"Fix: a smaller batch or more images"
         )
     fitting = with_batch_for(pretraining, images)
     print(
-        f"Only {images} images to pretrain on: batches of {fitting.batch_size} instead of "
-        f"{pretraining.batch_size}"
+        f"Only {counted(images, 'image')} to pretrain on: batches of {fitting.batch_size} instead "
+        f"of {pretraining.batch_size}"
     )
     return fitting
 

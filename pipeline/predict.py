@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
+from pipeline.asked_model import asked_model
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -25,29 +26,6 @@ from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
 BATCH = 64  # images sent at once
-
-
-def newest_model(path: Path) -> Path:
-    """Returns the SavedModel folder that `path` means.
-
-    Raises:
-      ValueError: if there is none.
-    """
-    candidates = [path, *_versions(path), *_versions(path / "serving")]
-    found = [candidate for candidate in candidates if (candidate / "saved_model.pb").is_file()]
-    if not found:
-        raise ValueError(
-            f"{path}: no model here; expected a SavedModel, a folder of versions, or a pipeline "
-            f"root with a pushed model"
-        )
-    return found[0]
-
-
-def _versions(folder: Path) -> list[Path]:
-    names = (
-        [child for child in folder.iterdir() if child.name.isdecimal()] if folder.is_dir() else []
-    )
-    return sorted(names, key=lambda child: int(child.name), reverse=True)
 
 
 @dataclass(frozen=True)
@@ -155,7 +133,7 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        model_dir = newest_model(flags.model)
+        model_dir = asked_model(flags.model)
         task = task_of(model_dir)
         images = _files(flags.images)
         with libraries_to_log(os.devnull):

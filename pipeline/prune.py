@@ -71,7 +71,9 @@ def _prune(flags: argparse.Namespace) -> int:
         refuse_unfit(root)
         store = root.open_store()
         found = removals(root, store, flags.keep)
-        for line in lines(found, root.path):
+        if not found:
+            print(f"Nothing to remove: all of {root.path} is needed by what is kept.")
+        for line in lines(found, root.path) if found else ():
             print(line)
         if found and not flags.yes:
             print("Nothing is removed yet: add --yes.")

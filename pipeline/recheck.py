@@ -21,6 +21,7 @@ from pipeline.plan import Plan
 from pipeline.root import Root
 from pipeline.runner import ENVIRONMENT
 from pipeline.terminal import libraries_to_log
+from trainer_module.findings import counted
 
 FINGERPRINT = "input_fingerprint"  # TFX's name of the property
 
@@ -54,7 +55,8 @@ def forget_changed(plan: Plan, root: Root) -> int:
     if stale:
         store.put_artifacts(stale)
     kept = "the examples of earlier runs still hold them" if not stale else "read again"
-    print(f"Looked at the content of {sum(map(len, records.values())):,} images: {kept}")
+    images = counted(sum(map(len, records.values())), "image")
+    print(f"Looked at the content of {images}: {kept}")
     return len(stale)
 
 

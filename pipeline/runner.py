@@ -10,6 +10,7 @@ import hashlib
 import os
 import shlex
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -22,20 +23,27 @@ from ml_metadata.metadata_store import MetadataStore
 
 from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
 from components.metadata.snapshot import Snapshot, read
-from components.metadata.store import connection, note_run, sweep_interrupted, this_process
-from components.metadata.stored_run import GOOD, StoredRun
+from components.metadata.store import (
+    connection,
+    note_run,
+    reopen,
+    sweep_interrupted,
+    this_process,
+)
+from components.metadata.stored_run import GOOD, STOPPED, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
 from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.loading import INTERRUPTED
 from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
-from pipeline.root import Root, lock, refuse_unfit
+from pipeline.root import PATIENCE, Root, lock, refuse_unfit
 from pipeline.save_paths import leave
-from pipeline.stopping import asked_to_stop, stoppable
+from pipeline.stopping import asked_to_stop, stoppable, the_stop
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, as_dicts, merged
@@ -69,7 +77,7 @@ def run(
       engine: that the data nodes run on.
 
     Returns:
-      The exit code: 0 done, 2 bad input, 3 model refused, 1 anything else.
+      The exit code: 0 done, 2 bad input, 3 model refused, 130 stopped, 1 anything else.
     """
     with lock(root):
         refuse_unfit(root)
@@ -79,8 +87,9 @@ def run(
         log_path.parent.mkdir(exist_ok=True)
         print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
         interrupted = partial(_interrupted, root, run_id)
+        last_word = partial(_note_in_time, plan, root, run_id, interrupted)
         told = libraries_to_log(str(log_path))
-        with with_workers(root, plan.pretraining.minutes), told, stoppable(interrupted):
+        with with_workers(root, plan.pretraining.minutes), told, stoppable(last_word):
             compiled = partial(_compiled, plan, root, create)
             record = {
                 "run_id": run_id,
@@ -94,8 +103,8 @@ def run(
             if code == DONE:
                 code, message = _run_and_end(plan, root, prepared, begun)
             elif not resume:  # a run that was not continued keeps its state
-                _note_failure(plan, root, run_id)
-            print(interrupted() if code == FAILED and asked_to_stop() else message)
+                _note_unfinished(plan, root, run_id)
+            print(interrupted() if code == INTERRUPTED else message)
         return code
 
 
@@ -113,7 +122,7 @@ def _run_and_end(plan, root: Root, prepared, begun: float) -> tuple[int, str]:
         _guarded(root, partial(root.write_record, **record, finished=True))
     else:
         message += f" {_again(root)}"
-    _note_failure(plan, root, record["run_id"], getattr(found, "findings", ()))
+    _note_unfinished(plan, root, record["run_id"], getattr(found, "findings", ()))
     return code, message
 
 
@@ -141,23 +150,38 @@ def _end(
     return (REFUSED if done.blessed is False else DONE), told
 
 
-def _note_failure(plan, root: Root, run_id: str, noticed: Sequence[Finding] = ()) -> None:
-    """Notes that a run failed, as far as that can be written: the disk or the store may be why.
+def _note_unfinished(plan, root: Root, run_id: str, noticed: Sequence[Finding] = ()) -> None:
+    """Notes that a run failed, or was stopped, as far as that can be written: the disk or the store
+    may be why.
 
     What was `noticed` about the data is a part of it.
     """
 
     def note():
         store = root.open_store() if root.has_metadata else None
+        ended = {"state": STOPPED, "stopped_by": the_stop().by} if asked_to_stop() else {}
+        if store and ended:
+            sweep_interrupted(store, run_id, the_stop().at)
         run = StoredRun(read(store, run_id) if store else Snapshot({}, {}, {}), run_id)
-        result = summary.unfinished(run, plan, "failed")
+        result = summary.unfinished(run, plan, "failed") | ended
         if noticed:
             result["findings"] = as_dicts(merged(plan.findings, noticed))
         if store:
-            note_run(store, run_id, summary.outcome(run, result["state"]))
+            note_run(store, run_id, summary.outcome(run, result["state"]) | ended)
         summary.write(root.path, result)
 
     _guarded(root, note)
+
+
+def _note_in_time(plan, root: Root, run_id: str, told: Callable[[], str]) -> str:
+    """Notes the stop of a run whose main thread has not come to it, while that thread may hold the
+    store; returns what to tell.
+    """
+    noting = threading.Thread(target=_note_unfinished, args=(plan, root, run_id), daemon=True)
+    if root.record().get("run_id") == run_id:
+        noting.start()
+        noting.join(PATIENCE)
+    return told()
 
 
 def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
@@ -169,9 +193,11 @@ def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
     except InputError as error:
         return BAD_INPUT, f"\n{error}", error
     except KeyboardInterrupt:
-        return FAILED, "", None
+        return INTERRUPTED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         _print_traceback()
+        if asked_to_stop():  # whatever a library made of that
+            return INTERRUPTED, "", None
         if cause := next((one for one in led_to(error) if isinstance(one, InputError)), None):
             return BAD_INPUT, f"\n{cause}", cause
         if told := fault(error, root.path):
@@ -292,6 +318,7 @@ def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
     with Metadata(connection(root.metadata)) as handle:
         prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
         note_run(handle.store, run_id, facts)
+        reopen(handle.store, run_id)
     handler = ProgressHandler(len(graph.nodes), partial(_state, root, run_id), TRAINERS)
     with progress(handler, hidden=password_of(root.metadata)):
         try:

@@ -11,22 +11,36 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from pipeline.arguments import FAILED, INTERRUPTED
+from pipeline.loading import INTERRUPTED, STOPPED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 3.0  # seconds, in which a run notes its state
-STOPPED = "Interrupted."
 
-_asked = threading.Event()
+
+class Stop(NamedTuple):
+    """What asked for a stop, in the words of a person, and when, in seconds since 1970."""
+
+    by: str
+    at: float
+
+
+_stops: list[Stop] = []  # of the latest `stoppable` block; the first counts
+_raised = threading.Event()
 
 
 def asked_to_stop() -> bool:
     """Tells whether the latest `stoppable` block was asked to stop."""
-    return _asked.is_set()
+    return bool(_stops)
+
+
+def the_stop() -> Stop:
+    """Returns what stopped the latest `stoppable` block; only where it was asked to stop."""
+    return _stops[0]
 
 
 def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
@@ -34,7 +48,7 @@ def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
     whatever a library made of that on its way.
     """
     try:
-        with stoppable(lambda: STOPPED, code=INTERRUPTED):
+        with stoppable(lambda: STOPPED):
             code = main(sys.argv[1:])
     except BaseException:
         if not asked_to_stop():
@@ -45,16 +59,20 @@ def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
 
 
 @contextmanager
-def stoppable(told: Callable[[], str], grace: float = GRACE, code: int = FAILED) -> Iterator[None]:
+def stoppable(
+    told: Callable[[], str], grace: float = GRACE, code: int = INTERRUPTED
+) -> Iterator[None]:
     """Raises KeyboardInterrupt in a block that is asked to stop, once, and ends the process where
     that does not end the block. A signal that is ignored, as in the background, stays so.
 
     Args:
-      told: returns what a person reads where the block has no time to say it.
+      told: returns what a person reads where the block has no time to say it; called in another
+        thread.
       grace: seconds from the signal to the end of the process.
       code: that the process then ends with.
     """
-    _asked.clear()
+    _stops.clear()
+    _raised.clear()
     left = threading.Event()
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -76,9 +94,16 @@ def stoppable(told: Callable[[], str], grace: float = GRACE, code: int = FAILED)
 
 
 def _stop(signum, frame) -> None:
-    if not _asked.is_set():
-        _asked.set()
+    _note(signum)
+    if not _raised.is_set():
+        _raised.set()
         raise KeyboardInterrupt
+
+
+def _note(signum: int) -> None:
+    if not _stops:
+        by = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        _stops.append(Stop(by, time.time()))
 
 
 def _watch(
@@ -87,6 +112,8 @@ def _watch(
     """Waits for a signal, or for the end of the block, which closes the other end."""
     signals = os.read(reading, 1)
     os.close(reading)
+    if signals:
+        _note(signals[0])  # for the main thread may never come to its handler
     if signals and not left.wait(grace):
         print(told(), flush=True)
         os._exit(code)

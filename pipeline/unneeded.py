@@ -19,6 +19,7 @@ from components.metadata.stored_run import StoredRun
 from pipeline import imported
 from pipeline.faults import FULL
 from pipeline.root import Root
+from trainer_module.findings import counted
 from trainer_module.finished import CHECKPOINTS
 
 MOST_SHOWN = 20
@@ -63,8 +64,12 @@ def lines(found: list[Removal], root: Path) -> Iterator[str]:
     for removal in shown:
         yield f"{removal.size / 1e6:10.1f} MB  {removal.path.relative_to(root)}"
     if rest:
-        yield f"{sum(one.size for one in rest) / 1e6:10.1f} MB  in {len(rest)} more folders"
-    yield f"{sum(one.size for one in found) / 1e6:10.1f} MB  in all, {len(found)} folders"
+        yield f"{_megabytes(rest)}  in {counted(len(rest), 'more folder')}"
+    yield f"{_megabytes(found)}  in all, {counted(len(found), 'folder')}"
+
+
+def _megabytes(found: list[Removal]) -> str:
+    return f"{sum(one.size for one in found) / 1e6:10.1f} MB"
 
 
 def remove(found: list[Removal], root: Root) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.choices import Choices
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 from trainer_module.resnets import stem_for
 from trainer_module.saved_encoder import (
     ENCODER_FILE,
@@ -98,7 +99,7 @@ def _normalization(choices: Choices, metadata: dict[str, str]):
 def _told(path: str, found: Found, whose: str) -> str:
     encoder, kept = found.encoder, len(found.tensors)
     below = f" below {found.prefix!r}" if found.prefix else ""
-    rest = f", {len(found.left_out)} others left out" if found.left_out else ""
+    rest = f", {counted(len(found.left_out), 'other')} left out" if found.left_out else ""
     return (
         f"the ResNet-{encoder.depth} of width {encoder.width:g} with the {encoder.stem} stem in "
         f"{path}: {kept} tensors{below}{rest}; images are normalized with {whose} mean and "

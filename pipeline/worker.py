@@ -14,6 +14,7 @@ from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
 from pipeline.stopping import run_tool
 from trainer_module.cluster import (
     ERROR,
+    EXAMPLE,
     JOB,
     VARIABLE,
     Beat,
@@ -55,7 +56,8 @@ def _as_worker() -> Cluster:
     if cluster is None or cluster.rank == 0:
         raise InputError(
             f"`{VARIABLE}` must name several machines, and this one as a worker. Received: "
-            f"{os.environ.get(VARIABLE, '')!r}. Fix: on the chief run local_runner.py instead"
+            f"{os.environ.get(VARIABLE) or 'nothing'}. Fix: {VARIABLE}='{EXAMPLE}' "
+            f"(docs/several-machines.md); on the chief, or with one machine, local_runner.py"
         )
     return cluster
 

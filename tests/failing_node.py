@@ -1,11 +1,17 @@
-"""A node that fails, for tests of what a run then tells."""
+"""Nodes that fail, or are stopped, for tests of what a run then tells."""
 
 import errno
+import hashlib
 import os
+import signal
+from pathlib import Path
 
 from tfx.dsl.component.experimental.annotations import Parameter
 from tfx.dsl.component.experimental.decorators import component
 
+from components.metadata.names import METADATA_VARIABLE
+from components.metadata.snapshot import read
+from components.metadata.store import open_store
 from trainer_module.errors import InputError
 
 
@@ -23,3 +29,26 @@ def FailingNode(fault: Parameter[str]) -> None:  # noqa: N802 (a TFX component)
         raise errors[fault]
     except Exception as error:
         raise RuntimeError(f"{type(error).__name__} [while running 'Write']") from error
+
+
+@component
+def StoppedNode(heard: Parameter[str]) -> None:  # noqa: N802 (a TFX component)
+    """Is asked to stop; it is interrupted, tells that as an error of its own, or is deaf to it."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as error:
+        if heard == "as an error":
+            raise RuntimeError("KeyboardInterrupt") from error
+        if heard == "at once":
+            raise
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000_000)  # long and without the GIL
+
+
+@component
+def OnceStoppedNode(file: Parameter[str]) -> None:  # noqa: N802 (a TFX component)
+    """Is stopped the first time, and then writes which state it has in the store into a file."""
+    if not os.path.exists(file):
+        Path(file).touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+    executions = read(open_store(os.environ[METADATA_VARIABLE])).executions.values()
+    Path(file).write_text(" ".join(execution.state for execution in executions))

@@ -45,7 +45,7 @@ def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(1.2, "1 seconds"), (119, "119 seconds"), (130, "2 minutes"), (7200, "2 hours")],
+    [(1.2, "1 second"), (119, "119 seconds"), (130, "2 minutes"), (7200, "2 hours")],
 )
 def test_a_time_is_told_in_its_unit(seconds, text):
     assert told(seconds) == text

@@ -1,5 +1,7 @@
 """Features of images by the command line; the model itself is asked in test_end_to_end.py."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -64,6 +66,12 @@ def test_neighbours_are_told_with_targets_and_how_often_those_agree(embedding):
     )
     assert lines[:2] == ["a.png  cat", "    0.995  c.png  cat"]
     assert lines[-1] == "The nearest image has the same target 66.7 % of the time"
+
+
+def test_label_maps_are_no_targets_that_could_agree(embedding):
+    maps = dataclasses.replace(embedding, targets=["a_map.png", "b_map.png", "c_map.png"])
+    lines = embed.neighbour_lines(maps, np.array([[2], [2], [0]]), np.array([[0.9], [0.1], [0.9]]))
+    assert lines[-1] == "    0.900  a.png  a_map.png"
 
 
 @pytest.mark.parametrize(

@@ -189,6 +189,7 @@ def test_a_model_without_a_card_gets_one_that_says_how_images_are_normalized(mod
     ("flags", "message"),
     [
         (["--format=keras", "--output=there.keras"], "`--output` must be new"),
+        (["--format=keras", "--output=link.keras"], "`--output` must be new"),
         (["--format=keras", "--output=new.onnx"], "`--output` must end in .keras"),
         (["--format=keras", "--output=absent/new.keras"], "must lie in a folder that exists"),
         (["--format=safetensors", "--preprocessing"], "`--preprocessing` is of --format=onnx"),
@@ -199,9 +200,25 @@ def test_bad_input_ends_with_2_and_writes_nothing(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.keras").touch()
+    (tmp_path / "link.keras").symlink_to("absent.keras")
     assert main([str(models("small 18")[0]), *flags]) == 2
     assert message in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["there.keras"]
+    assert {path.name for path in tmp_path.iterdir()} == {"there.keras", "link.keras"}
+
+
+def test_without_an_output_the_model_is_named_after_its_root_and_its_path_is_told(
+    tmp_path, monkeypatch, capsys
+):
+    folder, here = tmp_path / "demo" / "serving" / "17", tmp_path / "here"
+    folder.mkdir(parents=True)
+    here.mkdir()
+    left(folder, NETWORKS["small 18"])
+    (tmp_path / "demo" / "run.json").write_text("{}")
+    monkeypatch.chdir(here)
+    assert main([str(tmp_path / "demo"), "--format=saved_model"]) == 0
+    told = [line.rpartition(" -> ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert told == [f"{here}/demo-17", f"{here}/demo-17.md"]
+    assert sorted(path.name for path in here.iterdir()) == ["demo-17", "demo-17.md"]
 
 
 def test_an_encoder_that_was_padded_otherwise_is_refused(tmp_path, capsys):

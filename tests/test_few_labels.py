@@ -94,4 +94,4 @@ def test_who_stops_the_table_stops_the_run_that_goes_on(tmp_path, image_list):
             os.killpg(process.pid, signal.SIGKILL)
     finally:
         process.stdout.close()
-    assert code == 1
+    assert code == 130

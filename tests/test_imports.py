@@ -16,6 +16,7 @@ TFX_ALLOWED = (
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",
+    "pipeline.asked_model",
     "pipeline.check",
     "pipeline.choices",
     "pipeline.data_check",

@@ -20,6 +20,7 @@ from components.metadata.stored_run import StoredRun
 from pipeline.lineage import __main__ as command
 from pipeline.lineage.models import all_models, find_model
 from pipeline.lineage.runs import describe_run
+from pipeline.lineage.seen import trained_on
 from pipeline.lineage.tree import new_parameters
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -228,12 +229,38 @@ def test_an_image_is_found_in_the_examples_that_held_it_at_the_time(capsys, inde
     assert (str(FIRST_VERSION + 1) in versions) is (image != "d.png")
 
 
+def test_of_a_file_that_no_list_has_as_an_image_it_is_said_how_a_label_map_is_found(
+    capsys, indexed
+):
+    (indexed / "map.png").write_bytes(b"a label map")
+    told = ask(capsys, indexed, "--downstream", indexed / "map.png")[1].out
+    assert "image in 0 sets of examples" in told and "a label map is found by its image" in told
+
+
 def test_an_image_is_found_by_its_id_too(capsys, indexed):
     number = Row("", 1, "d.png", "").image_id
     assert (
         len(json.loads(ask(capsys, indexed, "--downstream", number, "--json")[1].out)["examples"])
         == 1
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"), [(b"a", True), (b"A", False), (b"d", True), (b"another", False)]
+)
+def test_an_image_was_seen_by_a_model_whose_training_list_held_its_bytes(indexed, content, seen):
+    snapshot = read(open_store(str(indexed / "metadata.sqlite")))
+    asked = [image_index.content_digest(content)] * 2
+    first = find_model(snapshot, str(FIRST_VERSION))
+    assert trained_on(snapshot, first, asked) == (asked if seen else [])
+
+
+def test_an_image_that_was_held_out_was_not_seen(indexed):
+    examples = indexed / "artifacts/FileListExampleGen/examples/1"
+    image_index.write([image_index.record(1, b"held out", b"cat")], str(examples), "eval")
+    snapshot = read(open_store(str(indexed / "metadata.sqlite")))
+    asked = [image_index.content_digest(b"held out")]
+    assert trained_on(snapshot, find_model(snapshot, str(FIRST_VERSION)), asked) == []
 
 
 def test_two_models_differ_in_what_changed_and_in_nothing_else(capsys, snapshot, root):
@@ -286,6 +313,20 @@ def test_a_run_whose_process_is_gone_was_interrupted(tmp_path, state, process, t
     (run_id,) = read(store).runs
     note_run(store, run_id, {"state": state, "process": process})
     assert describe_run(StoredRun(read(store), run_id))["state"] == told
+
+
+def test_a_node_that_a_killed_run_left_running_is_told_as_interrupted(tmp_path):
+    metadata = str(tmp_path / "metadata.sqlite")
+    fill(metadata, tmp_path, ["data"])
+    store = open_store(metadata, read_only=False)
+    (run_id,) = read(store).runs
+    (left,) = store.get_executions_by_id([StoredRun(read(store), run_id).nodes["Pusher"].id])
+    left.last_known_state = mlmd.Execution.RUNNING
+    store.put_executions([left])
+    note_run(store, run_id, {"state": "running", "process": this_process()})
+    assert describe_run(StoredRun(read(store), run_id))["other"] == {"Pusher": "running"}
+    note_run(store, run_id, {"process": this_process().split()[0] + " 4194304"})
+    assert describe_run(StoredRun(read(store), run_id))["other"] == {"Pusher": "interrupted"}
 
 
 def test_a_store_that_a_run_writes_to_is_read_all_the_same(capsys, root):

@@ -131,12 +131,12 @@ def test_minutes_become_epochs_before_the_first_step_and_a_continued_run_keeps_t
 ):
     encoder, _, report = run(tmp_path / "minutes", minutes=1e-4)
     assert (report["epochs"], report["steps"], report["minutes"]) == (1, 3, 1e-4)
-    assert "0.0001 minutes: 1 epochs, at " in capsys.readouterr().out
+    assert "0.0001 minutes: 1 epoch, at " in capsys.readouterr().out
     continued = tmp_path / "continued"
     continued.mkdir()
     (continued / CHOSEN).write_text(json.dumps({"epochs": 1, "step_seconds": 9.0}))
     again = run(continued, minutes=1e-4)[0]
-    assert "0.0001 minutes: 1 epochs, at 9 s a step" in capsys.readouterr().out
+    assert "0.0001 minutes: 1 epoch, at 9 s a step" in capsys.readouterr().out
     for one, other in zip(encoder.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from pipeline.root import Root, lock
 
 CHANGES = ["data", "parameter", "data", "parameter", "nothing"]  # from run to run
 PUSHED = 4  # models; the last run found all in the cache
+QUESTIONS = [("--json",), ("latest", "--json"), ("latest",), (str(FIRST_VERSION), "--json")]
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +106,15 @@ def test_a_second_time_there_is_nothing_to_remove(root, capsys):
     before = files(root)
     capsys.readouterr()
     assert call(root, "--yes") == 0
-    assert capsys.readouterr().out.split() == ["0.0", "MB", "in", "all,", "0", "folders"]
+    told = f"Nothing to remove: all of {root.path} is needed by what is kept.\n"
+    assert capsys.readouterr().out == told
     assert files(root) == before
 
 
 def test_lineage_answers_as_before(root, capsys):
-    questions = [("--json",), ("latest", "--json"), ("latest",), (str(FIRST_VERSION), "--json")]
-    before = [told(capsys, root, *question) for question in questions]
+    before = [told(capsys, root, *question) for question in QUESTIONS]
     call(root, "--yes")
-    assert [told(capsys, root, *question) for question in questions] == before
+    assert [told(capsys, root, *question) for question in QUESTIONS] == before
 
 
 def test_the_index_of_images_stays(root):
@@ -171,6 +174,43 @@ def test_what_a_killed_node_left_goes_once_its_run_is_given_up(root):
     root.write_record(run_id="another", finished=True)
     call(root, "--yes")
     assert not left.exists()
+
+
+# Anybody may mount a file system of memory in a user namespace of their own, where the machine lets
+# them have one; it is gone with its processes, so that what is left of the root is copied out.
+FULL_DISK = """
+root=$1 kept=$2 left=$3 python=$4
+mount -t tmpfs -o size=3m tmpfs "$root" && cp -a "$kept/." "$root" || exit 90
+dd if=/dev/zero of="$root/filler" bs=4k 2> /dev/null
+if echo x 2> /dev/null > "$root/proof"; then exit 91; fi
+"$python" -m pipeline.prune --pipeline_root="$root" --keep=1 --yes
+code=$?
+rm "$root/filler" "$root/proof" && cp -a "$root/." "$left" && exit $code
+"""
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+def test_on_a_full_disk_it_makes_room_and_the_store_knows_what_is_gone(template, tmp_path, capsys):
+    places = [tmp_path / name for name in ("kept", "left")]
+    shutil.copytree(template, places[0])
+    places[1].mkdir()
+    mount = [*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", str(places[1])]
+    if not shutil.which("unshare") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs a machine whose users may mount in a namespace of their own (unshare)")
+    before = [told(capsys, Root(template), *question) for question in QUESTIONS]
+    arguments = [str(template), *map(str, places), sys.executable]
+    pruned = subprocess.run(
+        [*NAMESPACE, "sh", "-c", FULL_DISK, "sh", *arguments],
+        cwd=Path(prune.__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert pruned.returncode == 0, pruned.stdout + pruned.stderr
+    left = Root(places[1])
+    assert versions(left) == [PUSHED - 1]
+    there = {str(template / path.relative_to(left.path)) for path in left.artifacts.glob("*/*/*")}
+    assert live(left)[0] == there
+    assert [told(capsys, left, *question) for question in QUESTIONS] == before
 
 
 @pytest.mark.parametrize("keep", ["0", "-1"])

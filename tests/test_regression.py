@@ -221,7 +221,13 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs, capfd):
     # What is served is what was judged; of numbers over 100 one digit behind the point is printed.
     assert error == pytest.approx(told["metrics"]["mean_absolute_error"], abs=0.05)
     assert evaluate.main([f"{discs}/root", f"{discs}/eval.csv", "--json"]) == 0
-    score = json.loads(capfd.readouterr().out)
+    answer = capfd.readouterr()
+    score = json.loads(answer.out)
+    assert "training list" not in answer.err
     assert score[""]["mean_absolute_error"] == pytest.approx(
         told["metrics"]["mean_absolute_error"], rel=1e-5
     )
+    rows = (discs / "train.csv").read_text().splitlines(keepends=True)
+    (discs / "mixed.csv").write_text("".join([*rows[:5], *(discs / "eval.csv").open()]))
+    assert evaluate.main([f"{discs}/root", f"{discs}/mixed.csv"]) == 0
+    assert "5 of 29 images are in the training list of this model" in capfd.readouterr().err

@@ -208,6 +208,30 @@ def test_a_page_holds_no_number_that_its_browser_cannot_read(latest):
     assert [scatter["data"][1][axis] for axis in "xy"] == [[1.0, 2.0, None], [1.5, None, 3.0]]
 
 
+def test_of_lines_that_lie_on_one_another_all_are_seen():
+    same = [1.0, 1.0]
+    traces = plots.curves({"kNN": same, "untrained": same, "probe": same}, "accuracy")["data"]
+    assert [trace["line"]["dash"] for trace in traces] == ["solid", "dash", "dot"]
+    sizes = [trace["marker"]["size"] for trace in traces]  # those above leave a rim of those below
+    assert sizes == sorted(set(sizes), reverse=True)
+
+
+def test_the_baseline_stands_between_the_candidate_and_the_evaluator_that_asks_it():
+    nodes = ("Finetuner", "Baseline", "Evaluator", "RunReport")
+    graph = {
+        "nodes": [{"id": name, "kind": "execution", "name": name} for name in nodes],
+        "edges": [
+            {"from": "Finetuner", "to": "artifact:1", "label": "model", "baseline": False},
+            {"from": "artifact:1", "to": "Evaluator", "label": "model", "baseline": False},
+        ],
+    }
+    assert drawing.edges_between(graph) == {
+        ("Finetuner", "Evaluator"),
+        ("Finetuner", "Baseline"),
+        ("Baseline", "Evaluator"),
+    }
+
+
 @pytest.mark.parametrize("values", [[math.nan, 0.0, 2.0], [0.0, math.nan, 2.0], [0.0, None, 2.0]])
 def test_the_axis_of_a_curve_begins_at_its_least_number_whatever_else_was_measured(values):
     assert plots.curves({"loss": values}, "loss")["layout"]["yaxis"]["rangemode"] == "tozero"

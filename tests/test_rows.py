@@ -7,6 +7,7 @@ from components.file_list_example_gen.rows import check_rows, read_rows, refuse
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.unlabelled import Unlabelled
 
@@ -183,3 +184,9 @@ def test_integer_labels_are_class_ids_and_others_are_names():
 def test_a_list_with_too_many_or_too_few_classes_is_refused(targets, num_classes):
     with pytest.raises(InputError, match="num_classes"):
         Classification.from_targets(targets, Target(num_classes))
+
+
+@pytest.mark.parametrize("task", [Classification, Regression])
+def test_label_maps_are_no_labels_and_no_numbers_and_the_task_that_takes_them_is_named(task):
+    with pytest.raises(InputError, match=r"Fix: of label maps --task=segmentation --num_classes=C"):
+        task.from_targets(["maps/0.png", "maps/1.PNG", ""], Target())

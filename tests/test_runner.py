@@ -8,7 +8,10 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -18,6 +21,8 @@ from components.metadata.store import open_store
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices, Lists
 from pipeline.config_file import FILE, read_settings
+from pipeline.lineage import __main__ as lineage
+from pipeline.loading import INTERRUPTED
 from pipeline.plan import as_chosen
 from pipeline.root import Root, interrupted_root
 from pipeline.runner import run
@@ -159,7 +164,7 @@ def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(star
     start()
     record = Root(tmp_path / "root").record()
     Root(tmp_path / "root").write_record(**record | {"finished": False})
-    assert start(resume=True, create=stopped) == FAILED
+    assert start(resume=True, create=stopped) == INTERRUPTED
     told = capfd.readouterr().out
     assert "RuntimeError" not in told
     assert told.splitlines()[-1] == (
@@ -169,9 +174,87 @@ def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(star
 
 
 def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp_path, capfd):
-    assert start(create=stopped) == FAILED
+    assert start(create=stopped) == INTERRUPTED
     told = capfd.readouterr().out
     assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
+
+
+def stopped_node(heard):
+    """Returns a function that builds a pipeline of a node that is stopped by SIGTERM."""
+
+    def create(plan, folders):
+        from failing_node import StoppedNode
+        from tfx.orchestration.pipeline import Pipeline
+
+        return Pipeline(plan.name, folders.root, components=[StoppedNode(heard=heard)])
+
+    return create
+
+
+def lineage_of(root, capsys):
+    """Returns the row of a root's only run, as lineage prints it."""
+    capsys.readouterr()
+    lineage.main(["--pipeline_root", str(root)])
+    return capsys.readouterr().out.splitlines()[1]
+
+
+@pytest.mark.parametrize("heard", ["at once", "as an error"])
+def test_a_run_that_was_stopped_is_told_so_and_its_node_as_canceled(heard, start, tmp_path, capsys):
+    assert start(create=stopped_node(heard)) == INTERRUPTED
+    told = json.loads((tmp_path / "root" / "summary.json").read_text())
+    assert (told["state"], told["stopped_by"]) == ("stopped", "SIGTERM")
+    assert [node["state"] for node in told["components"]] == ["canceled"]
+    row = lineage_of(tmp_path / "root", capsys)
+    assert "stopped by SIGTERM" in row and row.endswith("StoppedNode (canceled)")
+
+
+def test_a_node_that_was_stopped_is_running_while_its_run_is_continued_and_then_done(
+    start, tmp_path, capsys
+):
+    def create(plan, folders):
+        from failing_node import OnceStoppedNode
+        from tfx.orchestration.pipeline import Pipeline
+
+        node = OnceStoppedNode(file=str(tmp_path / "told"))
+        return Pipeline(plan.name, folders.root, components=[node])
+
+    assert start(create=create) == INTERRUPTED
+    assert start(resume=True, create=create) == ENDED
+    assert (tmp_path / "told").read_text() == "running"
+    assert lineage_of(tmp_path / "root", capsys).split()[3:] == [
+        "done",
+        ANY,
+        "0",
+        "OnceStoppedNode",
+    ]
+
+
+DEAF = """
+import sys
+from pathlib import Path
+from pipeline.choices import Choices
+from pipeline.plan import as_chosen
+from pipeline.root import Root
+from pipeline.runner import run
+from test_runner import stopped_node
+from trainer_module.tasks.unlabelled import Unlabelled
+
+root = Root(Path(sys.argv[1]))
+run(as_chosen(Choices("tiny"), Unlabelled()), root, [], create=stopped_node("not at all"))
+"""
+
+
+def test_a_run_that_a_library_keeps_from_stopping_is_told_as_stopped_too(tmp_path, capsys):
+    tests = Path(__file__).resolve().parent
+    ended = subprocess.run(
+        [sys.executable, "-c", DEAF, str(tmp_path)],
+        cwd=tests.parent,
+        env=os.environ | {"PYTHONPATH": str(tests)},
+        check=False,
+    )
+    assert ended.returncode == INTERRUPTED
+    row = lineage_of(tmp_path, capsys)
+    assert "stopped by SIGTERM" in row and row.endswith("StoppedNode (canceled)")
 
 
 def test_the_record_of_a_run_says_whether_it_took_an_encoder(start, tmp_path):

@@ -126,6 +126,8 @@ def test_of_a_palette_png_the_index_counts():
         (["a.png"], Target(), "`--num_classes` must be given for segmentation"),
         (["a.png"], Target(num_classes=300), "Received: 300"),
         (["", ""], Target(num_classes=3), "The training list has no label maps"),
+        (["a.png"], Target(2, 255, (0, 1, 2)), "Fix: --num_classes=3, or leave it out"),
+        (["a.png"], Target(0, 1, (0, 255)), "Fix: --set target.ignored_class=255, or -1 if"),
     ],
 )
 def test_a_list_that_makes_no_task_is_refused(targets, settings, told):

@@ -59,12 +59,12 @@ def test_a_signal_interrupts_the_block_at_once(number):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_long_step_of_a_library_does_not_hold_it_up(number):
     code, told, seconds = stop(number, BUSY)
-    assert (code, told) == (1, ["told by the watcher"]) and seconds < 3
+    assert (code, told) == (130, ["told by the watcher"]) and seconds < 3
 
 
 def test_an_interruption_that_a_library_swallows_ends_the_process_all_the_same():
     code, told, seconds = stop(signal.SIGTERM, SWALLOWED)
-    assert (code, told) == (1, ["told by the watcher"]) and seconds < 3
+    assert (code, told) == (130, ["told by the watcher"]) and seconds < 3
 
 
 def test_after_the_block_the_signal_has_its_old_meaning():
@@ -110,6 +110,29 @@ def test_a_tool_that_is_stopped_says_one_line_and_ends_with_130(number, body):
     process.send_signal(number)
     assert process.communicate() == ("", "Interrupted.\n")
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "tool", [["-m", "pipeline.predict"], ["-c", "import sys; sys.argv[0] = 'bin/simclr'; BODY"]]
+)
+def test_a_stop_while_a_tool_is_still_loading_is_a_line_too(number, tool):
+    body = "import pipeline.command; pipeline.command.main()"
+    command = [word.replace("BODY", body) for word in (sys.executable, "-X", "importtime", *tool)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while "argparse" not in process.stderr.readline():  # the first that most tools import
+        pass
+    process.send_signal(number)
+    _, errors = process.communicate()
+    said = [line for line in errors.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, said) == (130, ["Interrupted."])
+
+
+def test_a_program_that_uses_the_package_keeps_its_own_signals():
+    source = "import signal, pipeline; print(signal.getsignal(signal.SIGINT).__name__)"
+    command = [sys.executable, "-c", source, "-m", "pipeline.predict"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told == "default_int_handler\n"
 
 
 def test_every_tool_is_stopped_in_that_one_place():

@@ -1,5 +1,8 @@
 """What we add to ML Metadata, on small real stores."""
 
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.lineage import fill
 from components.metadata.snapshot import read
-from components.metadata.store import note_run, open_store, sweep_interrupted
+from components.metadata.store import is_alive, note_run, open_store, sweep_interrupted
 from components.metadata.stored_run import StoredRun
 from trainer_module.errors import InputError
 
@@ -74,6 +77,13 @@ def test_metrics_that_only_a_later_cached_run_noted_belong_to_the_execution_that
     }
     assert metrics["Evaluator"] == {"accuracy": 0.25}
     assert metrics["Finetuner"] == {}
+
+
+def test_a_process_that_ended_and_was_not_asked_how_is_not_alive():
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process:
+        process.stdout.read()  # until it has ended
+        time.sleep(0.2)
+        assert not is_alive(f"{socket.gethostname()} {process.pid}")
 
 
 @pytest.mark.parametrize("content", ["", "no database at all, only some text"])

@@ -23,7 +23,7 @@ from pipeline.root import Root
 from pipeline.worker import TOGETHER
 from pipeline.worker import main as work
 from trainer_module.checkpoint import FILE
-from trainer_module.cluster import Beat, Cluster, cluster_of
+from trainer_module.cluster import EXAMPLE, Beat, Cluster, cluster_of
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
 from trainer_module.pretrain import Images, Places, pretrain
@@ -224,7 +224,8 @@ def test_a_worker_must_be_one(tmp_path, monkeypatch, capsys, task):
     text = Two(tmp_path, monkeypatch).tf_config(task) if task else ""
     monkeypatch.setenv("TF_CONFIG", text)
     assert work([f"--pipeline_root={tmp_path}"]) == 2
-    assert "this one as a worker" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "this one as a worker" in told and f"Fix: TF_CONFIG='{EXAMPLE}'" in told
 
 
 def test_a_worker_does_not_run_the_pipeline(tmp_path, monkeypatch):

@@ -93,7 +93,7 @@ def test_skip_leaves_bad_names_out_and_says_so(faces, tmp_path, capsys):
 
 def test_a_folder_without_faces_is_refused(tmp_path):
     write_faces(tmp_path / "cats", ["tom.jpg"])
-    with pytest.raises(InputError, match="1 images, none named so"):
+    with pytest.raises(InputError, match="1 image, none named so"):
         utkface.write(tmp_path / "lists", tmp_path / "cats", on_bad_row="skip")
 
 

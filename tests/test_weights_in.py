@@ -33,7 +33,7 @@ def chosen(file, *flags):
 def test_architecture_and_mapping_follow_from_the_file(file):
     encoder, saved = find_weights(chosen(file))
     assert (encoder.depth, encoder.width, encoder.stem) == (18, 0.125, "small")
-    assert f"{file}: 100 tensors below 'backbone.', 1 others left out" in saved.mapping
+    assert f"{file}: 100 tensors below 'backbone.', 1 other left out" in saved.mapping
     assert saved.begins and not saved.is_final
 
 
@@ -96,6 +96,7 @@ def test_other_weights_or_another_normalization_are_another_encoder(file, tmp_pa
     [
         (["--depth=34"], "differ from those of a ResNet-34 of width 0.125"),
         (["--encoder_weights=absent.pth"], "must be a file of weights. Received: "),
+        (["--encoder_weights=train.csv"], "Fix: a whole file of a ResNet as torchvision, timm or"),
         (["--from_scratch"], "Received beside it: --encoder_weights"),
         (["--task=pretrain", "--pretrain_epochs=0"], "where the encoder is to be learned or left"),
         (

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 
 from trainer_module.batches import EpochBatches
+from trainer_module.findings import counted
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
 
@@ -89,7 +90,10 @@ def of_minutes(
         path.write_text(json.dumps({"epochs": epochs, "step_seconds": step}), encoding="utf-8")
     chosen = json.loads(path.read_text(encoding="utf-8"))
     epochs, seconds = chosen["epochs"], chosen["step_seconds"]
-    print(f"{settings.minutes:g} minutes: {epochs} epochs, at {seconds:.3g} s a step", flush=True)
+    print(
+        f"{settings.minutes:g} minutes: {counted(epochs, 'epoch')}, at {seconds:.3g} s a step",
+        flush=True,
+    )
     warmup = min(settings.warmup_epochs, WARMUP_SHARE * epochs)
     return dataclasses.replace(settings, epochs=epochs, warmup_epochs=warmup)
 
@@ -127,8 +131,8 @@ class Estimate(keras.callbacks.Callback):
         if left * seconds < WORTH_TELLING:
             return
         print(
-            f"About {told(left * seconds)} left for {epochs} epochs of {self._steps_per_epoch} "
-            f"steps, {seconds:.3g} s each",
+            f"About {told(left * seconds)} left for {counted(epochs, 'epoch')} of "
+            f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each",
             flush=True,
         )
 
@@ -138,4 +142,4 @@ def told(seconds: float) -> str:
     for unit, length in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return counted(round(seconds), "second")

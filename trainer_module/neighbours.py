@@ -6,6 +6,8 @@ N images, D feature dims, K neighbours of each.
 
 import numpy as np
 
+from trainer_module.findings import counted
+
 NEIGHBOURS = 10  # that vote on a class
 BLOCK = 1024  # rows compared with all others at once: 60,000 images take 250 MB
 
@@ -27,7 +29,7 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     if not 1 <= count < len(features):
         raise ValueError(
             f"`count` must be from 1 to the number of images minus 1. Received: count={count}, "
-            f"{len(features)} images"
+            f"{counted(len(features), 'image')}"
         )
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     # [N, D]

@@ -292,7 +292,7 @@ class Target:
         """Checks every rule."""
         require_finite(self)
         different = len(set(self.values)) == len(self.values) != 1
-        rule = "`values` must be at least two different pixel values from 0 to 255"
+        rule = "`values` must be two or more different pixel values from 0 to 255, as in 0,255"
         require(different and all(0 <= one <= 255 for one in self.values), rule, values=self.values)
         require(
             self.num_classes == 0 or self.num_classes >= 2,

@@ -14,7 +14,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.names import BASELINE_INPUT
-from components.metadata.store import RUN_CONTEXT
+from components.metadata.store import RUN_CONTEXT, is_alive
 
 PIPELINE_CONTEXT, NODE_CONTEXT = "pipeline", "node"
 INPUTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
@@ -27,6 +27,7 @@ STATES = {
     mlmd.Execution.FAILED: "failed",
     mlmd.Execution.CANCELED: "canceled",
 }
+INTERRUPTED = "interrupted"  # without a word, as by a kill: the state of a run, and of its node
 METRIC = "metric"  # a run's facts that are results are named `metric.NODE.NAME`
 WRAPPERS = ("custom_config", "value")  # they hold parameters and say nothing themselves
 UNSAID = ("null", "{}", "[]", "")  # TFX's ways to say that a parameter is not given
@@ -82,6 +83,12 @@ class Run:
     facts: dict = field(default_factory=dict)
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
     executions: tuple[int, ...] = ()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it may be at work: nothing says that it ended, nor that its process is gone."""
+        running = self.facts.get("state", "running") == "running"
+        return running and is_alive(str(self.facts.get("process", "")))
 
 
 @dataclass(frozen=True)
@@ -167,7 +174,7 @@ def read(store: MetadataStore, run_id: str = "") -> Snapshot:
         number: _execution(
             members[number],
             nodes.get(number, ""),
-            run.id,
+            run,
             inputs.get(number, {}),
             outputs.get(number, {}),
         )
@@ -247,8 +254,9 @@ def _by_execution(events: Iterable[mlmd.Event], kinds: tuple) -> dict[int, dict[
 
 
 def _execution(
-    execution: mlmd.Execution, node: str, run_id: str, inputs: dict, outputs: dict
+    execution: mlmd.Execution, node: str, run: Run, inputs: dict, outputs: dict
 ) -> Execution:
+    state = STATES.get(execution.last_known_state, "unknown")
     created, updated = (
         execution.create_time_since_epoch,
         execution.last_update_time_since_epoch,
@@ -256,8 +264,8 @@ def _execution(
     return Execution(
         id=execution.id,
         node=node or execution.type,
-        run_id=run_id,
-        state=STATES.get(execution.last_known_state, "unknown"),
+        run_id=run.id,
+        state=INTERRUPTED if state in ("new", "running") and not run.goes_on else state,
         started=created / 1e3,
         seconds=max(0, updated - created) / 1e3,
         properties=properties(execution),

@@ -3,9 +3,11 @@
 What it holds is read by snapshot.py. Imports nothing heavier than ml_metadata.
 """
 
+import math
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from ml_metadata.errors import StatusError
 from ml_metadata.metadata_store import MetadataStore
@@ -117,15 +119,26 @@ def is_alive(process: str) -> bool:
         return False
     except PermissionError:
         return True  # someone else's
-    return True
+    return not _is_zombie(int(number))
 
 
-def sweep_interrupted(store: MetadataStore, run_id: str = "") -> int:
+def _is_zombie(number: int) -> bool:
+    """Tells whether a process has ended and only waits for its parent to ask how."""
+    try:
+        told = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return told.rpartition(")")[2].split()[0] == "Z"  # behind the name, which may hold anything
+
+
+def sweep_interrupted(store: MetadataStore, run_id: str = "", stopped_at: float = math.inf) -> int:
     """Marks executions that a killed run left RUNNING as canceled, and returns how many there were.
 
     Args:
       store: nothing else works on that run, the caller holds the lock of its pipeline root.
       run_id: of the run; '' for all, where no other root shares the store.
+      stopped_at: when the run was asked to stop, in seconds since 1970. What failed later did so
+        for that.
     """
     context = run_id and store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
     of_run = store.get_executions_by_context(context.id) if context else []
@@ -134,9 +147,29 @@ def sweep_interrupted(store: MetadataStore, run_id: str = "") -> int:
         execution
         for execution in executions
         if execution.last_known_state in (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
+        or (
+            execution.last_known_state == mlmd.Execution.FAILED
+            and execution.last_update_time_since_epoch >= 1e3 * stopped_at
+        )
     ]
     for execution in stale:
         execution.last_known_state = mlmd.Execution.CANCELED
     if stale:
         store.put_executions(stale)
     return len(stale)
+
+
+def reopen(store: MetadataStore, run_id: str) -> None:
+    """Marks executions of a run that failed or were stopped as RUNNING: TFX goes on in their rows
+    when the run is continued, and leaves their state until they end.
+    """
+    context = store.get_context_by_type_and_name(RUN_CONTEXT, run_id)
+    ended = [
+        execution
+        for execution in store.get_executions_by_context(context.id)
+        if execution.last_known_state in (mlmd.Execution.FAILED, mlmd.Execution.CANCELED)
+    ]
+    for execution in ended:
+        execution.last_known_state = mlmd.Execution.RUNNING
+    if ended:
+        store.put_executions(ended)

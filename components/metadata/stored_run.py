@@ -26,13 +26,12 @@ from components.metadata.names import (
     RUN_REPORT,
     TRAINERS,
 )
-from components.metadata.snapshot import Artifact, Execution, Run, Snapshot
-from components.metadata.store import is_alive
+from components.metadata.snapshot import INTERRUPTED, Artifact, Execution, Run, Snapshot
 from trainer_module.intervals import Interval, intervals_of, of_share
 from trainer_module.log_files import EVALUATION_FILE, HISTORY_FILE
 
 GOOD = ("done", "cached")  # states of a node
-INTERRUPTED = "interrupted"
+STOPPED = "stopped"  # as it was asked to; by a kill it is INTERRUPTED
 NOWHERE = Path("/nonexistent")
 
 
@@ -60,13 +59,13 @@ class StoredRun:
 
     @property
     def state(self) -> str:
-        """How the run ended, or 'running', or 'interrupted'.
+        """How it ended ('done', 'refused', 'failed', 'stopped'), or 'running' or 'interrupted'.
 
         Where the runner left no word of it, what its nodes say.
         """
         facts = self.row.facts
         if facts.get("state") == "running":
-            return "running" if is_alive(str(facts.get("process", ""))) else INTERRUPTED
+            return "running" if self.row.goes_on else INTERRUPTED
         bad = [execution.state for execution in self.executions if execution.state not in GOOD]
         return str(facts.get("state") or (bad[0] if bad else "done"))
 

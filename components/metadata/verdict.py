@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from components.metadata.names import PROBE_FILE
+from trainer_module.findings import counted
 from trainer_module.intervals import HIGH, LOW
 
 EXAMPLE_COUNT = "example_count"  # TFMA's name of how many images there were
@@ -158,9 +159,10 @@ def _refusal(failure) -> str:
         )
     if name == EXAMPLE_COUNT:
         least = threshold.value_threshold.lower_bound.value
+        are = "is" if round(value) == 1 else "are"
         return (
-            f"{value:.0f} held out images are too few to judge a model by, at least {least:.0f} "
-            f"are asked for (--set gate.least_eval_images=N for a trial)"
+            f"{counted(round(value), 'held out image')} {are} too few to judge a model by, at "
+            f"least {least:.0f} are asked for (--set gate.least_eval_images=N for a trial)"
         )
     if threshold.HasField("value_threshold"):
         bounds = threshold.value_threshold

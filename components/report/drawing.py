@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from components.metadata.graph import run_graph
+from components.metadata.names import BASELINE, EVALUATOR
 from components.metadata.stored_run import StoredRun
 
 WIDTH, HEIGHT = 168, 46  # of a node
@@ -76,6 +77,9 @@ def draw(run: StoredRun) -> Drawing:
 def edges_between(graph: dict) -> set[tuple[str, str]]:
     """Returns (maker, reader) for every artifact of a run's graph that one node made and a later
     one read.
+
+    Of the Baseline, a Resolver, the store holds neither: it reads the Evaluator's model, and the
+    Evaluator what it found.
     """
     names = {node["id"]: node["name"] for node in graph["nodes"] if node["kind"] == "execution"}
     order = {name: index for index, name in enumerate(names.values())}
@@ -85,6 +89,10 @@ def edges_between(graph: dict) -> set[tuple[str, str]]:
         for edge in graph["edges"]
         if edge["to"] in names
     ]
+    if {BASELINE, EVALUATOR} <= {*order}:
+        ways = [edge for edge in graph["edges"] if edge["label"] == "model"]
+        judged = [makers.get(edge["from"]) for edge in ways if names.get(edge["to"]) == EVALUATOR]
+        read += [(BASELINE, EVALUATOR), *((maker, BASELINE) for maker in judged)]
     return {(maker, reader) for maker, reader in read if maker and order[maker] < order[reader]}
 
 

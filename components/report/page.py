@@ -17,6 +17,7 @@ import markupsafe
 
 from components.metadata.stored_run import StoredRun
 from components.report.contents import Contents, collect
+from trainer_module.findings import counted
 
 FOLDER = Path(__file__).resolve().parent
 TEMPLATE, STYLE, SCRIPT = "page.html", "page.css", "page.js"
@@ -61,6 +62,7 @@ def render(contents: Contents) -> str:
         "percent": percent,
         "duration": duration,
         "megabytes": megabytes,
+        "counted": counted,
     }
     own = {
         name: markupsafe.Markup((FOLDER / name).read_text(encoding="utf-8"))

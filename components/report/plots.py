@@ -33,6 +33,8 @@ SYMBOLS = (
     "triangle-up",
     "star",
 )  # one for each round through the colours
+# Lines that lie on one another, as where all is right, are seen between the dashes of those above.
+DASHES = ("solid", "dash", "dot")
 POINT_SIZE = 6  # pixels
 MOST_NAMED_CLASSES = 40  # in the legend of a map
 FEW_EPOCHS = 10
@@ -74,8 +76,12 @@ def curves(
                 "name": text(name),
                 "x": [epoch for epoch, _ in measured],
                 "y": [value for _, value in measured],
-                "line": {"color": COLOURS[index % len(COLOURS)], "width": 2},
-                "marker": {"size": 5},
+                "line": {
+                    "color": COLOURS[index % len(COLOURS)],
+                    "width": 2,
+                    "dash": DASHES[index % len(DASHES)],
+                },
+                "marker": {"size": 5 + 3 * (len(series) - 1 - index)},
                 "hovertemplate": "epoch %{x}: %{y"
                 + (":.1%" if percent else ":.4g")
                 + "}<extra>"

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
+from components.metadata.snapshot import INTERRUPTED
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module.gains import advice, from_dict, words
 from trainer_module.intervals import SHARES, told
@@ -36,11 +37,12 @@ EPOCHS = "pretraining_epochs"
 KNN_MEANING = "of the majority among the 10 nearest training images, by pretrained features"
 WORDS = {True: "blessed", False: "refused", None: "not judged"}
 MOST_EARLIER_MODELS = 20
+BROKEN = ("failed", "canceled", INTERRUPTED)  # states of a node
 
 
 def verdict(run: StoredRun) -> dict:
     """Returns whether the model was accepted, a word for it, and every reason against it."""
-    broken = [name for name, node in run.nodes.items() if node.state in ("failed", "canceled")]
+    broken = [name for name, node in run.nodes.items() if node.state in BROKEN]
     if run.blessed is False:
         state = "refused"
     elif broken or PUSHER not in run.nodes:

@@ -219,7 +219,8 @@ def summary(lists: dict[str, Path], label_map_classes: int, numbers: bool = Fals
             if numbers
             else ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
         )
-        lines.append(f"  {path.name:<24} {len(rows):>7,} images  {classes or 'with label maps'}")
+        images = "image" if len(rows) == 1 else "images"
+        lines.append(f"  {path.name:<24} {len(rows):>7,} {images}  {classes or 'with label maps'}")
     if labels:
         chosen = " ".join(
             f"--{flag}_file_path={shlex.quote(str(lists[name]))}" for flag, name in SPLITS

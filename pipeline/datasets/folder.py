@@ -81,8 +81,8 @@ def write(
     for split in rows:
         if not rows[split]:
             raise InputError(
-                f"None of the {len(images)} images fell into the {split} split: add images or "
-                f"change `--eval_fraction`"
+                f"None of the {counted(len(images), 'image')} fell into the {split} split: add "
+                f"images or change `--eval_fraction`"
             )
     found = _classes_of_splits(source, rows) if splits else []
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
+from trainer_module.findings import counted
 
 GENDERS = ("male", "female")  # in the order of the ids in file names, as RACES
 RACES = ("white", "black", "asian", "indian", "others")
@@ -85,8 +86,8 @@ def write(
     for split in rows:
         if not rows[split]:
             raise InputError(
-                f"None of the {len(faces)} faces fell into the {split} split: `source` must hold "
-                f"more faces"
+                f"None of the {counted(len(faces), 'face')} fell into the {split} split: `source` "
+                f"must hold more faces"
             )
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
     files.leave_findings(folder, lists.values(), files.left_out(Path(source), names, faces))
@@ -130,7 +131,7 @@ def _faces(source: Path) -> tuple[list[str], dict[str, Face], list[str]]:
     if not faces:
         raise InputError(
             f"`source` must hold images named AGE_GENDER_RACE_DATE.jpg. Received: '{source}' with "
-            f"{len(names):,} images, none named so"
+            f"{counted(len(names), 'image')}, none named so"
         )
     return everything, faces, problems
 

@@ -16,8 +16,9 @@ from pipeline.lineage.table import aligned
 from trainer_module.errors import InputError
 
 TRAINED, EVALUATED = "trained on", "evaluated on"
+TRAIN_SPLITS = "train_args.splits"
 # The parameters in which a node names the splits that it reads, and what it does with them.
-SPLITS = {"train_args.splits": TRAINED, "eval_args.splits": EVALUATED, "example_splits": EVALUATED}
+SPLITS = {TRAIN_SPLITS: TRAINED, "eval_args.splits": EVALUATED, "example_splits": EVALUATED}
 SAME, OTHER, RENAMED = (
     "the file's bytes",
     "other bytes than the file has now",
@@ -198,6 +199,8 @@ def downstream_lines(told: dict) -> list[str]:
         f"{told['asked']}: {told['kind']} in {len(told['examples'])} "
         f"{'set' if len(told['examples']) == 1 else 'sets'} of examples"
     ]
+    if told["kind"] == "image" and not told["examples"]:
+        lines.append("   (a label map is found by its image: ask for that)")
     rows = [
         (f"examples {item['artifact']}", " and ".join(item["splits"]), item["made"], item["how"])
         for item in told["examples"]

@@ -1,7 +1,7 @@
 """The runs of a store as a table: when, how long, how it ended, what worked and what was cached."""
 
 from components.metadata.names import BASELINE
-from components.metadata.stored_run import GOOD, StoredRun
+from components.metadata.stored_run import GOOD, STOPPED, StoredRun
 from pipeline.lineage.models import moment
 from pipeline.lineage.table import aligned
 
@@ -19,6 +19,7 @@ def describe_run(run: StoredRun) -> dict:
         "pipeline": run.row.pipeline,
         "started": moment(run.started) if states else "",
         "state": run.state,
+        **({"stopped_by": run.row.facts["stopped_by"]} if run.state == STOPPED else {}),
         "seconds": round(run.ended - run.started, 3),
         "ran": [node for node, state in states if state == "done" and node not in RESOLVERS],
         "cached": [node for node, state in states if state == "cached"],
@@ -42,7 +43,7 @@ def run_lines(runs: list[dict]) -> list[str]:
             (
                 run["run"],
                 run["started"],
-                run["state"],
+                " by ".join([run["state"], *filter(None, [run.get("stopped_by")])]),
                 f"{run['seconds']:.1f}",
                 str(len(run["cached"])),
                 work,

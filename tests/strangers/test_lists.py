@@ -235,7 +235,7 @@ def test_a_gap_in_ids_is_told(images):
 
 def test_one_class_alone_is_refused_by_its_name(images):
     told = refusal(images, rows(labels=("cat",)))
-    assert "All 40 rows of the training list have the label 'cat'" in told
+    assert "The training list has the label 'cat' in 40 rows and no other" in told
     assert "--task=pretrain" in told
 
 

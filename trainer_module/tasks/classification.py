@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding
+from trainer_module.findings import Finding, counted
 from trainer_module.settings import Finetuning, Target
+from trainer_module.tasks.labels import refuse_files
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -59,19 +60,20 @@ class Classification(Task):
                 "The training list has no labels: a row of this task is `path,label`. Without "
                 "labels: --task=pretrain"
             )
+        refuse_files(given, cls.name)
         whole = [label for label in given if _is_integer(label)]
         integers = len(whole) >= LEAST_ID_SHARE * len(given)
         labels = set(whole if integers else given)
         different = set(map(int, labels)) if integers else labels
         if len(different) == 1 and len(whole) in (0, len(given)):
             raise InputError(
-                f"All {len(given):,} rows of the training list have the label {given[0]!r}, and a "
-                f"classifier needs two: `num_classes` must be at least 2. For learning without "
-                f"labels drop the column, or --task=pretrain"
+                f"The training list has the label {given[0]!r} in {counted(len(given), 'row')} and "
+                f"no other, and a classifier needs two: `num_classes` must be at least 2. For "
+                f"learning without labels drop the column, or --task=pretrain"
             )
         ids = integers and _are_ids(labels, settings.num_classes)
-        counted = max(map(int, labels)) + 1 if ids else len(labels)
-        classes = settings.num_classes or counted
+        found = max(map(int, labels)) + 1 if ids else len(labels)
+        classes = settings.num_classes or found
         if not 2 <= classes <= MOST_CLASSES:
             raise InputError(
                 f"`num_classes` must be from 2 to {MOST_CLASSES}. Received: num_classes={classes}"

@@ -8,7 +8,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from trainer_module.errors import InputError
 from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+from trainer_module.image_headers import has_ending
 
 DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
 MOST_UNEVEN = 10  # times as many images of the largest class as of the smallest
@@ -29,6 +31,21 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
         *_without_images(images, names, num_classes),
         *_uneven(images),
     ]
+
+
+def refuse_files(targets: Sequence[str], task: str) -> None:
+    """Refuses targets of a task that all are names of image files, as label maps are.
+
+    Raises:
+      InputError: naming the task that takes them.
+    """
+    if targets and all(map(has_ending, targets)):
+        raise InputError(
+            f"The targets of --task={task} must not be image files. Received: {targets[0]!r} and "
+            f"so on in {counted(len(targets), 'row')} of the training list. Fix: of label maps "
+            f"--task=segmentation --num_classes=C; of classes with such names, names without an "
+            f"ending"
+        )
 
 
 def _shown(images: Counter) -> list[str]:

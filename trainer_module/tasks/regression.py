@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from trainer_module.errors import InputError
 from trainer_module.settings import Augmentation, Finetuning, Target
+from trainer_module.tasks.labels import refuse_files
 from trainer_module.tasks.task import Task, Value
 
 LARGEST = 3.4e38  # of a float32, which tf.Examples hold
@@ -43,6 +44,7 @@ class Regression(Task):
           InputError: if no row has a number, or all have the same.
         """
         del settings
+        refuse_files([target for target in targets if target], cls.name)
         given = {float(target) for target in targets if target and not _problem(target)}
         if not any(targets):
             raise InputError(

@@ -75,11 +75,17 @@ class Segmentation(Task):
                 f"`--num_classes` must be given for segmentation, from 2 to {MOST_CLASSES}. "
                 f"Received: {received}"
             )
-        if values and (len(values) != classes or 0 <= settings.ignored_class < classes):
+        if values and len(values) != classes:
             raise InputError(
-                f"`target.values` must name one pixel value a class, and `target.ignored_class` "
-                f"none of the ids from 0 that they get. Received: values={values}, "
-                f"num_classes={classes}, ignored_class={settings.ignored_class}"
+                f"`target.values` must name one pixel value a class. Received: "
+                f"{len(values)} values, {', '.join(map(str, values))}, for num_classes={classes}. "
+                f"Fix: --num_classes={len(values)}, or leave it out"
+            )
+        if values and 0 <= settings.ignored_class < classes:
+            raise InputError(
+                f"`target.ignored_class` must be none of the ids from 0 to {classes - 1} that "
+                f"`target.values` get. Received: ignored_class={settings.ignored_class}. Fix: "
+                f"--set target.ignored_class=255, or -1 if every pixel counts"
             )
         return cls(classes, settings.ignored_class, values)
 

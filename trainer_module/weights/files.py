@@ -15,6 +15,7 @@ from trainer_module.errors import InputError
 ZIP, PICKLE = b"PK", b"\x80"
 # Safetensors begin with the length of a header, whose first byte may be any, and the header with {.
 HEADER = 8
+FIX = "Fix: a whole file of a ResNet as torchvision, timm or lightly has it (docs/weights.md)"
 
 
 class WeightsFile:
@@ -62,7 +63,8 @@ def _start(path: str) -> bytes:
             return file.read(HEADER + 1)
     except OSError as error:
         raise InputError(
-            f"`--encoder_weights` must be a file of weights. Received: {path}, {error.strerror}"
+            f"`--encoder_weights` must be a file of weights. Received: {path}, "
+            f"{error.strerror}. {FIX}"
         ) from error
 
 
@@ -74,7 +76,7 @@ def _safetensors(path: str):
     except SafetensorError as error:
         raise InputError(
             f"`--encoder_weights` must be a whole file of safetensors or of PyTorch. Received: "
-            f"{path}, which is none or was cut short ({error})"
+            f"{path}, which is none or was cut short ({error}). {FIX}"
         ) from error
 
 
@@ -111,15 +113,15 @@ def _refuse_other_archive(path: str) -> None:
     except (zipfile.BadZipFile, OSError) as error:
         raise InputError(
             f"`--encoder_weights` must be a whole file. Received: {path}, which was cut short "
-            f"({error})"
+            f"({error}). Fix: copy or download it again"
         ) from error
     if not any(name.endswith("data.pkl") for name in names):
         keras = "config.json" in names
         kind = "a file of Keras" if keras else "an archive of another kind"
-        hint = ". Fix: a model's folder as `--pretrain_save_path`" if keras else ""
+        fix = "Fix: a model's folder as `--pretrain_save_path`" if keras else FIX
         raise InputError(
             f"`--encoder_weights` must be safetensors or a file of PyTorch. Received: {path}, "
-            f"{kind}{hint}"
+            f"{kind}. {fix}"
         )
 
 
