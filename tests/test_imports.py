@@ -12,11 +12,13 @@ TFX_ALLOWED = (
     "pipeline/pipeline.py",
     "pipeline/runner.py",
     "pipeline/engines/use.py",
+    "pipeline/orchestrators/",
 )
 STANDARD_LIBRARY_ONLY = (
     "local_runner",
     "pipeline.arguments",
     "pipeline.check",
+    "pipeline.compile",
     "pipeline.choices",
     "pipeline.data_check",
     "pipeline.datasets.files",
@@ -24,6 +26,9 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.flags",
     "pipeline.layers",
     "pipeline.machines",
+    "pipeline.orchestrators.choosing",
+    "pipeline.orchestrators.names",
+    "pipeline.orchestrators.step",
     "pipeline.plan",
     "pipeline.recipes",
     "pipeline.faults",
