@@ -6,6 +6,7 @@ The graph, its checks and its settings are those of a run on this machine; nothi
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
@@ -14,6 +15,7 @@ from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of
 from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
 from pipeline.stopping import run_tool
+from pipeline.terminal import libraries_to_log
 
 
 def main(arguments: list[str]) -> int:
@@ -23,15 +25,11 @@ def main(arguments: list[str]) -> int:
         choices = choices_of(flags)
         target = target_of(flags, choices)
         engine_of(flags.beam_runner, "")
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from pipeline.plan import make_plan
 
         plan = make_plan(choices)
-        if target.orchestrator == AIRFLOW:  # heavy, as is the other
-            from pipeline.orchestrators.airflow import compile_into
-        else:
-            from pipeline.orchestrators.kubeflow import compile_into
-        print(compile_into(plan, target, flags.beam_runner))
+        with libraries_to_log(os.devnull):
+            print(_compiler(target.orchestrator)(plan, target, flags.beam_runner))
     except ValueError as error:
         print(f"pipeline.compile: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -39,6 +37,14 @@ def main(arguments: list[str]) -> int:
         print(f"pipeline.compile: {fault(error, Path.cwd()) or error}", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _compiler(orchestrator: str) -> Callable:
+    if orchestrator == AIRFLOW:  # heavy, as is the other
+        from pipeline.orchestrators.airflow import compile_into
+    else:
+        from pipeline.orchestrators.kubeflow import compile_into
+    return compile_into
 
 
 def _parser() -> Parser:

@@ -27,6 +27,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.layers",
     "pipeline.machines",
     "pipeline.orchestrators.choosing",
+    "pipeline.orchestrators.container",
     "pipeline.orchestrators.names",
     "pipeline.orchestrators.step",
     "pipeline.plan",
