@@ -3,7 +3,7 @@
 # Empty: the first of python3, python3.13, python3.12, python3.11 that fits.
 PYTHON ?=
 LOCK ?= requirements/cpu.lock
-EXTRAS := aws elpv heic onnx tensorboard torch
+EXTRAS := aws elpv heic kubeflow onnx tensorboard torch
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -39,7 +39,7 @@ lint: $(INSTALLED)
 
 install: $(INSTALLED)
 
-# What few need, into the same environment: make extra NAME=aws (or elpv, heic, onnx, tensorboard, torch).
+# What few need, into the same environment: make extra NAME=aws (or elpv, heic, kubeflow, onnx, tensorboard, torch).
 extra: $(INSTALLED)
 	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/extras/$(NAME).lock
 

@@ -55,6 +55,7 @@ setup(
         "aws": ["apache-beam[aws]"],
         "elpv": ["elpv-dataset"],
         "heic": ["pillow-heif"],
+        "kubeflow": ["kfp>=2.6,<2.17", "kfp-pipeline-spec<2.17", "kfp-server-api<2.17"],
         "onnx": ["onnx", "onnxruntime"],
         "tensorboard": ["tensorboard"],
         "torch": ["torch"],

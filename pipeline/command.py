@@ -11,6 +11,7 @@ from pipeline.arguments import BAD_INPUT, nearest
 
 MODULES = {
     "run": ("local_runner", "run the pipeline; without flags, the demo"),
+    "compile": ("pipeline.compile", "the pipeline for Airflow, Kubeflow or Vertex"),
     "check": ("pipeline.check", "lists and images, without a run"),
     "lineage": ("pipeline.lineage", "what ran, and from a model back to its lists"),
     "report": ("pipeline.report", "the page about a run, anew"),

@@ -6,6 +6,7 @@ ends with the encoder. Another graph is another function over the same pieces.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +62,37 @@ BEAM_ARGS = [
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some nodes, and what others are told of them, by the names of their inputs."""
+
+    nodes: tuple
+    told: dict[str, Channel]
+
+
+def earlier_blessed_model(finetuner: Trainer) -> Part:
+    """Builds the node that finds what a new model must not fall behind: the latest one before it
+    that every gate blessed.
+    """
+    baseline = Resolver(
+        strategy_class=EarlierBlessedModel,
+        candidate=finetuner.outputs["model"],
+        model=Channel(type=Model, producer_component_id=finetuner.id),
+        model_blessing=Channel(type=ModelBlessing),
+        infra_blessing=Channel(type=InfraBlessing),
+    ).with_id(names.BASELINE)
+    return Part((baseline,), {names.BASELINE_INPUT: baseline.outputs["model"]})
+
+
+@dataclass(frozen=True)
 class Folders:
-    """Where a run keeps its things."""
+    """Where a run keeps its things, and how what it kept before is found there."""
 
     root: str  # artifacts of every node
     serving: str  # pushed models, one numbered folder each
     # the encoder of an earlier run, as a Model artifact (pipeline/imported.py)
     imported: str = ""
+    # the Finetuner -> the model to beat; an orchestrator may have a way of its own
+    baseline: Callable[[Trainer], Part] = earlier_blessed_model
 
 
 def graph_of(plan: Plan):
@@ -115,9 +140,11 @@ def create_pipeline(
     )
 
 
-def create_finetuning_pipeline(plan: Plan, folders: Folders) -> Pipeline:
+def create_finetuning_pipeline(
+    plan: Plan, folders: Folders, example_gen: BaseComponent | None = None
+) -> Pipeline:
     """Builds the same road with the encoder of an earlier run in place of the Pretrainer."""
-    data = ingest(plan)
+    data = ingest(plan, example_gen)
     imported = import_encoder(plan, folders)
     encoder = imported.outputs["result"]
     finetuner = finetune(plan, data, encoder)
@@ -131,9 +158,11 @@ def create_finetuning_pipeline(plan: Plan, folders: Folders) -> Pipeline:
     )
 
 
-def create_supervised_pipeline(plan: Plan, folders: Folders) -> Pipeline:
+def create_supervised_pipeline(
+    plan: Plan, folders: Folders, example_gen: BaseComponent | None = None
+) -> Pipeline:
     """Builds the same road without pretraining: the Finetuner begins with an untrained encoder."""
-    data = ingest(plan)
+    data = ingest(plan, example_gen)
     finetuner = finetune(plan, data)
     judged = judge_and_push(plan, data, finetuner, folders)
     report = report_run(plan, data, **judged.told)
@@ -279,14 +308,6 @@ def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
     return _trainer("Finetuner", FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some nodes, and what the report tells of them, by its inputs' names."""
-
-    nodes: tuple
-    told: dict[str, Channel]
-
-
 def import_encoder(plan: Plan, folders: Folders) -> Importer:
     """Builds the node that enters an encoder of an earlier run, or of another program, into ML
     Metadata.
@@ -340,14 +361,7 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
     """Builds the nodes that judge a model against thresholds and its predecessor, and push it only
     if it passes.
     """
-    # The latest model before this one that every gate blessed is what it must not fall behind.
-    baseline = Resolver(
-        strategy_class=EarlierBlessedModel,
-        candidate=finetuner.outputs["model"],
-        model=Channel(type=Model, producer_component_id=finetuner.id),
-        model_blessing=Channel(type=ModelBlessing),
-        infra_blessing=Channel(type=InfraBlessing),
-    ).with_id(names.BASELINE)
+    baseline = folders.baseline(finetuner)
     # Evaluator asks the served model for the answers to raw examples and holds the metric against
     # both thresholds.
     evaluation = plan.task.evaluation(
@@ -358,9 +372,9 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
     evaluator = Evaluator(
         examples=data.example_gen.outputs["examples"],
         model=finetuner.outputs["model"],
-        baseline_model=baseline.outputs["model"],
         eval_config=config,
         example_splits=["eval"],
+        **baseline.told,
     )
     metrics = [metric for spec in config.metrics_specs for metric in spec.metrics if metric.module]
     evaluator = _stock(
@@ -383,7 +397,7 @@ def judge_and_push(plan: Plan, data: Data, finetuner: Trainer, folders: Folders)
         "infra_blessing": check.outputs["blessing"],
         "pushed_model": pusher.outputs["pushed_model"],
     }
-    return Part((baseline, evaluator, check, pusher), told)
+    return Part((*baseline.nodes, evaluator, check, pusher), told)
 
 
 def check_model(plan: Plan, data: Data, trainer: Trainer, split: str = "eval") -> ModelCheck:

@@ -96,8 +96,9 @@ class Root:
 
 
 @contextmanager
-def lock(root: Root) -> Iterator[None]:
-    """Holds the pipeline root for this process.
+def lock(root: Root, shared: bool = False) -> Iterator[None]:
+    """Holds the pipeline root for this process, or, `shared`, for this and others that run single
+    nodes of one run.
 
     Raises:
       InputError: if another run holds it, or it is no folder that can be written to.
@@ -118,7 +119,7 @@ def lock(root: Root) -> Iterator[None]:
         ) from error
     with held as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
                 f"Another run is going on in {root.path}; wait for it, or give another "

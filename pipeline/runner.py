@@ -90,36 +90,52 @@ def run(
         last_word = partial(_note_in_time, plan, root, run_id, interrupted)
         told = libraries_to_log(str(log_path))
         with with_workers(root, plan.pretraining.minutes), told, stoppable(last_word):
-            compiled = partial(_compiled, plan, root, create)
-            record = {
-                "run_id": run_id,
-                "flags": _without_password(flags, root),
-                "folder": os.getcwd(),
-                "took_encoder": plan.saved_encoder.is_final,
-                "metadata": without_password(root.server),
-            }
-            prepare = partial(_prepare, compiled, plan, root, record, resume, engine)
-            code, message, prepared = _guarded(root, prepare)
+            compiled = partial(compiled_pipeline, plan, root, create)
+            record = record_of(plan, root, run_id, flags)
+            prepared = partial(prepare, compiled, plan, root, record, resume, engine)
+            code, message, prepared = guarded(root, prepared)
             if code == DONE:
-                code, message = _run_and_end(plan, root, prepared, begun)
+                graph, record = prepared
+                nodes = partial(_run_nodes, plan, graph, root, record)
+                code, message = run_and_end(plan, root, record, begun, nodes)
             elif not resume:  # a run that was not continued keeps its state
                 _note_unfinished(plan, root, run_id)
             print(interrupted() if code == INTERRUPTED else message)
         return code
 
 
-def _run_and_end(plan, root: Root, prepared, begun: float) -> tuple[int, str]:
-    """Runs every node and what follows the last; returns an exit code and what to tell."""
-    graph, record = prepared
-    code, message, found = _guarded(root, partial(_run_nodes, plan, graph, root, record))
+def record_of(plan: Plan, root: Root, run_id: str, flags: list[str]) -> dict:
+    """Returns what is kept of a run, so that it can be continued."""
+    return {
+        "run_id": run_id,
+        "flags": _without_password(flags, root),
+        "folder": os.getcwd(),
+        "took_encoder": plan.saved_encoder.is_final,
+        "metadata": without_password(root.server),
+    }
+
+
+def run_and_end(
+    plan: Plan, root: Root, record: dict, begun: float, nodes: Callable
+) -> tuple[int, str]:
+    """Does what follows the last node; returns an exit code and what to tell.
+
+    Args:
+      plan: of the run.
+      root: the pipeline root.
+      record: of the run.
+      begun: when, by the monotonic clock.
+      nodes: runs every node, or sees that they were run; returns the store and the run then.
+    """
+    code, message, found = guarded(root, nodes)
     if code == DONE:
-        code, message, ended = _guarded(root, partial(_end, plan, root, record, begun, found))
+        code, message, ended = guarded(root, partial(_end, plan, root, record, begun, found))
         if code == DONE:
             return ended
         message += f" Every component is done. {_again(root)}"
     elif code == BAD_INPUT:
         # What mends it makes another run, which finds what is done in the cache.
-        _guarded(root, partial(root.write_record, **record, finished=True))
+        guarded(root, partial(root.write_record, **record, finished=True))
     else:
         message += f" {_again(root)}"
     _note_unfinished(plan, root, record["run_id"], getattr(found, "findings", ()))
@@ -170,7 +186,7 @@ def _note_unfinished(plan, root: Root, run_id: str, noticed: Sequence[Finding] =
             note_run(store, run_id, summary.outcome(run, result["state"]) | ended)
         summary.write(root.path, result)
 
-    _guarded(root, note)
+    guarded(root, note)
 
 
 def _note_in_time(plan, root: Root, run_id: str, told: Callable[[], str]) -> str:
@@ -184,7 +200,7 @@ def _note_in_time(plan, root: Root, run_id: str, told: Callable[[], str]) -> str
     return told()
 
 
-def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
+def guarded(root: Root, work: Callable) -> tuple[int, str, object]:
     """Returns an exit code, what to tell when it is not 0, and what the work returned; of bad
     input, the error.
     """
@@ -195,7 +211,7 @@ def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
     except KeyboardInterrupt:
         return INTERRUPTED, "", None
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
-        _print_traceback()
+        print_traceback()
         if asked_to_stop():  # whatever a library made of that
             return INTERRUPTED, "", None
         if cause := next((one for one in led_to(error) if isinstance(one, InputError)), None):
@@ -206,7 +222,8 @@ def _guarded(root: Root, work: Callable) -> tuple[int, str, object]:
         return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
 
 
-def _print_traceback() -> None:
+def print_traceback() -> None:
+    """Prints the traceback of the error that is handled, as far as that can be written."""
     with suppress(OSError):  # the disk of the log may be full
         traceback.print_exc()
 
@@ -222,7 +239,7 @@ def _again(root: Root) -> str:
     return f"Continue with: python local_runner.py --resume --pipeline_root={place}"
 
 
-def _prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool, engine: Engine) -> tuple:
+def prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool, engine: Engine) -> tuple:
     """Returns a compiled pipeline and the run's record; writes it, and the file of the run's
     settings, unless a resume is refused.
     """
@@ -261,17 +278,52 @@ def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, St
       RuntimeError: unless every node but the report succeeded: TFX's runner passes over a node
         whose inputs could not be resolved.
     """
-    facts = summary.facts(plan, record["flags"]) | {
-        "state": "running",
-        "process": this_process(),
-    }
+    enter(plan, graph, root, record, {"process": this_process()})
+    _launch(graph, root, record["run_id"])
+    return finished(graph, root, record["run_id"])
+
+
+def enter(plan: Plan, graph, root: Root, record: dict, facts: dict[str, str]) -> None:
+    """Binds a compiled pipeline to its run, of which the store knows the facts from then on, more
+    `facts` among them.
+    """
     if plan.saved_encoder.path:
         enter_again(plan.saved_encoder, root.path, root.open_store())
-    _launch(graph, root, record["run_id"], facts)
+    told = summary.facts(plan, record["flags"]) | {"state": "running"} | facts
+    enter_store(graph, root, record["run_id"], told)
+
+
+def enter_store(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
+    """Binds a compiled pipeline to a run that the store knows from then on."""
+    bind(graph, root, run_id)
+    from tfx.orchestration.metadata import Metadata
+    from tfx.orchestration.portable.mlmd.context_lib import prepare_contexts
+
+    with Metadata(connection(root.metadata)) as handle:
+        prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
+        note_run(handle.store, run_id, facts)
+        reopen(handle.store, run_id)
+
+
+def bind(graph, root: Root, run_id: str) -> None:
+    """Makes a compiled pipeline that of one run, with the store of its root."""
+    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
+
+    substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
+    use_metadata(graph, root.metadata)
+    os.environ[METADATA_VARIABLE] = root.metadata
+
+
+def finished(graph, root: Root, run_id: str) -> tuple[MetadataStore, StoredRun]:
+    """Returns the store, and a run of which every node was run.
+
+    Raises:
+      RuntimeError: as `_run_nodes`.
+    """
     store = root.open_store()
     # A node that was killed goes on in its own row, but Resolver and Importer begin another.
-    sweep_interrupted(store, record["run_id"])
-    done = StoredRun(read(store, record["run_id"]), record["run_id"])
+    sweep_interrupted(store, run_id)
+    done = StoredRun(read(store, run_id), run_id)
     missing = _unfinished(graph, done)
     if missing - {RUN_REPORT}:
         raise RuntimeError(f"these components did not succeed: {', '.join(sorted(missing))}")
@@ -283,50 +335,32 @@ def _run_nodes(plan, graph, root: Root, record: dict) -> tuple[MetadataStore, St
     return store, done
 
 
-def _compiled(plan, root: Root, create: Callable | None):
+def compiled_pipeline(plan, root: Root, create: Callable | None):
     """Returns the pipeline as TFX's intermediate representation, without a run id and without its
     metadata store.
     """
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
-    sys.argv = sys.argv[:1]
-    with _imports_without_collection():
-        from tfx.dsl.compiler import compiler
+    load_libraries()
+    from tfx.dsl.compiler import compiler
 
-        from pipeline.pipeline import Folders, graph_of
+    from pipeline.pipeline import Folders, graph_of
 
-    _use_gpu_sparingly()
     imported = bring_in(plan.saved_encoder, root.path)
     folders = Folders(str(root.artifacts), str(root.serving), imported)
     return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
 
 
-def _launch(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
-    """Runs every node of a compiled pipeline under `run_id`.
-
-    The store knows `facts` of the run before its first node.
-    """
+def _launch(graph, root: Root, run_id: str) -> None:
+    """Runs every node of a compiled pipeline that is bound to its run."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-    from tfx.orchestration.metadata import Metadata
-    from tfx.orchestration.portable.mlmd.context_lib import prepare_contexts
-    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
 
-    substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
-    use_metadata(graph, root.metadata)
-    os.environ[METADATA_VARIABLE] = root.metadata
-    with Metadata(connection(root.metadata)) as handle:
-        prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
-        note_run(handle.store, run_id, facts)
-        reopen(handle.store, run_id)
-    handler = ProgressHandler(len(graph.nodes), partial(_state, root, run_id), TRAINERS)
+    handler = ProgressHandler(len(graph.nodes), partial(state_of, root, run_id), TRAINERS)
     with progress(handler, hidden=password_of(root.metadata)):
         try:
             LocalDagRunner().run_with_ir(graph)
         except Exception:
             if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
-            _print_traceback()
+            print_traceback()
 
 
 def _without_password(flags: list[str], root: Root) -> list[str]:
@@ -376,7 +410,8 @@ def graph_digest(graph) -> str:
     ]
 
 
-def _state(root: Root, run_id: str, node: str) -> str:
+def state_of(root: Root, run_id: str, node: str) -> str:
+    """Returns the state of a node in a run, 'skipped' where it has none."""
     nodes = root.stored_run(run_id).nodes
     return nodes[node].state if node in nodes else "skipped"
 
@@ -385,6 +420,17 @@ def _unfinished(graph, run: StoredRun) -> set[str]:
     """Returns the nodes of a compiled pipeline that have not succeeded in a run."""
     good = {name for name, node in run.nodes.items() if node.state in GOOD}
     return {node.pipeline_node.node_info.id for node in graph.nodes} - good
+
+
+def load_libraries() -> None:
+    """Loads what nodes need, once this process is fit for it."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
+    sys.argv = sys.argv[:1]
+    with _imports_without_collection():
+        import pipeline.pipeline  # noqa: F401 (all of TFX)
+    _use_gpu_sparingly()
 
 
 def _use_gpu_sparingly() -> None:

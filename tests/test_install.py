@@ -27,7 +27,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
-OPTIONAL = {"jax", "onnx", "pillow_heif", "torch"}  # imported only where they are there
+OPTIONAL = {"jax", "kfp", "onnx", "pillow_heif", "torch"}  # imported only where they are there
 
 
 def _imported() -> set[str]:
@@ -65,6 +65,9 @@ def test_the_lock_holds_what_setup_names():
     } - locked == set()
 
 
+EXTRAS = sorted(file.stem for file in (ROOT / "requirements/extras").glob("*.in"))
+
+
 def _versions(lock: Path) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE):
@@ -72,7 +75,7 @@ def _versions(lock: Path) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("extra", ["aws", "elpv", "heic", "onnx", "tensorboard", "torch"])
+@pytest.mark.parametrize("extra", EXTRAS)
 def test_an_extra_changes_nothing_that_the_lock_has_installed(extra):
     lock, base = (
         _versions(ROOT / f"requirements/extras/{extra}.lock"),

@@ -100,7 +100,7 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
     from tfx.orchestration.pipeline import Pipeline
 
     from pipeline.root import Root
-    from pipeline.runner import _launch
+    from pipeline.runner import _launch, enter_store
 
     (tmp_path / "schema.pbtxt").write_text('feature { name: "image" type: BYTES }')
     root = Root(tmp_path, url.replace("simclr@", "simclr:sec%2Fret%401@"))
@@ -109,7 +109,8 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
         graph = Compiler().compile(
             Pipeline("tiny", str(tmp_path), components=[node], enable_cache=True)
         )
-        _launch(graph, root, run_id, {"git_commit": "abc"})
+        enter_store(graph, root, run_id, {"git_commit": "abc"})
+        _launch(graph, root, run_id)
     runs = {run["run"]: run for run in json.loads(lineage("--metadata", url, "--json"))}
     assert (runs["first"]["ran"], runs["second"]["cached"]) == (
         ["ImportSchemaGen"],
@@ -127,13 +128,16 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration.pipeline import Pipeline
 from pipeline.root import Root
-from pipeline.runner import _launch
+from pipeline.runner import _launch, enter_store
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 for run_id in ("first", "second"):
     node = ImportSchemaGen(schema_file=str(folder / "schema.pbtxt"))
     pipeline = Pipeline(folder.name, str(folder), components=[node], enable_cache=True)
-    _launch(Compiler().compile(pipeline), Root(folder, url), f"{run_id} of {folder.name}", {})
+    graph = Compiler().compile(pipeline)
+    here = graph, Root(folder, url), f"{run_id} of {folder.name}"
+    enter_store(*here, {})
+    _launch(*here)
 """
 
 

@@ -30,6 +30,7 @@ BASELINE_INPUT = "baseline_model"
 # Files and folders inside artifacts.
 EPOCHS_FILE, EPOCHS_TABLE = "accuracy_by_epoch.json", "accuracy_by_epoch.md"
 PROBE_FILE = "report.json"  # of ModelCheck
+PARAMETERS_FILE = "parameters.json"  # of the node that made an artifact, where no store tells them
 REPORT = "report"  # key of the output of RunReport
 REPORT_FILE, TENSORBOARD = "report.html", "tensorboard"  # in its folder
 

@@ -27,7 +27,7 @@ class HtmlReport(Artifact):
     `tensorboard`.
     """
 
-    TYPE_NAME = "HtmlReport"
+    TYPE_NAME = "simclr.HtmlReport"  # Kubeflow wants a prefix
 
 
 def _optional(kind: type[Artifact]) -> ChannelParameter:

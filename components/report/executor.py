@@ -19,16 +19,20 @@ class Executor(BaseExecutor):
         """Writes both into the output artifact.
 
         The inputs say what must be done before; their places are read from ML Metadata, as `python
-        -m pipeline.report` does for any run.
+        -m pipeline.report` does for any run. Where an orchestrator keeps that to itself, the inputs
+        are all there is.
         """
         from components.metadata.snapshot import read
         from components.metadata.store import open_store
         from components.metadata.stored_run import StoredRun
+        from components.report.inputs import run_of
         from components.report.page import write_report
         from components.report.tensorboard import write_tensorboard
 
         folder = Path(get_single_uri(output_dict[REPORT]))
-        snapshot = read(open_store(os.environ[METADATA_VARIABLE]))
-        run = StoredRun(snapshot, self._context.pipeline_run_id)
+        if metadata := os.environ.get(METADATA_VARIABLE):
+            run = StoredRun(read(open_store(metadata)), self._context.pipeline_run_id)
+        else:
+            run = run_of(input_dict, exec_properties)
         contents = write_report(run, folder / REPORT_FILE)
         write_tensorboard(contents, folder / TENSORBOARD)

@@ -1,0 +1,60 @@
+"""Compiles the pipeline for an orchestrator: `python -m pipeline.compile --for airflow --output
+FILE`, and the flags of local_runner.py.
+
+The graph, its checks and its settings are those of a run on this machine; nothing is run.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.arguments import BAD_INPUT, DONE, FAILED
+from pipeline.engines.engine import engine_of
+from pipeline.faults import fault
+from pipeline.flags import Parser, build_parser, choices_of
+from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
+from pipeline.stopping import run_tool
+from pipeline.terminal import libraries_to_log
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    flags = _parser().parse_args(arguments)
+    try:
+        choices = choices_of(flags)
+        target = target_of(flags, choices)
+        engine_of(flags.beam_runner, "")
+        from pipeline.plan import make_plan
+
+        plan = make_plan(choices)
+        with libraries_to_log(os.devnull):
+            print(_compiler(target.orchestrator)(plan, target, flags.beam_runner))
+    except ValueError as error:
+        print(f"pipeline.compile: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except OSError as error:
+        print(f"pipeline.compile: {fault(error, Path.cwd()) or error}", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _compiler(orchestrator: str) -> Callable:
+    if orchestrator == AIRFLOW:  # heavy, as is the other
+        from pipeline.orchestrators.airflow import compile_into
+    else:
+        from pipeline.orchestrators.kubeflow import compile_into
+    return compile_into
+
+
+def _parser() -> Parser:
+    parser = build_parser()
+    parser.prog = "python -m pipeline.compile"
+    parser.usage = f"{parser.prog} --for NAME --output FILE [flags of local_runner.py]"
+    parser.description = __doc__.replace("`", "")
+    add_flags(parser)
+    return parser
+
+
+if __name__ == "__main__":
+    run_tool(main)

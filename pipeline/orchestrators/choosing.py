@@ -1,0 +1,121 @@
+"""Which orchestrator a pipeline is compiled for, and what it cannot do, told before any work.
+
+docs/scale.md says what each of them needs. Standard library alone, so that a wrong flag is told at
+once.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from components.metadata.url import FORM
+from pipeline.arguments import nearest
+from pipeline.choices import Choices
+from pipeline.engines.engine import IN_PROCESS
+from trainer_module.errors import InputError, require
+
+AIRFLOW, KUBEFLOW, VERTEX = "airflow", "kubeflow", "vertex"
+ENDINGS = {AIRFLOW: ".py", KUBEFLOW: ".yaml", VERTEX: ".json"}  # of the file that each reads
+CONTAINERS = (KUBEFLOW, VERTEX)  # run each node in a container, with a store of their own
+BUCKETS = "/gcs/"  # where Vertex shows every bucket to its containers
+OF_THE_MACHINE = ("resume", "print_config", "recheck")  # flags of a run on this machine
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a pipeline is compiled into."""
+
+    orchestrator: str
+    output: Path
+    image: str = ""  # of the containers
+    volume: str = ""  # CLAIM:FOLDER that every container gets on Kubeflow
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what `pipeline.compile` takes beside the flags of local_runner.py."""
+    group = parser.add_argument_group("what to compile for")
+    group.add_argument(
+        "--for", dest="orchestrator", metavar="NAME", help=f"one of {', '.join(ENDINGS)}"
+    )
+    group.add_argument("--output", metavar="FILE", help="what the orchestrator reads")
+    group.add_argument("--image", help="of the containers: Containerfile, built and pushed")
+    group.add_argument(
+        "--volume", metavar="CLAIM:FOLDER", help="Kubeflow: the volume with lists, images and root"
+    )
+
+
+def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
+    """Returns what to compile into.
+
+    Raises:
+      InputError: naming what is missing, or what the orchestrator cannot do.
+    """
+    name, known = flags.orchestrator or "", ", ".join(ENDINGS)
+    hint = nearest(name, ENDINGS, f"There are {known}.")
+    require(name in ENDINGS, f"`--for` must be one of {known}. {hint}", given=name)
+    require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
+    target = Target(name, Path(flags.output).absolute(), flags.image or "", flags.volume or "")
+    _refuse_flags_of_this_machine(flags)
+    _refuse_file(target)
+    _refuse_root(target, flags, choices)
+    if name in CONTAINERS:
+        _refuse_in_containers(target, flags, choices)
+    return target
+
+
+def _refuse_flags_of_this_machine(flags: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in OF_THE_MACHINE if getattr(flags, name)]
+    if given:
+        raise InputError(f"{', '.join(given)}: of a run on this machine, and nothing to compile")
+
+
+def _refuse_file(target: Target) -> None:
+    ending, folder = ENDINGS[target.orchestrator], target.output.parent
+    rule = f"`--output` for {target.orchestrator} must end in {ending}"
+    require(target.output.suffix == ending, rule, output=str(target.output))
+    rule = "`--output` must lie in a folder that is there and can be written to"
+    require(folder.is_dir() and os.access(folder, os.W_OK), rule, output=str(target.output))
+
+
+def _refuse_root(target: Target, flags: argparse.Namespace, choices: Choices) -> None:
+    rule = (
+        "`--pipeline_root` must be absolute: tasks run elsewhere, and see that folder under the "
+        "same path"
+    )
+    given = str(flags.pipeline_root or choices.pipeline_root)
+    require(os.path.isabs(given), rule, pipeline_root=given)
+    if target.orchestrator == VERTEX:
+        rule = (
+            f"`--pipeline_root` for vertex must be {BUCKETS}BUCKET/FOLDER, as Vertex shows a "
+            f"bucket to its containers"
+        )
+        inside = given.startswith(BUCKETS) and len(Path(given).parts) > len(Path(BUCKETS).parts) + 1
+        require(inside, rule, pipeline_root=given)
+
+
+def _refuse_in_containers(target: Target, flags: argparse.Namespace, choices: Choices) -> None:
+    name = target.orchestrator
+    rule = f"`--image` must name the image of the containers for {name} (Containerfile)"
+    require(bool(target.image), rule, image=target.image)
+    claim, colon, folder = target.volume.partition(":")
+    whole = bool(claim and colon and folder.startswith("/"))
+    rule = "`--volume` must be CLAIM:FOLDER with an absolute folder, for kubeflow alone"
+    require(not target.volume or (whole and name == KUBEFLOW), rule, volume=target.volume)
+    paths = choices.save_paths
+    unable = {
+        "--pretrain_save_path": paths.pretrain,
+        "--finetune_save_path": paths.finetune,
+        "--encoder_weights": choices.weights.file,
+        f"--metadata={FORM}": choices.metadata,
+        f"--beam_runner={flags.beam_runner}": flags.beam_runner != IN_PROCESS,
+    }
+    given = [flag for flag, value in unable.items() if value]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: not for {name}, whose nodes run alone in their containers, with "
+            f"its own store and nothing behind the last node. Fix: leave it out, or --for={AIRFLOW}"
+        )
+    if find_spec("kfp") is None:
+        raise InputError(f"`--for={name}` needs the package kfp. Fix: make extra NAME=kubeflow")
