@@ -93,3 +93,9 @@ def test_a_run_without_one_of_its_nodes_has_failed(place, ended, capfd):
     assert [run(place, task, "second") for task in ("begin", "begin", "end")] == [0, 0, 1]
     assert "these components did not succeed" in capfd.readouterr().out
     assert summary(place)["state"] == "failed"
+
+
+def test_a_broken_image_is_bad_input_of_the_task_that_reads_it(place, ended, capfd):
+    (place / "train0.png").write_bytes(b"no image")
+    assert [run(place, task, "third") for task in ("begin", "FileListExampleGen")] == [0, 2]
+    assert "train0.png" in capfd.readouterr().out
