@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.engines.engine import engine_of
+from pipeline.engines.engine import VARIABLE, engine_of
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of
 from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         choices = choices_of(flags)
         target = target_of(flags, choices)
-        engine_of(flags.beam_runner, "")
+        engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
         from pipeline.plan import make_plan
 
         plan = make_plan(choices)

@@ -43,6 +43,7 @@ def _run(spec, name, task, made, folder):
     folder.mkdir(parents=True)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     environment.pop("SIMCLR_METADATA", None)
+    environment |= {one["name"]: one["value"] for one in container.get("env", ())}
     ended = subprocess.run(
         [sys.executable, *command, *arguments],
         cwd=folder, env=environment, capture_output=True, text=True,

@@ -61,7 +61,9 @@ def summary(place):
 def test_a_scheduler_that_reads_the_file_imports_airflow_and_nothing_of_tfx(place):
     tree = ast.parse((place / "dag.py").read_text())
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {module.split(".")[0] for module in modules} == {"airflow", "datetime", "pathlib"}
+    assert {module.split(".")[0] for module in modules} == {
+        "airflow", "datetime", "pathlib", "shlex"
+    }  # fmt: skip
 
 
 def test_every_task_waits_for_tasks_that_stand_before_it(place):
@@ -91,3 +93,9 @@ def test_a_run_without_one_of_its_nodes_has_failed(place, ended, capfd):
     assert [run(place, task, "second") for task in ("begin", "begin", "end")] == [0, 0, 1]
     assert "these components did not succeed" in capfd.readouterr().out
     assert summary(place)["state"] == "failed"
+
+
+def test_a_broken_image_is_bad_input_of_the_task_that_reads_it(place, ended, capfd):
+    (place / "train0.png").write_bytes(b"no image")
+    assert [run(place, task, "third") for task in ("begin", "FileListExampleGen")] == [0, 2]
+    assert "train0.png" in capfd.readouterr().out

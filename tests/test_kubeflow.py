@@ -11,7 +11,7 @@ from tfx.types.standard_artifacts import ModelBlessing
 
 from components.report.inputs import run_of
 from pipeline import compile as compiling
-from pipeline.orchestrators.container import local, remote
+from pipeline.orchestrators.container import keep_checkpoints, local, remote
 
 pytestmark = [pytest.mark.tfx, pytest.mark.end_to_end]
 
@@ -63,6 +63,25 @@ def test_the_report_tells_the_verdict_and_the_settings_without_a_store(place, ma
     page = (place / "artifacts/RunReport/0/report/report.html").read_text()
     assert "blessed" in page and "100.0 %" in page and "pretraining.temperature" in page
     assert "eval1.png" in page  # names of images, which the parameters of ingest lead to
+
+
+def test_a_training_that_is_tried_again_finds_its_checkpoints_though_they_are_finished(tmp_path):
+    kept, trained = tmp_path / "kept", tmp_path / "Pretrainer" / "0" / "model_run"
+    trained.mkdir(parents=True)
+    told = {"outputs": {"artifacts": {"model_run": {"artifacts": [{"uri": str(trained)}]}}}}
+    keep_checkpoints(told, kept)
+    (tmp_path / "Pretrainer" / "checkpoints" / "of these settings").mkdir()
+    (kept / "of these settings" / "finished").touch()
+    keep_checkpoints(told, kept)
+    assert (tmp_path / "Pretrainer" / "checkpoints" / "of these settings").is_dir()
+    keep_checkpoints({"outputs": {}}, kept)  # another node
+    assert list(kept.iterdir()) == []
+
+
+def test_checkpoints_lay_on_the_volume_and_those_of_a_finished_training_are_gone(place, made):
+    beside = place / "artifacts" / "Pretrainer" / "checkpoints"
+    assert beside.resolve() == place / "root" / "checkpoints"
+    assert list(beside.iterdir()) == []
 
 
 def test_every_container_has_the_image_and_the_volume(documents):

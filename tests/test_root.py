@@ -147,6 +147,12 @@ def test_no_node_takes_less_than_no_time(root):
     assert execution.seconds == 0
 
 
+def test_nodes_of_one_run_share_a_root_in_which_no_run_may_begin_then(root):
+    refused = pytest.raises(InputError, match="Another run is going on")
+    with lock(root, shared=True), lock(root, shared=True), refused, lock(root):
+        pass
+
+
 @pytest.mark.parametrize("statement", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
 def test_a_store_that_another_program_holds_is_told_within_seconds(root, statement):
     process, began = hold(root, statement), time.monotonic()

@@ -28,13 +28,14 @@ from pipeline.root import Root
 
 AT_ONCE = 16  # tasks; one where the metadata are a SQLite file, which has one writer
 DAG = '''\
-"""{name}, written by `python -m pipeline.compile --for airflow`; settings are in {settings}.
+"""Written by `python -m pipeline.compile --for airflow`; the settings are in the .yaml beside it.
 
 Every machine that runs a task needs the folders below under the same paths.
 """
 
 from datetime import datetime
 from pathlib import Path
+from shlex import join
 
 from airflow import DAG
 
@@ -61,8 +62,9 @@ with DAG(
     tasks = {{
         name: BashOperator(
             task_id=name,
-            bash_command=f"exec '{{PYTHON}}' -m pipeline.orchestrators.step {{name}} "
-            f"--config '{{SETTINGS}}' --run_id '{{{{{{{{ run_id }}}}}}}}'{more}",
+            bash_command="exec " + join(
+                [PYTHON, "-m", "pipeline.orchestrators.step", name, {more}f"--config={{SETTINGS}}"]
+            ) + " --run_id='{{{{ run_id }}}}'",
             cwd=FOLDER,
             env={{"PYTHONPATH": MODULES}},
             append_env=True,
@@ -85,32 +87,29 @@ def compile_into(plan: Plan, target: Target, engine: str = IN_PROCESS) -> str:
     graph = compiler.Compiler().compile(graph_of(plan)(plan, folders))
     settings = target.output.with_suffix(".yaml")
     write_file(settings, text_of(plan.choices).encode())
-    write_file(target.output, dag(plan, graph, settings.name, engine).encode())
+    write_file(target.output, dag(plan, graph, engine).encode())
     return (
         f"{target.output}: {len(graph.nodes) + 2} tasks; settings in {settings}. Put both into "
         f"Airflow's dags folder"
     )
 
 
-def dag(plan: Plan, graph, settings: str, engine: str = IN_PROCESS) -> str:
+def dag(plan: Plan, graph, engine: str = IN_PROCESS) -> str:
     """Returns the source of a DAG.
 
     Args:
       plan: of the run.
       graph: the pipeline, compiled.
-      settings: name of the file beside it that holds the run's settings.
       engine: that the data nodes run on.
     """
     return DAG.format(
-        name=plan.name,
-        settings=settings,
         python=sys.executable,
         modules=os.pathsep.join(dict.fromkeys([str(PROJECT), *_modules()])),
         folder=os.getcwd(),
         after=pprint.pformat(tasks_of(graph), sort_dicts=False, width=120),
         dag=re.sub(r"[^\w.-]", "_", plan.name, flags=re.ASCII),
         at_once=AT_ONCE if is_mysql(plan.choices.metadata) else 1,
-        more="" if engine == IN_PROCESS else f" --beam_runner={engine}",
+        more="" if engine == IN_PROCESS else f'"--beam_runner={engine}", ',
         end=END,
     )
 

@@ -9,17 +9,21 @@ report tells: no container gets at the store.
 """
 
 import json
+import os
 import runpy
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from components.metadata.names import PARAMETERS_FILE
+from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
+from trainer_module.finished import CHECKPOINTS, remove_finished
 
 PROGRAM = "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor"
 MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 ARGUMENT = "--json_serialized_invocation_args"  # of TFX's program
-TOLD_OF = ("examples", "model_run")  # outputs beside which parameters are left
+MODEL_RUN = "model_run"
+TOLD_OF = ("examples", MODEL_RUN)  # outputs beside which parameters are left
 
 
 def main(arguments: list[str]) -> None:
@@ -32,6 +36,8 @@ def main(arguments: list[str]) -> None:
     told["outputs"]["outputFile"] = local(told["outputs"]["outputFile"])
     for artifact in _artifacts(told, "outputs"):
         Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
+    if kept := os.environ.get(CHECKPOINTS_VARIABLE):
+        keep_checkpoints(told, Path(kept))
     arguments[place] = json.dumps(told)
     _run(arguments)
     _leave_parameters(told)
@@ -78,6 +84,22 @@ def _run(arguments: list[str]) -> None:
     except SystemExit as ended:  # absl's way to end, also a good one
         if ended.code:
             raise
+
+
+def keep_checkpoints(told: dict, folder: Path) -> None:
+    """Has checkpoints, which a Trainer leaves beside its outputs, lie in a folder that outlives
+    the container: the node that is tried again goes on from them.
+
+    A node that trains nothing comes after those that did, or before, and removes what is finished.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = told["outputs"].get("artifacts", {}).get(MODEL_RUN, {}).get("artifacts", [])
+    if not trained:
+        remove_finished(folder)
+    for artifact in trained:
+        beside = Path(artifact["uri"]).parents[1] / CHECKPOINTS
+        if not beside.is_symlink():
+            beside.symlink_to(folder, target_is_directory=True)
 
 
 def _leave_parameters(told: dict) -> None:

@@ -9,6 +9,7 @@ made, before anything is written.
 
 import json
 import re
+from pathlib import Path
 
 import yaml
 from google.protobuf import json_format
@@ -32,9 +33,11 @@ from components.file_list_example_gen.driver import ListDriver
 from components.metadata import names
 from pipeline.datasets.files import write_file
 from pipeline.orchestrators.choosing import BUCKETS, KUBEFLOW, VERTEX, Target
+from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
 from pipeline.pipeline import Folders, Part, graph_of, read_lists
 from pipeline.plan import Plan
 from pipeline.root import Root
+from trainer_module.finished import CHECKPOINTS
 
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
 FINGERPRINT = "input_fingerprint"  # TFX's name
@@ -51,6 +54,7 @@ def compile_into(plan: Plan, target: Target, engine: str = "") -> str:
         job["runtimeConfig"]["gcsOutputDirectory"] = f"gs://{bucket}"
         text = json.dumps(job, indent=1, sort_keys=True)
     else:
+        keep_checkpoints(spec, plan.choices.root / CHECKPOINTS)
         text = yaml.safe_dump_all([spec, *platform(spec, target.volume)], sort_keys=True)
     write_file(target.output, text.encode())
     count = len(spec["deploymentSpec"]["executors"])
@@ -73,6 +77,15 @@ def pipeline_of(plan: Plan, target: Target) -> Pipeline:
     pipeline = graph_of(plan)(plan, folders, with_rows(read_lists(plan)))
     pipeline.pipeline_info.pipeline_name = legal(plan.name)
     return pipeline
+
+
+def keep_checkpoints(spec: dict, folder: Path) -> None:
+    """Has every container of a pipeline keep its checkpoints in a folder of the volume: Kubeflow
+    keeps nothing of one that fails.
+    """
+    variable = {"name": CHECKPOINTS_VARIABLE, "value": str(folder)}
+    for executor in spec["deploymentSpec"]["executors"].values():
+        executor["container"]["env"] = [variable]
 
 
 def legal(name: str) -> str:

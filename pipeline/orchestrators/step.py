@@ -80,7 +80,7 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
     from components.metadata.stored_run import GOOD
     from components.metadata.url import password_of
     from pipeline.root import lock
-    from pipeline.runner import bind, load_libraries, state_of
+    from pipeline.runner import bind, guarded, load_libraries, state_of
     from pipeline.terminal import ProgressHandler, progress
 
     with lock(root, shared=True):
@@ -98,8 +98,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
             os.environ.update(worker_environment())
         handler = ProgressHandler(1, partial(state_of, root, run_id), ())
         with progress(handler, hidden=password_of(root.metadata)):
-            LocalDagRunner().run_with_ir(graph)
-        return DONE if state_of(root, run_id, node) in GOOD else FAILED
+            code, told, _ = guarded(root, partial(LocalDagRunner().run_with_ir, graph))
+        print(told, flush=True)
+        return code or (DONE if state_of(root, run_id, node) in GOOD else FAILED)
 
 
 def _end(choices, root, run_id: str) -> int:
