@@ -158,6 +158,6 @@ def _saved(uri: str) -> list[Path]:
 
 
 def _snapshot(root: Path):
-    from pipeline.lineage.__main__ import metadata_of, snapshot_at
+    from pipeline.lineage.__main__ import snapshot_of
 
-    return snapshot_at(metadata_of(root))
+    return snapshot_of(root)

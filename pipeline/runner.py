@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 
+from components.file_list_example_gen.list_fingerprint import of_lists
 from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
 from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import (
@@ -244,12 +245,19 @@ def prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool, engine
     settings, unless a resume is refused.
     """
     graph = compiled()
-    record = record | {"graph": graph_digest(graph)}
+    may_skip = plan.choices.on_bad_row == "skip"
+    rows = of_lists(plan.lists.given(), plan.task.target_is_file, may_skip)
+    record = record | {"graph": graph_digest(graph), "rows": rows}
     previous = root.record()
     if resume and previous["graph"] != record["graph"]:
         raise InputError(
             f"The interrupted run {record['run_id']} had other settings, lists or code; start a "
             f"new run without --resume"
+        )
+    if resume and previous.get("rows", rows) != rows:
+        raise InputError(
+            f"Lists or images have changed since the run {record['run_id']} began, which has read "
+            f"them; start a new run without --resume: it takes from the cache what still holds"
         )
     _take(engine, graph, plan, root)
     if not resume and (previous or not root.server):

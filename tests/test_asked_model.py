@@ -12,7 +12,7 @@ from benchmarks.lineage import FIRST_VERSION, fill
 from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
-from pipeline.asked_model import asked_model
+from pipeline.asked_model import asked_model, model_of
 from pipeline.state_files import RUN_FILE, write_whole
 from pipeline.summary import FILE
 
@@ -59,6 +59,13 @@ def test_an_older_model_answers_with_a_note_that_the_newest_run_was_refused(root
         f"answers is version {FIRST_VERSION}, blessed, of run {first}"
     )
     assert asked_model(Path(hint.split(": ")[1])).name == "Format-Serving"
+
+
+def test_the_store_of_a_copied_root_knows_the_model_that_lies_in_the_copy(root, tmp_path_factory):
+    copy = shutil.copytree(root, tmp_path_factory.mktemp("elsewhere") / "copy")
+    snapshot, model = model_of(copy / "serving" / str(FIRST_VERSION))
+    assert list(model.versions) == [str(FIRST_VERSION)]
+    assert model.maker.run_id == next(iter(snapshot.runs))
 
 
 def test_the_model_of_the_newest_run_answers_without_a_word(root, tmp_path_factory, capsys):

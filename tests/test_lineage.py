@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from components.metadata.snapshot import flatten, read
 from components.metadata.store import note_run, open_store, this_process
 from components.metadata.stored_run import StoredRun
 from pipeline.lineage import __main__ as command
+from pipeline.lineage.downstream import RENAMED
 from pipeline.lineage.models import all_models, find_model
 from pipeline.lineage.runs import describe_run
 from pipeline.lineage.seen import trained_on
@@ -235,6 +237,13 @@ def test_of_a_file_that_no_list_has_as_an_image_it_is_said_how_a_label_map_is_fo
     (indexed / "map.png").write_bytes(b"a label map")
     told = ask(capsys, indexed, "--downstream", indexed / "map.png")[1].out
     assert "image in 0 sets of examples" in told and "a label map is found by its image" in told
+
+
+def test_an_image_is_found_in_a_root_that_was_moved(capsys, indexed, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("elsewhere") / "moved"
+    shutil.move(indexed, moved)
+    told = json.loads(ask(capsys, moved, "--downstream", moved / "c.png", "--json")[1].out)
+    assert [examples["how"] for examples in told["examples"]] == [RENAMED] * 2
 
 
 def test_an_image_is_found_by_its_id_too(capsys, indexed):

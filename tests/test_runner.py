@@ -54,8 +54,8 @@ def start(tmp_path, monkeypatch):
         node = ImportSchemaGen(schema_file=str(schema))
         return Pipeline(plan.name, folders.root, components=[node], enable_cache=True)
 
-    def start(name="tiny", resume=False, create=one_node):
-        plan = as_chosen(Choices(name), Unlabelled())
+    def start(name="tiny", resume=False, create=one_node, **choices):
+        plan = as_chosen(Choices(name, **choices), Unlabelled())
         return run(plan, Root(tmp_path / "root"), [], resume, create)
 
     return start
@@ -120,6 +120,17 @@ def test_a_refused_resume_leaves_the_state_of_the_run_that_it_refused(start, tmp
     assert start("other", resume=True) == BAD_INPUT
     assert "start a new run without --resume" in capfd.readouterr().out
     assert state(root) == before
+
+
+def test_a_run_whose_list_has_changed_since_it_began_is_not_continued(start, tmp_path, capfd):
+    images, root = tmp_path / "list.csv", Root(tmp_path / "root")
+    images.write_text("schema.pbtxt\n")
+    lists = Lists(str(images))
+    start(lists=lists)
+    root.write_record(**root.record() | {"finished": False})
+    images.write_text("schema.pbtxt\nlist.csv\n")
+    assert start(resume=True, lists=lists) == BAD_INPUT
+    assert "Lists or images have changed since the run" in capfd.readouterr().out
 
 
 def checkpoints(root):
@@ -232,7 +243,7 @@ def test_a_node_that_was_stopped_is_running_while_its_run_is_continued_and_then_
 DEAF = """
 import sys
 from pathlib import Path
-from pipeline.choices import Choices
+from pipeline.choices import Choices, Lists
 from pipeline.plan import as_chosen
 from pipeline.root import Root
 from pipeline.runner import run

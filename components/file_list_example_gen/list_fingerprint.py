@@ -12,12 +12,30 @@ import time
 from collections.abc import Mapping, Sequence
 
 from components.file_list_example_gen.layout import is_remote
-from components.file_list_example_gen.rows import Problem, Row
+from components.file_list_example_gen.rows import Problem, Row, parse_rows, read_rows
 from trainer_module.errors import InputError
 
 ABSENT = (-1, 0)  # in place of size and time of change
 EARLIEST = 315_705_600 * 10**9  # 3 January 1980, in ns: zip archives know no time before that year
 Stat = tuple[int, float]  # bytes, time of change in ns, or s of a remote file
+
+
+def of_lists(lists: Mapping[str, str], labels_are_files: bool, may_skip: bool) -> dict[str, str]:
+    """Returns the fingerprint of every list, by split.
+
+    Args:
+      lists: path by split; targets of `pretrain` are none.
+      labels_are_files: whether targets are label maps.
+      may_skip: whether bad rows are left out.
+    """
+    return {
+        split: fingerprint(
+            parse_rows(path)[0] if may_skip else read_rows(path),
+            labels_are_files and split != "pretrain",
+            may_be_absent=may_skip,
+        )
+        for split, path in lists.items()
+    }
 
 
 def fingerprint(

@@ -28,6 +28,7 @@ from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM, SQLITE_FILE, without_password
 from pipeline.arguments import BAD_INPUT, path_of
+from pipeline.lineage.at_home import at_home
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
@@ -73,8 +74,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
     try:
-        metadata = flags.metadata or metadata_of(flags.pipeline_root)
-        result, lines = answer(snapshot_at(metadata), flags)
+        snapshot = (
+            snapshot_at(flags.metadata) if flags.metadata else snapshot_of(flags.pipeline_root)
+        )
+        result, lines = answer(snapshot, flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -82,6 +85,15 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
     return 0
+
+
+def snapshot_of(root: Path) -> Snapshot:
+    """Reads the store of a pipeline root, which may have been moved.
+
+    Raises:
+      InputError: if there is none, or it cannot be read.
+    """
+    return at_home(snapshot_at(metadata_of(root)), root)
 
 
 def snapshot_at(metadata: str) -> Snapshot:
