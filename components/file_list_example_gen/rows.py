@@ -205,6 +205,8 @@ def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:
             and (reason := path_problem(row.target_path, task.target.replace("_", " ")))
         ):
             reason += f" {row.target_path}"
+        if task.target_is_file and not reason and row.target_path == row.path:
+            reason = "the label map is the image itself"
         if reason:
             problems.append(Problem(row.list_path, row.line, row.path, reason))
     return problems

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from components.file_list_example_gen.reading import ReadRow, read_row
-from components.file_list_example_gen.rows import Row
+from components.file_list_example_gen.rows import Row, check_rows
 from pipeline import check as whole_check
 from pipeline.flags import build_parser, choices_of
 from trainer_module.errors import InputError
+from trainer_module.findings import WARNING
 from trainer_module.segmentation.label_map import read_label_map
 from trainer_module.segmentation.pixels import noticed, of_class, of_colour
 from trainer_module.settings import Target
@@ -80,6 +81,18 @@ def check(tmp_path):
 @pytest.mark.parametrize("kind", ["ids", "one_bit", "palette"])
 def test_class_ids_have_no_findings(kind, check):
     assert check(kind, "--num_classes=2") == {}
+
+
+def test_images_that_share_a_label_map_are_a_warning():
+    (found,) = Segmentation(2).noticed_in_rows(["a.png", "b.png", "a.png"])
+    assert (found.severity, found.told) == (WARNING, "2 rows share 1 label map")
+
+
+def test_an_image_that_is_its_own_label_map_is_a_bad_row(tmp_path):
+    Image.fromarray(ids(0)).save(tmp_path / "0.png")
+    path = str(tmp_path / "0.png")
+    (problem,) = check_rows([Row(str(tmp_path / "list.csv"), 1, path, path)], Segmentation(2))
+    assert problem.reason == "the label map is the image itself"
 
 
 def test_white_for_a_class_is_refused_with_its_share_and_what_to_do(check):

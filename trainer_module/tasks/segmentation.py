@@ -9,11 +9,12 @@ B images of H x W pixels as Transform stores them, C classes.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding
+from trainer_module.findings import WARNING, Finding, counted, first
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
@@ -97,6 +98,17 @@ class Segmentation(Task):
         """Returns 1 / C: one class everywhere has an IoU of at most 1, every other class 0."""
         del targets
         return 1 / self.num_classes
+
+    def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a warning where images share a label map, which can be that of one of them."""
+        shared = {name: count for name, count in Counter(targets).items() if count > 1}
+        if not shared:
+            return []
+        rows = sum(shared.values())
+        told = f"{rows:,} rows share {counted(len(shared), 'label map')}"
+        examples = first(f"{name}: {count:,} rows" for name, count in shared.items())
+        fix = "a label map of its own for each image"
+        return [Finding(WARNING, "shared label maps", told, rows, examples, fix)]
 
     def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns the label map as an 8-bit grey PNG.
