@@ -15,7 +15,16 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from trainer_module.image_headers import LOW, LOWEST, MOST_PIXELS, SOURCE, Header, header, told
+from trainer_module.image_headers import (
+    LOW,
+    LOWEST,
+    MOST_PIXELS,
+    SOURCE,
+    Header,
+    header,
+    told,
+    with_exif,
+)
 
 LONGEST_SIDE = 1_000_000  # pixels of a PNG that libpng reads
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PPM, ICO, JPEG 2000, AVIF"
@@ -87,6 +96,8 @@ def prepared(content: bytes) -> Prepared:
         remarks = _remarks(content, found) if found.flags or found.orientation > 1 else ()
     except tf.errors.OpError:
         return _by_pillow(content)
+    if "profile" in found.flags:
+        content = with_exif(content, found.orientation, hashlib.sha256(content).hexdigest())
     if found.height:
         return Prepared(content, found.height, found.width, remarks)
     height, width = pixels.shape[:2]  # of a JPEG whose header is damaged, but not for its decoder

@@ -8,6 +8,7 @@ TensorFlow's graph; a test holds the two together.
 import os
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ ENDINGS = (
 )
 PNG, JPEG, EXIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"Exif\0\0"
 ORDERS = b"II*\0", b"MM\0*"  # what EXIF data begin with: little or big endian
+PROFILE = b"Raw profile type exif\0"  # EXIF as hexadecimal text in a PNG, as of ImageMagick
+LONGEST_PROFILE = 1 << 20  # bytes of that text
 ORIENTATION = 0x0112  # the tag of EXIF
 MOST_PIXELS = 200_000_000  # of one picture: 600 MB decoded
 LOWEST = 256  # values of 16 bits below are 8 bits, as programs write them that never scaled up
@@ -61,7 +64,8 @@ class Header(NamedTuple):
       height: of the upright picture in pixels, 0 if it shows only when decoded.
       width: the same.
       orientation: of EXIF, 1 to 8; from 5 on height and width of what is stored are exchanged.
-      flags: of `alpha`, `deep` (16 bits a value), `cmyk`, `frames` (more than one).
+      flags: of `alpha`, `deep` (16 bits a value), `cmyk`, `frames` (more than one), `profile`
+        (a PNG whose EXIF data are text, which the graph does not read).
     """
 
     kind: str
@@ -98,8 +102,11 @@ def _png(content: bytes) -> Header:
         "deep": bits > 8,
         "frames": b"acTL" in content,
     }
-    places = [place for order in ORDERS if (place := content.find(b"eXIf" + order)) > 0]
-    orientation = _orientation(content[places[0] + 4 :]) if places else 1
+    starts = *ORDERS, EXIF[:4]
+    places = [place for start in starts if (place := content.find(b"eXIf" + start)) > 0]
+    found["profile"] = not places and PROFILE in content
+    exif = content[min(places) + 4 :] if places else _profile(content) if found["profile"] else b""
+    orientation = _orientation(exif.removeprefix(EXIF))
     size = (width, height) if orientation > 4 else (height, width)
     return Header("PNG", *size, orientation, tuple(name for name in found if found[name]))
 
@@ -107,7 +114,40 @@ def _png(content: bytes) -> Header:
 def _has_more(content: bytes) -> bool:
     """Tells whether a PNG may have a chunk that says more of its picture than header and pixels."""
     is_bare = content[37:41] == b"IDAT" and len(content) == 57 + int.from_bytes(content[33:37])
-    return not is_bare and any(name in content for name in (b"tRNS", b"eXIf", b"acTL"))
+    return not is_bare and any(name in content for name in (b"tRNS", b"eXIf", b"acTL", PROFILE))
+
+
+def _profile(content: bytes) -> bytes:
+    """Returns the EXIF data that stand in a PNG as text, b'' where it is damaged."""
+    place = content.index(PROFILE)
+    size, kind = struct.unpack_from(">I4s", content, place - 8)
+    text = content[place + len(PROFILE) : place + size]
+    packed = kind == b"zTXt"
+    if kind == b"iTXt":  # whether it is packed, and how; a language; the key in that language
+        packed, text = text[:1] == b"\1", b"".join(text[2:].split(b"\0", 2)[2:])
+        text = b"\0" + text if packed else text
+    try:
+        text = zlib.decompressobj().decompress(text[1:], LONGEST_PROFILE) if packed else text
+        return bytes.fromhex("".join(text.decode("latin-1").split()[2:]))  # name, length, bytes
+    except (zlib.error, ValueError):
+        return b""
+
+
+def with_exif(png: bytes, orientation: int, source: str) -> bytes:
+    """Returns a PNG with an orientation where the graph reads it, and the digest of its file.
+
+    Args:
+      png: without such an orientation.
+      orientation: 1 to 8.
+      source: SHA-256 of the file, in hexadecimal.
+    """
+    exif = ORDERS[1] + struct.pack(">IHHHIHHI", 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
+    chunks = (b"tEXt", SOURCE.encode() + b"\0" + source.encode()), (b"eXIf", exif)
+    added = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    return b"".join([png[:33], *added, png[33:]])
 
 
 def _jpeg(content: bytes) -> Header:

@@ -123,6 +123,20 @@ def behind_the_pixels(content: bytes, data: bytes) -> bytes:
     return content[:-12] + chunk(b"eXIf", data) + content[-12:]
 
 
+def with_profile(content: bytes, kind: bytes, data: bytes) -> bytes:
+    """Returns a PNG with EXIF data as hexadecimal text, as ImageMagick writes them.
+
+    Args:
+      content: a PNG.
+      kind: of the chunk: `tEXt`, `zTXt` or `iTXt`.
+      data: EXIF.
+    """
+    text = b"\nexif\n%8d\n%s\n" % (len(data), data.hex("\n", -36).encode())
+    texts = {b"tEXt": text, b"zTXt": b"\0" + zlib.compress(text)}
+    texts[b"iTXt"] = b"\1\0en\0EXIF\0" + zlib.compress(text)
+    return content[:33] + chunk(kind, b"Raw profile type exif\0" + texts[kind]) + content[33:]
+
+
 def tiff16(pixels: np.ndarray, photometric: int) -> bytes:
     """Returns a TIFF of 16 bits a value, uint16 [H, W] or [H, W, 3]."""
     height, width = pixels.shape[:2]
@@ -241,6 +255,18 @@ def _read() -> dict[str, bytes]:
         "exif6.png": saved(rgb, "PNG", exif=exif(6)),
         "exif1.png": saved(rgb, "PNG", exif=exif(1)),
         "exif5_behind.png": behind_the_pixels(still, exif(5, ">")),
+        "exif6_prefix.png": still[:33] + chunk(b"eXIf", EXIF + exif(6)) + still[33:],
+        "exif6_and_profile.png": with_profile(
+            saved(rgb, "PNG", exif=exif(6)), b"tEXt", EXIF + exif(3)
+        ),
+        "profile6.png": with_profile(still, b"zTXt", EXIF + exif(6)),
+        "profile3.png": with_profile(still, b"tEXt", EXIF + exif(3, ">")),
+        "profile8.png": with_profile(still, b"iTXt", EXIF + exif(8)),
+        "profile5_behind.png": with_profile(still, b"zTXt", exif(5))[:33]
+        + still[33:-12]
+        + with_profile(still, b"zTXt", exif(5))[33 : 33 - len(still)]
+        + still[-12:],
+        "profile7_alpha.png": with_profile(saved(alpha, "PNG"), b"zTXt", EXIF + exif(7)),
         "grey1.png": saved(rgb.convert("1"), "PNG"),
         "grey2.png": png((HEIGHT, WIDTH), 2, 0, [bytes(row.tolist()) for row in two]),
         "palette.png": saved(palette, "PNG"),
