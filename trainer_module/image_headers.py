@@ -31,6 +31,9 @@ LONGEST = 1000  # bytes of a BMP's header, 124 in all that are known
 SOURCE = "Source SHA-256"  # the text in a PNG of ours, of the file that it was made from
 OURS = re.compile(rb"\x89PNG[\s\S]{33}tEXt%b\0([0-9a-f]{64})" % SOURCE.encode())
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG's markers of a size
+PROGRESSIVE, ARITHMETIC = 0xC2, 0xC9  # of these, and of those from there on
+PIXELS = re.compile(rb"\xff+\xda")  # the marker before the pixels of a JPEG
+NEXT = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")  # the marker behind them
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 FOREIGN = (
     (b"version https://git-lfs", "it is a pointer of git-lfs, not the image; run `git lfs pull`"),
@@ -65,7 +68,8 @@ class Header(NamedTuple):
       width: the same.
       orientation: of EXIF, 1 to 8; from 5 on height and width of what is stored are exchanged.
       flags: of `alpha`, `deep` (16 bits a value), `cmyk`, `frames` (more than one), `profile`
-        (a PNG whose EXIF data are text, which the graph does not read).
+        (a PNG whose EXIF data are text, which the graph does not read), `progressive` and
+        `arithmetic` (of JPEG).
     """
 
     kind: str
@@ -151,17 +155,23 @@ def with_exif(png: bytes, orientation: int, source: str) -> bytes:
 
 
 def _jpeg(content: bytes) -> Header:
-    height = width = colours = 0
+    height = width = colours = frame = 0
     exif = b""
     for marker, place in _jpeg_segments(content):
         if marker in FRAMES and not height:
             height, width, colours = struct.unpack_from(">HHB", content[place : place + 10], 5)
+            frame = marker
         elif marker == 0xE1 and not exif and content.startswith(EXIF, place + 4):
             (size,) = struct.unpack_from(">H", content, place + 2)
             exif = content[place + 10 : place + 2 + size]
     orientation = _orientation(exif)
     size = (width, height) if orientation > 4 else (height, width)
-    return Header("JPEG", *size, orientation, ("cmyk",) if colours == 4 else ())
+    found = {
+        "cmyk": colours == 4,
+        "progressive": frame == PROGRESSIVE,
+        "arithmetic": frame >= ARITHMETIC,
+    }
+    return Header("JPEG", *size, orientation, tuple(name for name in found if found[name]))
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
@@ -180,6 +190,23 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
         else:
             yield marker, place
             place += 2 + content[place + 2] * 256 + content[place + 3]
+
+
+def jpeg_end(content: bytes) -> int:
+    """Returns where the marker is that ends the first picture of a JPEG, -1 where that is not
+    certain. A thumbnail in the EXIF data, or a second picture, has markers of its own.
+    """
+    place = 2
+    for _, start in _jpeg_segments(content):
+        place = start + 2 + int.from_bytes(content[start + 2 : start + 4])
+    if not PIXELS.match(content, place):
+        return -1
+    while found := NEXT.search(content, place):
+        place = found.start()
+        if found[0] == b"\xff\xd9":
+            return place
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return -1
 
 
 def _webp(content: bytes) -> Header | None:

@@ -87,6 +87,23 @@ def phone(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     return with_segments(jpeg, (0xE1, EXIF + exif(orientation, order, kind)))
 
 
+def ended(jpeg: bytes) -> bytes:
+    """Returns a JPEG without the last third of its data, which ends as a whole one does."""
+    return jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9"
+
+
+def taller(jpeg: bytes) -> bytes:
+    """Returns a JPEG of twice the height by its header."""
+    place = jpeg.index(b"\xff\xc0") + 5
+    height = 2 * int.from_bytes(jpeg[place : place + 2])
+    return jpeg[:place] + height.to_bytes(2) + jpeg[place + 2 :]
+
+
+def with_thumbnail(jpeg: bytes, thumbnail: bytes) -> bytes:
+    """Returns a JPEG with another one in its EXIF data."""
+    return with_segments(jpeg, (0xE1, EXIF + exif(1) + thumbnail))
+
+
 # Files that Pillow does not write
 
 
@@ -225,6 +242,8 @@ def _read() -> dict[str, bytes]:
     palette, jpeg = rgb.quantize(64), saved(rgb, "JPEG", quality=95)
     frames = lambda: [Image.fromarray(picture(seed)) for seed in (1, 2, 3)]  # noqa: E731
     still = saved(rgb, "PNG")
+    below = picture()
+    below[HEIGHT // 2 :] = 128
     two = (picture()[..., 0] >> 6).reshape(HEIGHT, -1, 4) @ np.array([64, 16, 4, 1])
     return {
         "plain.jpg": jpeg,
@@ -235,6 +254,12 @@ def _read() -> dict[str, bytes]:
         "cmyk.jpg": saved(rgb.convert("CMYK"), "JPEG", quality=95),
         "grey.jpg": saved(rgb.convert("L"), "JPEG", quality=95),
         "progressive.jpg": saved(rgb, "JPEG", quality=95, progressive=True),
+        "grey_below.jpg": saved(below, "JPEG", quality=95),
+        "all_grey.jpg": saved(np.full((HEIGHT, WIDTH, 3), 128, np.uint8), "JPEG", quality=95),
+        "grey_below_a_thumbnail.jpg": with_thumbnail(saved(below, "JPEG", quality=95), phone(6)),
+        "progressive_thumbnail.jpg": with_thumbnail(
+            saved(rgb, "JPEG", quality=95, progressive=True), phone(6)
+        ),
         "rgb_kept.jpg": saved(rgb, "JPEG", quality=95, keep_rgb=True),
         "trailing_garbage.jpg": jpeg + bytes(1000),
         "exif6.jpg": phone(6),
@@ -355,6 +380,18 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "noise.png": (random.Random(0).randbytes(5000), "of no format that is known here"),
         "half.jpg": (half["JPEG"], f"the JPEG file is {damaged}"),
         "last_bytes_gone.jpg": (whole["JPEG"][:-2], f"the JPEG file is {damaged}"),
+        **{
+            f"cut_but_ended{number}.jpg": (ended(content), "the JPEG file is cut short: its data")
+            for number, content in enumerate(
+                [
+                    whole["JPEG"],
+                    saved(rgb, "JPEG", progressive=True),
+                    saved(rgb[..., 0], "JPEG", restart_marker_rows=1),
+                    saved(Image.fromarray(rgb).convert("CMYK"), "JPEG", optimize=True),
+                ]
+            )
+        },
+        "too_high.jpg": (taller(whole["JPEG"]), "the JPEG file is cut short: its data"),
         "half.png": (half["PNG"], f"the PNG file is {damaged}"),
         "header_only.png": (whole["PNG"][:33], f"the PNG file is {damaged}"),
         "half.bmp": (half["BMP"], f"the BMP file is {damaged}"),
