@@ -2,6 +2,9 @@
 in them, and bad ones among good ones.
 """
 
+import os
+import socket
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -128,3 +131,29 @@ def test_predict_takes_a_folder(model, folder, capsys):
 def test_predict_of_bad_images_alone_is_bad_input(model, folder):
     (folder / "empty.jpg").write_bytes(b"")
     assert predict.main([model, str(folder / "empty.jpg")]) == BAD_INPUT
+
+
+def test_a_pipe_a_socket_and_a_folder_without_rights_are_named_and_the_others_answered(
+    model, folder, capsys, without_rights
+):
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "socket.png"))
+    (folder / "device.png").symlink_to("/dev/zero")
+    os.chmod(folder / "deep", 0)
+    with without_rights():
+        ends = [predict.main([model, str(folder)]), embedded(model, folder)[0]]
+    os.chmod(folder / "deep", 0o755)
+    told = capsys.readouterr().err
+    assert ends == [IN_PART, IN_PART]
+    for tool in ("predict", "embed"):
+        for name, why in {
+            "deep": "the folder and the images in it cannot be read (permission denied)",
+            "pipe.png": "is a named pipe, not a file",
+            "socket.png": "is a socket, not a file",
+            "device.png": "is a device, not a file",
+        }.items():
+            assert any(
+                line.startswith(f"pipeline.{tool}: ") and line.endswith(f"{folder}/{name}: {why}")
+                for line in told.splitlines()
+            )
