@@ -56,6 +56,10 @@ KNOWN = (
     (b"MM\0*", "TIFF"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\0\0\1\0", "ICO"),
+    (b"\1\xda", "SGI"),
+    (b"qoif", "QOI"),
+    *((b"P%d\n" % kind, "PPM") for kind in range(1, 7)),
+    *((bytes([10, version, 1]), "PCX") for version in (0, 2, 3, 4, 5)),
 )
 
 

@@ -77,7 +77,16 @@ class Problem:
     reason: str
 
     def __str__(self):
-        return f"{self.list_path}:{self.line}: {self.path}: {self.reason}"
+        return printable(f"{self.list_path}:{self.line}: {self.path}: {self.reason}")
+
+
+def printable(text: str) -> str:
+    """Returns a text with line breaks, and what else a terminal cannot show, as escapes: a file's
+    name may hold them.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def folder_of(list_path: str) -> str:

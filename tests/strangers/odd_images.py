@@ -358,7 +358,9 @@ def _unread() -> dict[str, tuple[bytes, str]]:
     damaged = "cut short, damaged or of a rare kind"
     whole = {
         kind: saved(rgb, kind)
-        for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "JPEG2000", "AVIF")
+        for kind in (
+            *("JPEG", "PNG", "BMP", "WEBP", "TIFF", "JPEG2000", "AVIF", "PPM", "SGI", "PCX"),
+        )
     }
     gif = saved(Image.fromarray(rgb).quantize(64), "GIF")
     half = {kind: content[: len(content) // 2] for kind, content in whole.items()}
@@ -399,6 +401,9 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "half.webp": (half["WEBP"], f"the WebP file is {damaged}"),
         "half.tif": (half["TIFF"], f"the TIFF file is {damaged}"),
         "half.jp2": (half["JPEG2000"], f"the JPEG 2000 file is {damaged}"),
+        "half.ppm": (half["PPM"], f"the PPM file is {damaged}"),
+        "half.sgi": (half["SGI"], f"the SGI file is {damaged}"),
+        "half.pcx": (half["PCX"], f"the PCX file is {damaged}"),
         "half.avif": (half["AVIF"], f"the AVIF file is {damaged}"),
         "bomb.png": (bomb(), "2,500,000,000 pixels, more than the 200,000,000"),
         "float.tif": (saved(Image.fromarray(grey16() / 65535.0).convert("F"), "TIFF"), "float32"),
