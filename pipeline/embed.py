@@ -19,7 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.file_list_example_gen.rows import Problem, Row, read_list, refuse
+from components.file_list_example_gen.rows import (
+    Problem,
+    Row,
+    printable,
+    read_list,
+    refuse,
+)
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.asked_model import asked_model
 from pipeline.data_check import tell_layout
@@ -200,7 +206,7 @@ def neighbour_lines(embedding: Embedding, neighbours, similarities) -> list[str]
 
 def _named(embedding: Embedding, row: int) -> str:
     target = embedding.targets[row]
-    return f"{embedding.paths[row]}  {target}" if target else embedding.paths[row]
+    return printable(f"{embedding.paths[row]}  {target}" if target else embedding.paths[row])
 
 
 def main(arguments: list[str]) -> int:
@@ -275,6 +281,11 @@ def _check(flags: argparse.Namespace) -> None:
         )
     if flags.output and not flags.output.absolute().parent.is_dir():
         raise InputError(f"`--output` must lie in a folder that exists. Received: {flags.output}")
+    if flags.output and os.path.lexists(flags.output):
+        raise InputError(
+            f"`--output` must be new. Received: {flags.output}, which is there. Fix: another "
+            f"--output"
+        )
     if flags.neighbours < 0:
         raise InputError(f"`--neighbours` must be at least 1. Received: {flags.neighbours}")
 

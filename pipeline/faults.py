@@ -46,6 +46,16 @@ def fault(error: BaseException, root: Path) -> str:
     return ""
 
 
+def fault_of_a_tool(error: BaseException) -> str:
+    """Returns the line about what the machine did to a tool, '' for an error of another kind."""
+    if not isinstance(error, OSError):
+        return fault(error, Path.cwd()) if isinstance(error, Exception) else ""
+    why = (error.strerror or str(error)).lower()
+    if error.filename is None:
+        return f"what it tells, or makes, could not be written or read: {why}"
+    return f"{os.fsdecode(error.filename)}: {why}"
+
+
 def _number(error: BaseException) -> int:
     return (error.errno or 0) if isinstance(error, OSError) else 0
 

@@ -28,22 +28,25 @@ def is_image(place: str) -> bool:
 
 
 def in_folder(folder: str) -> list[str]:
-    """Returns the images below a folder, sorted; without hidden files such as `._cat.jpg`, which
-    macOS leaves. What else lies there is told on stderr.
+    """Returns the images below a folder, and the folders that cannot be read, sorted; without
+    hidden files such as `._cat.jpg`, which macOS leaves. What else lies there is told on stderr.
     """
-    files = sorted(_files(folder))
+    unread: list[str] = []
+    files = sorted(_files(folder, unread))
     left_out = Counter(Path(file).suffix.lower() or "no ending" for file in files)
     images = [file for file in files if has_ending(file)]
     left_out = {ending: count for ending, count in left_out.items() if ending not in ENDINGS}
     if left_out and images:
         shown = ", ".join(f"{ending} ({count:,})" for ending, count in [*left_out.items()][:SHOWN])
         print(f"{folder}: left out, as no image's name ends so: {shown}", file=sys.stderr)
-    return images
+    return sorted([*images, *unread])
 
 
-def _files(folder: str) -> Iterator[str]:
+def _files(folder: str, unread: list[str]) -> Iterator[str]:
+    """Yields the files below a folder; `unread` takes the folders that cannot be read."""
     seen = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    note = lambda error: unread.append(error.filename)  # noqa: E731
+    for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
         seen.add(os.path.realpath(place))
         folders[:] = [
             name
@@ -55,6 +58,8 @@ def _files(folder: str) -> Iterator[str]:
 
 def content_of(path: str) -> tuple[bytes, str]:
     """Returns what a model is sent of an image file, or b'' and a sentence why there is nothing."""
+    if os.path.isdir(path):
+        return b"", _of_folder(path)
     from trainer_module.decoding import prepared
 
     try:
@@ -63,3 +68,11 @@ def content_of(path: str) -> tuple[bytes, str]:
         return b"", (error.strerror or str(error)).lower()
     except ValueError as error:
         return b"", str(error)
+
+
+def _of_folder(folder: str) -> str:
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return f"the folder and the images in it cannot be read ({error.strerror.lower()})"
+    return "is a directory"

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.file_list_example_gen.rows import printable
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.asked_model import asked_model
 from pipeline.image_files import content_of, in_folder
@@ -144,7 +145,7 @@ def main(arguments: list[str]) -> int:
     answers = [answer for answer in found if isinstance(answer, Answer)]
     _tell(answers, task, flags)
     for unread in (answer for answer in found if isinstance(answer, Unread)):
-        print(f"pipeline.predict: {unread.path}: {unread.reason}", file=sys.stderr)
+        print(f"pipeline.predict: {printable(str(unread.path))}: {unread.reason}", file=sys.stderr)
     return DONE if len(answers) == len(found) else IN_PART if answers else BAD_INPUT
 
 
@@ -169,6 +170,7 @@ def _tell(answers: list[Answer], task: Task, flags: argparse.Namespace) -> None:
     for answer in answers:
         pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)
         told = [str(answer.path), task.line(answer.outputs), *map(str, pictures)]
+        told = map(printable, told)
         print(as_json(answer) if flags.json else "  ".join(told))
 
 

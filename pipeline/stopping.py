@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
 
+from pipeline.arguments import FAILED
+from pipeline.faults import fault_of_a_tool
 from pipeline.loading import INTERRUPTED, STOPPED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -45,17 +47,31 @@ def the_stop() -> Stop:
 
 def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
     """Ends the process with what a tool makes of its command line; one line where it was stopped,
-    whatever a library made of that on its way.
+    whatever a library made of that on its way, and where the machine failed it.
     """
     try:
         with stoppable(lambda: STOPPED):
             code = main(sys.argv[1:])
-    except BaseException:
-        if not asked_to_stop():
+            sys.stdout.flush()
+    except BaseException as error:
+        told, code = (STOPPED, INTERRUPTED) if asked_to_stop() else (fault_of_a_tool(error), FAILED)
+        if not told:
             raise
-        print(STOPPED, file=sys.stderr)
-        code = INTERRUPTED
+        print(told if asked_to_stop() else f"{_name(main)}: {told}", file=sys.stderr)
+        _leave_stdout()
     sys.exit(code)
+
+
+def _name(main: Callable) -> str:
+    spec = main.__globals__.get("__spec__")
+    return spec.name.removesuffix(".__main__") if spec else os.path.basename(sys.argv[0])
+
+
+def _leave_stdout() -> None:
+    """Has nothing more written where writing may have failed: Python would try again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Fixtures that several test files share: tiny real images and list files."""
 
+import ctypes
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,31 @@ def _what_the_runner_sets_for_its_libraries_ends_with_the_test(monkeypatch):
         else:
             monkeypatch.setenv(name, "")
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def without_rights():
+    """Returns a context in which this thread, and those that it starts, may not read what the mode
+    of a file forbids: root may, elsewhere.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # of version 3; this thread
+    read_all = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+    @contextmanager
+    def context():
+        sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+        assert libc.capget(header, sets) == 0
+        effective = sets[0]
+        sets[0] = effective & ~read_all
+        assert libc.capset(header, sets) == 0
+        try:
+            yield
+        finally:
+            sets[0] = effective
+            assert libc.capset(header, sets) == 0
+
+    return context
 
 
 @pytest.fixture

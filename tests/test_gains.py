@@ -1,5 +1,8 @@
 """What pretraining brought, and how sure that is."""
 
+import json
+import math
+
 import numpy as np
 import pytest
 
@@ -115,6 +118,18 @@ def gain(difference, interval, metric="linear_accuracy", higher=True, against=UN
 def test_a_gain_is_told_in_words(one, verdict, told):
     assert (one.verdict, words(one)) == (verdict, told)
     assert gains.from_dict(gains.as_dict(one)) == one
+
+
+@pytest.mark.parametrize(
+    "one", [gain(math.nan, (math.nan, math.nan)), gain(0.1, (-math.inf, 0.2)), gain(math.nan, None)]
+)
+def test_a_gain_that_is_no_number_is_told_as_such_and_written_as_json(one):
+    assert words(one) == (
+        "nothing that can be told over the untrained encoder: a score is not finite"
+    )
+    assert gains.advice([one], {}, {}) == ""
+    stored = json.loads(json.dumps(gains.as_dict(one), allow_nan=False))
+    assert words(gains.from_dict(stored)) == words(one)
 
 
 def test_what_to_try_is_told_where_the_untrained_encoder_is_not_beaten_and_only_there():

@@ -2,6 +2,10 @@
 in them, and bad ones among good ones.
 """
 
+import os
+import socket
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -67,6 +71,7 @@ def corners(folder, names):
 def embedded(model, *places):
     """Returns the exit code, and the features and paths that were stored."""
     output = f"{model}.npz"
+    Path(output).unlink(missing_ok=True)
     code = embed.main([model, *map(str, places), "--output", output])
     with np.load(output) as stored:
         return code, stored["features"], list(stored["paths"])
@@ -128,3 +133,47 @@ def test_predict_takes_a_folder(model, folder, capsys):
 def test_predict_of_bad_images_alone_is_bad_input(model, folder):
     (folder / "empty.jpg").write_bytes(b"")
     assert predict.main([model, str(folder / "empty.jpg")]) == BAD_INPUT
+
+
+def test_a_pipe_a_socket_and_a_folder_without_rights_are_named_and_the_others_answered(
+    model, folder, capsys, without_rights
+):
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "socket.png"))
+    (folder / "device.png").symlink_to("/dev/zero")
+    os.chmod(folder / "deep", 0)
+    with without_rights():
+        ends = [predict.main([model, str(folder)]), embedded(model, folder)[0]]
+    os.chmod(folder / "deep", 0o755)
+    told = capsys.readouterr().err
+    assert ends == [IN_PART, IN_PART]
+    for tool in ("predict", "embed"):
+        for name, why in {
+            "deep": "the folder and the images in it cannot be read (permission denied)",
+            "pipe.png": "is a named pipe, not a file",
+            "socket.png": "is a socket, not a file",
+            "device.png": "is a device, not a file",
+        }.items():
+            assert any(
+                line.startswith(f"pipeline.{tool}: ") and line.endswith(f"{folder}/{name}: {why}")
+                for line in told.splitlines()
+            )
+
+
+def test_a_line_break_in_a_name_stays_in_its_line(model, folder, capsys):
+    plain = folder / "a\nb.png"
+    plain.write_bytes(READ["plain.png"])
+    (folder / "c\nd.png").write_bytes(b"")
+    places = [str(plain), str(folder / "c\nd.png")]
+    assert [predict.main([model, *places]), embedded(model, *places)[0]] == [IN_PART, IN_PART]
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{folder}/a\\nb.png  ")
+    assert told.err.count(f"{folder}/c\\nd.png: cannot be decoded") == 2
+
+
+def test_embed_overwrites_no_file(model, folder, tmp_path, capsys):
+    (tmp_path / "f.npz").write_bytes(b"of a person")
+    assert embed.main([model, str(folder), f"--output={tmp_path}/f.npz"]) == BAD_INPUT
+    assert "f.npz, which is there. Fix: another --output" in capsys.readouterr().err
+    assert (tmp_path / "f.npz").read_bytes() == b"of a person"

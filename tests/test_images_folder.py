@@ -138,6 +138,16 @@ def test_a_folder_of_which_no_list_can_be_made_is_refused(case):
     assert message in str(refused.value)
 
 
+def test_a_class_folder_without_rights_is_refused_by_its_name(without_rights, capsys):
+    many("dog", "cat")
+    os.chmod(_place("cat"), 0)
+    with without_rights():
+        assert check.main(["--images=photos"]) == 2
+        with pytest.raises(InputError, match=r"photos/cat' cannot be read \(permission denied\)"):
+            planned()
+    assert "photos/cat' cannot be read (permission denied). Fix: " in capsys.readouterr().err
+
+
 def test_a_file_and_a_folder_that_is_not_there_are_refused():
     with pytest.raises(InputError, match=r"`--images` must be a folder that is there"):
         planned()

@@ -38,11 +38,38 @@ def task(*targets):
         ("1_000", "'1_000' is not a number"),
         ("nan", "number nan is not finite"),
         ("-inf", "number -inf is not finite"),
-        ("1e39", "number 1e39 is not finite"),
+        ("1e15", ""),
+        (
+            "1e300",
+            "number 1e300 does not fit 32 bits: at most 1e+15 is taken, so use a larger unit",
+        ),
+        (
+            "1e400",
+            "number 1e400 does not fit 32 bits: at most 1e+15 is taken, so use a larger unit",
+        ),
+        (
+            "-1e38",
+            "number -1e38 squared does not fit 32 bits: at most 1e+15 is taken, so use a larger "
+            "unit",
+        ),
     ],
 )
 def test_a_number_is_finite_and_nothing_else(target, problem):
     assert task().problem(target) == problem
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        (range(10), ""),
+        ([0.1 + year for year in range(1990, 2020)], ""),
+        ([1e8 + number for number in range(10)], "rounded to 32 bits by up to 6, and their stand"),
+        ([1e-9, 2e-9], "standard deviation is 5e-10, and less than 1e-06 is not brought to 1"),
+    ],
+)
+def test_numbers_that_32_bits_hardly_tell_apart_are_warned_of(numbers, told):
+    found = task().noticed_in_rows([str(number) for number in numbers])
+    assert [told in one.told for one in found] == ([True] if told else [])
 
 
 def test_lists_without_numbers_or_with_one_number_alone_are_refused():

@@ -66,9 +66,26 @@ def test_a_list_that_is_not_text_is_refused(tmp_path):
         read_rows(str(tmp_path / "list.csv"))
 
 
+def test_a_list_that_is_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(InputError, match="cannot be read: it is a named pipe, not a file"):
+        read_rows(str(tmp_path / "list.csv"))
+    with pytest.raises(InputError, match="cannot be read: it is a device, not a file"):
+        read_rows("/dev/zero")
+
+
+def test_a_pipe_of_the_shell_is_read_as_a_list(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"a.png\n")
+    os.close(writing)
+    assert [row.name for row in read_rows(f"/dev/fd/{reading}")] == ["a.png"]
+
+
 def test_every_bad_row_is_found_in_one_pass(tmp_path, image_list):
     image_list("train", 2)
     text = "train/0.png,0\nabsent.png,1\ntrain,1\ntrain/1.png,7\ntrain/1.png,cat\ntrain/1.png\n"
+    text += "pipe.png,1\n"
+    os.mkfifo(tmp_path / "pipe.png")
     problems = check_rows(
         read_rows(write(tmp_path / "list.csv", text)), Classification(num_classes=2)
     )
@@ -78,6 +95,7 @@ def test_every_bad_row_is_found_in_one_pass(tmp_path, image_list):
         (4, "label 7 lies outside [0, 2)"),
         (5, "label 'cat' is not an integer, as the labels of the training list are"),
         (6, "no label: a row of this task is `path,label`"),
+        (7, "is a named pipe, not an image"),
     ]
 
 

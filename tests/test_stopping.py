@@ -112,6 +112,25 @@ def test_a_tool_that_is_stopped_says_one_line_and_ends_with_130(number, body):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize(
+    ("body", "output", "told"),
+    [
+        ("print(1)", "/dev/full", "no space left on device"),
+        ('open("/proc/self/made", "w")', "/dev/null", "/proc/self/made: no such file or directory"),
+        ('open("/sys/kernel/notes", "wb")', "/dev/null", "/sys/kernel/notes: "),
+        ('raise RuntimeError("x") from OSError(28, "")', "/dev/null", "No space left on the disk"),
+    ],
+)
+def test_what_the_machine_does_to_a_tool_is_one_line_and_exit_code_1(body, output, told):
+    command = [sys.executable, "-c", TOOL.format(body=body)]
+    with open(output, "w", encoding="utf-8") as stdout:
+        ended = subprocess.run(
+            command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert told in ended.stderr and ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
     "tool", [["-m", "pipeline.predict"], ["-c", "import sys; sys.argv[0] = 'bin/simclr'; BODY"]]

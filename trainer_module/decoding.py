@@ -10,12 +10,23 @@ segmentation/label_map.py.
 import hashlib
 import importlib.util
 import io
+import random
 import re
 import struct
 import zlib
 from typing import Any, NamedTuple
 
-from trainer_module.image_headers import LOW, LOWEST, MOST_PIXELS, SOURCE, Header, header, told
+from trainer_module.image_headers import (
+    LOW,
+    LOWEST,
+    MOST_PIXELS,
+    SOURCE,
+    Header,
+    header,
+    jpeg_end,
+    told,
+    with_exif,
+)
 
 LONGEST_SIDE = 1_000_000  # pixels of a PNG that libpng reads
 FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, PPM, ICO, JPEG 2000, AVIF"
@@ -41,6 +52,8 @@ REMARKS = {
     "cmyk": "colours for print (CMYK) became RGB",
     "converted": "stored as PNG: of a kind that the model does not decode itself",
 }
+GREY = 128  # what libjpeg fills in where pixels are missing
+MORE = bytes(byte for byte in random.Random(0).randbytes(300) if byte != 0xFF)  # no marker
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
 
 
@@ -87,11 +100,50 @@ def prepared(content: bytes) -> Prepared:
         remarks = _remarks(content, found) if found.flags or found.orientation > 1 else ()
     except tf.errors.OpError:
         return _by_pillow(content)
+    if found.kind == "JPEG" and _may_be_cut(pixels, found) and _is_cut(content):
+        raise UnreadableError(
+            "the JPEG file is cut short: its data end before its last pixels, which would be grey "
+            "or blurred; get the whole file"
+        )
+    if "profile" in found.flags:
+        content = with_exif(content, found.orientation, hashlib.sha256(content).hexdigest())
     if found.height:
         return Prepared(content, found.height, found.width, remarks)
     height, width = pixels.shape[:2]  # of a JPEG whose header is damaged, but not for its decoder
     size = (width, height) if found.orientation > 4 else (height, width)
     return Prepared(content, *size, remarks)
+
+
+def _may_be_cut(pixels, found: Header) -> bool:
+    """Tells whether the lower part of a JPEG may be missing, at once of an ordinary one: its last
+    pixel would be grey. Arithmetic coding may end early.
+    """
+    if "arithmetic" in found.flags:
+        return False
+    is_grey = {memoryview(pixels)[-1, -1, channel] for channel in range(3)} == {GREY}
+    return is_grey or "progressive" in found.flags or "cmyk" in found.flags
+
+
+def _is_cut(content: bytes) -> bool:
+    """Tells whether the data of a JPEG end before its pixels do: then bytes that are put before its
+    end become pixels; of a whole picture none of them is read.
+
+    By Pillow, since TensorFlow's decoder would print a warning; at half the size, which is quicker.
+    """
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    if (end := jpeg_end(content)) < 0:
+        return False
+    decoded = []
+    try:
+        for one in (content, content[:end] + MORE + content[end:]):
+            with Image.open(io.BytesIO(one), formats=["JPEG"]) as image:
+                image.draft(image.mode, (image.width // 2, image.height // 2))
+                decoded.append(image.tobytes())
+    except DAMAGED:
+        return False
+    return decoded[0] != decoded[1]
 
 
 def _remarks(content: bytes, found: Header) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from trainer_module.image_headers import (
     ORDERS,
     ORIENTATION,
     PNG,
+    PROFILE,
 )
 
 REFUSED = (
@@ -160,7 +161,9 @@ def _jpeg(encoded: tf.Tensor) -> tf.Tensor:
 def _png(encoded: tf.Tensor) -> tf.Tensor:
     fields = (16, 4, ">"), (20, 4, ">"), (24, 1), (25, 1)
     width, height, bits, colour = _fields(encoded, *fields)
-    taken = _if_taken(encoded, _are_few(height, width))
+    exif = _png_exif(encoded)
+    is_told = tf.not_equal(exif, "") | ~_holds(encoded, PROFILE)  # which ingest reads
+    taken = _if_taken(encoded, is_told & _are_few(height, width))
 
     def on_white() -> tf.Tensor:
         # [h, w, 4], also of 8 bits: v becomes 257 v
@@ -170,7 +173,7 @@ def _png(encoded: tf.Tensor) -> tf.Tensor:
 
     opaque = (bits <= 8) & (colour <= 3) & ~_holds(encoded, b"tRNS")
     pixels = tf.cond(opaque, lambda: decode_plain(taken), on_white)
-    return _turned(pixels, _png_exif(encoded))
+    return _turned(pixels, exif)
 
 
 def _upper_bits(values: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
@@ -304,10 +307,12 @@ def _png_exif(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF data of a PNG and what follows, '' without: known by its first bytes, since
     a chunk may stand behind the pixels, and pixels hold 8 certain bytes by chance almost never.
     """
-    pieces = _split(encoded[tf.newaxis], b"eXIf", -1).values
+    pieces = _split(tf.stack([encoded]), b"eXIf", -1).values
     start = tf.strings.substr(pieces, 0, 4)
-    is_exif = tf.equal(start, ORDERS[0]) | tf.equal(start, ORDERS[1])
-    return tf.strings.reduce_join(tf.where(is_exif, pieces, ""))
+    is_exif = tf.equal(start, ORDERS[0]) | tf.equal(start, ORDERS[1]) | tf.equal(start, EXIF[:4])
+    exif = tf.strings.reduce_join(tf.where(is_exif, pieces, ""))
+    has_prefix = tf.equal(tf.strings.substr(exif, 0, len(EXIF)), EXIF)  # as in JPEG; some write it
+    return tf.strings.substr(exif, tf.where(has_prefix, len(EXIF), 0), ALL)
 
 
 # Bytes
@@ -320,7 +325,7 @@ def _are_few(height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
 
 def _holds(encoded: tf.Tensor, part: bytes) -> tf.Tensor:
     """Tells whether a string holds a part; quicker than a walk, and than a regular expression."""
-    return tf.size(_split(encoded[tf.newaxis], part).values) > 1
+    return tf.size(_split(tf.stack([encoded]), part).values) > 1
 
 
 def _which_hold(encoded: tf.Tensor, *parts: bytes) -> tf.Tensor:

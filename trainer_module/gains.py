@@ -18,7 +18,7 @@ import numpy as np
 from trainer_module.intervals import SHARES, Interval, Z
 from trainer_module.to_try import what_to_try
 
-BETTER, CHANCE, WORSE = "better", "within chance", "worse"
+BETTER, CHANCE, WORSE, NOT_KNOWN = "better", "within chance", "worse", "not known"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
 PIXELS = "a linear model of 16 x 16 pixels"
@@ -48,10 +48,13 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """BETTER or WORSE where the whole interval is, else CHANCE.
+        """BETTER or WORSE where the whole interval is, else CHANCE; NOT_KNOWN where one of the
+        numbers is not finite.
 
         Without an interval by the difference alone.
         """
+        if not all(map(math.isfinite, (self.difference, *(self.interval or ())))):
+            return NOT_KNOWN
         low, high = self.interval or (self.difference, self.difference)
         low, high = (low, high) if self.higher_is_better else (-high, -low)
         return BETTER if low > 0 else WORSE if high < 0 else CHANCE
@@ -144,6 +147,8 @@ def words(gain: Gain) -> str:
     """Returns a gain for a person, as in '+2.0 points [-0.5, +4.5] over the untrained encoder,
     within chance'.
     """
+    if gain.verdict == NOT_KNOWN:
+        return f"nothing that can be told over {gain.against}: a score is not finite"
     points = gain.metric.endswith(SHARES)
     shown = (lambda value: f"{100 * value:+.1f}") if points else (lambda value: f"{value:+.4g}")
     unit = " points" if points else ""
@@ -165,7 +170,7 @@ def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[st
     behind = [
         one
         for one in gains
-        if (one.against == UNTRAINED and one.verdict != BETTER)
+        if (one.against == UNTRAINED and one.verdict in (CHANCE, WORSE))
         or (one.against == PIXELS and one.verdict == WORSE)
     ]
     if not behind:
@@ -178,12 +183,18 @@ def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[st
 
 
 def as_dict(gain: Gain) -> dict[str, Any]:
-    """Returns a gain as JSON-able values, its words and verdict with it."""
-    return {**dataclasses.asdict(gain), "verdict": gain.verdict, "told": words(gain)}
+    """Returns a gain as JSON-able values, its words and verdict with it; JSON has no number that is
+    not finite.
+    """
+    values = dataclasses.asdict(gain)
+    if gain.verdict == NOT_KNOWN:
+        values |= {"difference": None, "interval": None}
+    return {**values, "verdict": gain.verdict, "told": words(gain)}
 
 
 def from_dict(values: Mapping[str, Any]) -> Gain:
     """Returns the gain that `as_dict` wrote."""
     fields = {field.name: values[field.name] for field in dataclasses.fields(Gain)}
     interval = values["interval"] and tuple(values["interval"])
-    return Gain(**{**fields, "interval": interval})
+    difference = math.nan if fields["difference"] is None else fields["difference"]
+    return Gain(**{**fields, "difference": difference, "interval": interval})

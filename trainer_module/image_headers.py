@@ -8,6 +8,7 @@ TensorFlow's graph; a test holds the two together.
 import os
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ ENDINGS = (
 )
 PNG, JPEG, EXIF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"Exif\0\0"
 ORDERS = b"II*\0", b"MM\0*"  # what EXIF data begin with: little or big endian
+PROFILE = b"Raw profile type exif\0"  # EXIF as hexadecimal text in a PNG, as of ImageMagick
+LONGEST_PROFILE = 1 << 20  # bytes of that text
 ORIENTATION = 0x0112  # the tag of EXIF
 MOST_PIXELS = 200_000_000  # of one picture: 600 MB decoded
 LOWEST = 256  # values of 16 bits below are 8 bits, as programs write them that never scaled up
@@ -28,6 +31,9 @@ LONGEST = 1000  # bytes of a BMP's header, 124 in all that are known
 SOURCE = "Source SHA-256"  # the text in a PNG of ours, of the file that it was made from
 OURS = re.compile(rb"\x89PNG[\s\S]{33}tEXt%b\0([0-9a-f]{64})" % SOURCE.encode())
 FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # JPEG's markers of a size
+PROGRESSIVE, ARITHMETIC = 0xC2, 0xC9  # of these, and of those from there on
+PIXELS = re.compile(rb"\xff+\xda")  # the marker before the pixels of a JPEG
+NEXT = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")  # the marker behind them
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 FOREIGN = (
     (b"version https://git-lfs", "it is a pointer of git-lfs, not the image; run `git lfs pull`"),
@@ -50,6 +56,10 @@ KNOWN = (
     (b"MM\0*", "TIFF"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\0\0\1\0", "ICO"),
+    (b"\1\xda", "SGI"),
+    (b"qoif", "QOI"),
+    *((b"P%d\n" % kind, "PPM") for kind in range(1, 7)),
+    *((bytes([10, version, 1]), "PCX") for version in (0, 2, 3, 4, 5)),
 )
 
 
@@ -61,7 +71,9 @@ class Header(NamedTuple):
       height: of the upright picture in pixels, 0 if it shows only when decoded.
       width: the same.
       orientation: of EXIF, 1 to 8; from 5 on height and width of what is stored are exchanged.
-      flags: of `alpha`, `deep` (16 bits a value), `cmyk`, `frames` (more than one).
+      flags: of `alpha`, `deep` (16 bits a value), `cmyk`, `frames` (more than one), `profile`
+        (a PNG whose EXIF data are text, which the graph does not read), `progressive` and
+        `arithmetic` (of JPEG).
     """
 
     kind: str
@@ -98,8 +110,11 @@ def _png(content: bytes) -> Header:
         "deep": bits > 8,
         "frames": b"acTL" in content,
     }
-    places = [place for order in ORDERS if (place := content.find(b"eXIf" + order)) > 0]
-    orientation = _orientation(content[places[0] + 4 :]) if places else 1
+    starts = *ORDERS, EXIF[:4]
+    places = [place for start in starts if (place := content.find(b"eXIf" + start)) > 0]
+    found["profile"] = not places and PROFILE in content
+    exif = content[min(places) + 4 :] if places else _profile(content) if found["profile"] else b""
+    orientation = _orientation(exif.removeprefix(EXIF))
     size = (width, height) if orientation > 4 else (height, width)
     return Header("PNG", *size, orientation, tuple(name for name in found if found[name]))
 
@@ -107,21 +122,60 @@ def _png(content: bytes) -> Header:
 def _has_more(content: bytes) -> bool:
     """Tells whether a PNG may have a chunk that says more of its picture than header and pixels."""
     is_bare = content[37:41] == b"IDAT" and len(content) == 57 + int.from_bytes(content[33:37])
-    return not is_bare and any(name in content for name in (b"tRNS", b"eXIf", b"acTL"))
+    return not is_bare and any(name in content for name in (b"tRNS", b"eXIf", b"acTL", PROFILE))
+
+
+def _profile(content: bytes) -> bytes:
+    """Returns the EXIF data that stand in a PNG as text, b'' where it is damaged."""
+    place = content.index(PROFILE)
+    size, kind = struct.unpack_from(">I4s", content, place - 8)
+    text = content[place + len(PROFILE) : place + size]
+    packed = kind == b"zTXt"
+    if kind == b"iTXt":  # whether it is packed, and how; a language; the key in that language
+        packed, text = text[:1] == b"\1", b"".join(text[2:].split(b"\0", 2)[2:])
+        text = b"\0" + text if packed else text
+    try:
+        text = zlib.decompressobj().decompress(text[1:], LONGEST_PROFILE) if packed else text
+        return bytes.fromhex("".join(text.decode("latin-1").split()[2:]))  # name, length, bytes
+    except (zlib.error, ValueError):
+        return b""
+
+
+def with_exif(png: bytes, orientation: int, source: str) -> bytes:
+    """Returns a PNG with an orientation where the graph reads it, and the digest of its file.
+
+    Args:
+      png: without such an orientation.
+      orientation: 1 to 8.
+      source: SHA-256 of the file, in hexadecimal.
+    """
+    exif = ORDERS[1] + struct.pack(">IHHHIHHI", 8, 1, ORIENTATION, 3, 1, orientation, 0, 0)
+    chunks = (b"tEXt", SOURCE.encode() + b"\0" + source.encode()), (b"eXIf", exif)
+    added = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
+    return b"".join([png[:33], *added, png[33:]])
 
 
 def _jpeg(content: bytes) -> Header:
-    height = width = colours = 0
+    height = width = colours = frame = 0
     exif = b""
     for marker, place in _jpeg_segments(content):
         if marker in FRAMES and not height:
             height, width, colours = struct.unpack_from(">HHB", content[place : place + 10], 5)
+            frame = marker
         elif marker == 0xE1 and not exif and content.startswith(EXIF, place + 4):
             (size,) = struct.unpack_from(">H", content, place + 2)
             exif = content[place + 10 : place + 2 + size]
     orientation = _orientation(exif)
     size = (width, height) if orientation > 4 else (height, width)
-    return Header("JPEG", *size, orientation, ("cmyk",) if colours == 4 else ())
+    found = {
+        "cmyk": colours == 4,
+        "progressive": frame == PROGRESSIVE,
+        "arithmetic": frame >= ARITHMETIC,
+    }
+    return Header("JPEG", *size, orientation, tuple(name for name in found if found[name]))
 
 
 def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
@@ -140,6 +194,23 @@ def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
         else:
             yield marker, place
             place += 2 + content[place + 2] * 256 + content[place + 3]
+
+
+def jpeg_end(content: bytes) -> int:
+    """Returns where the marker is that ends the first picture of a JPEG, -1 where that is not
+    certain. A thumbnail in the EXIF data, or a second picture, has markers of its own.
+    """
+    place = 2
+    for _, start in _jpeg_segments(content):
+        place = start + 2 + int.from_bytes(content[start + 2 : start + 4])
+    if not PIXELS.match(content, place):
+        return -1
+    while found := NEXT.search(content, place):
+        place = found.start()
+        if found[0] == b"\xff\xd9":
+            return place
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return -1
 
 
 def _webp(content: bytes) -> Header | None:

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,12 @@ from trainer_module.tasks.task import Task
 SHOWN_PROBLEMS = 20
 WEB = ("http://", "https://", "ftp://")
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
+NO_FILES = {  # that a path may name, and whose reading may never end
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,16 @@ class Problem:
     reason: str
 
     def __str__(self):
-        return f"{self.list_path}:{self.line}: {self.path}: {self.reason}"
+        return printable(f"{self.list_path}:{self.line}: {self.path}: {self.reason}")
+
+
+def printable(text: str) -> str:
+    """Returns a text with line breaks, and what else a terminal cannot show, as escapes: a file's
+    name may hold them.
+    """
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 def folder_of(list_path: str) -> str:
@@ -78,9 +94,26 @@ def folder_of(list_path: str) -> str:
     return list_path.rsplit("/", 1)[0] if "/" in list_path else "."
 
 
+def no_file(path: str) -> str:
+    """Returns what a path names in place of a file, as in 'a named pipe'; '' of a file, a folder,
+    what is not there, and a pipe of the shell, as `<(...)` gives.
+    """
+    try:
+        kind = NO_FILES.get(stat.S_IFMT(os.stat(path).st_mode), "")
+    except (OSError, ValueError):
+        return ""
+    return kind if os.path.exists(os.path.realpath(path)) else ""
+
+
 def read_bytes(path: str) -> bytes:
-    """Returns the content of a file on the local or any Beam file system."""
+    """Returns the content of a file on the local or any Beam file system.
+
+    Raises:
+      OSError: if it cannot be read, or is no file.
+    """
     if not is_remote(path):
+        if kind := no_file(path):
+            raise OSError(f"is {kind}, not a file")
         with open(path, "rb") as file:
             return file.read()
     from components.file_list_example_gen.remote import read
@@ -184,7 +217,8 @@ def _list_text(list_path: str) -> str:
             f"as UTF-8, with commas"
         ) from error
     except OSError as error:
-        raise InputError(f"{list_path}: cannot be read: {error}") from error
+        reason = error if error.errno else f"it {error}"
+        raise InputError(f"{list_path}: cannot be read: {reason}") from error
     if "\0" in text:
         raise InputError(f"{list_path}: holds zero bytes, which no text has. Fix: save it as UTF-8")
     if JSON.match(text):
@@ -220,10 +254,9 @@ def path_problem(path: str, kind: str) -> str:
         return ""  # seen when it is read: asking a remote store file by file would take longer
     if os.path.isfile(path):
         return "" if os.access(path, os.R_OK) else f"{kind} cannot be read (permission)"
+    found = "a directory" if os.path.isdir(path) else no_file(path)
     return (
-        f"is a directory, not {'an' if kind == 'image' else 'a'} {kind}"
-        if os.path.isdir(path)
-        else f"no such {kind}"
+        f"is {found}, not {'an' if kind == 'image' else 'a'} {kind}" if found else f"no such {kind}"
     )
 
 

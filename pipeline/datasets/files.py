@@ -115,15 +115,23 @@ def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
     Args:
       folder: where to look.
       above: real paths of this folder and of those that it was reached through.
+
+    Raises:
+      InputError: naming a folder that cannot be read.
     """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file() or not os.path.exists(entry.path):
-                yield entry.path
-            elif entry.is_dir():
-                real = os.path.realpath(entry.path)
-                if real not in above:
-                    yield from _files_below(entry.path, (*above, real))
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.path, entry.is_dir()) for entry in entries]
+    except OSError as error:
+        raise InputError(
+            f"The folder '{folder}' cannot be read ({error.strerror.lower()}). Fix: give yourself "
+            f"the right, as by chmod u+rx, or move it elsewhere"
+        ) from error
+    for path, is_folder in found:
+        if not is_folder:
+            yield path
+        elif (real := os.path.realpath(path)) not in above:
+            yield from _files_below(path, (*above, real))
 
 
 class TarSource:

@@ -87,6 +87,23 @@ def phone(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     return with_segments(jpeg, (0xE1, EXIF + exif(orientation, order, kind)))
 
 
+def ended(jpeg: bytes) -> bytes:
+    """Returns a JPEG without the last third of its data, which ends as a whole one does."""
+    return jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9"
+
+
+def taller(jpeg: bytes) -> bytes:
+    """Returns a JPEG of twice the height by its header."""
+    place = jpeg.index(b"\xff\xc0") + 5
+    height = 2 * int.from_bytes(jpeg[place : place + 2])
+    return jpeg[:place] + height.to_bytes(2) + jpeg[place + 2 :]
+
+
+def with_thumbnail(jpeg: bytes, thumbnail: bytes) -> bytes:
+    """Returns a JPEG with another one in its EXIF data."""
+    return with_segments(jpeg, (0xE1, EXIF + exif(1) + thumbnail))
+
+
 # Files that Pillow does not write
 
 
@@ -121,6 +138,20 @@ def interlaced(pixels: np.ndarray, colour: int) -> bytes:
 def behind_the_pixels(content: bytes, data: bytes) -> bytes:
     """Returns a PNG with EXIF data behind its pixels, where they may stand."""
     return content[:-12] + chunk(b"eXIf", data) + content[-12:]
+
+
+def with_profile(content: bytes, kind: bytes, data: bytes) -> bytes:
+    """Returns a PNG with EXIF data as hexadecimal text, as ImageMagick writes them.
+
+    Args:
+      content: a PNG.
+      kind: of the chunk: `tEXt`, `zTXt` or `iTXt`.
+      data: EXIF.
+    """
+    text = b"\nexif\n%8d\n%s\n" % (len(data), data.hex("\n", -36).encode())
+    texts = {b"tEXt": text, b"zTXt": b"\0" + zlib.compress(text)}
+    texts[b"iTXt"] = b"\1\0en\0EXIF\0" + zlib.compress(text)
+    return content[:33] + chunk(kind, b"Raw profile type exif\0" + texts[kind]) + content[33:]
 
 
 def tiff16(pixels: np.ndarray, photometric: int) -> bytes:
@@ -211,6 +242,8 @@ def _read() -> dict[str, bytes]:
     palette, jpeg = rgb.quantize(64), saved(rgb, "JPEG", quality=95)
     frames = lambda: [Image.fromarray(picture(seed)) for seed in (1, 2, 3)]  # noqa: E731
     still = saved(rgb, "PNG")
+    below = picture()
+    below[HEIGHT // 2 :] = 128
     two = (picture()[..., 0] >> 6).reshape(HEIGHT, -1, 4) @ np.array([64, 16, 4, 1])
     return {
         "plain.jpg": jpeg,
@@ -221,6 +254,12 @@ def _read() -> dict[str, bytes]:
         "cmyk.jpg": saved(rgb.convert("CMYK"), "JPEG", quality=95),
         "grey.jpg": saved(rgb.convert("L"), "JPEG", quality=95),
         "progressive.jpg": saved(rgb, "JPEG", quality=95, progressive=True),
+        "grey_below.jpg": saved(below, "JPEG", quality=95),
+        "all_grey.jpg": saved(np.full((HEIGHT, WIDTH, 3), 128, np.uint8), "JPEG", quality=95),
+        "grey_below_a_thumbnail.jpg": with_thumbnail(saved(below, "JPEG", quality=95), phone(6)),
+        "progressive_thumbnail.jpg": with_thumbnail(
+            saved(rgb, "JPEG", quality=95, progressive=True), phone(6)
+        ),
         "rgb_kept.jpg": saved(rgb, "JPEG", quality=95, keep_rgb=True),
         "trailing_garbage.jpg": jpeg + bytes(1000),
         "exif6.jpg": phone(6),
@@ -241,6 +280,18 @@ def _read() -> dict[str, bytes]:
         "exif6.png": saved(rgb, "PNG", exif=exif(6)),
         "exif1.png": saved(rgb, "PNG", exif=exif(1)),
         "exif5_behind.png": behind_the_pixels(still, exif(5, ">")),
+        "exif6_prefix.png": still[:33] + chunk(b"eXIf", EXIF + exif(6)) + still[33:],
+        "exif6_and_profile.png": with_profile(
+            saved(rgb, "PNG", exif=exif(6)), b"tEXt", EXIF + exif(3)
+        ),
+        "profile6.png": with_profile(still, b"zTXt", EXIF + exif(6)),
+        "profile3.png": with_profile(still, b"tEXt", EXIF + exif(3, ">")),
+        "profile8.png": with_profile(still, b"iTXt", EXIF + exif(8)),
+        "profile5_behind.png": with_profile(still, b"zTXt", exif(5))[:33]
+        + still[33:-12]
+        + with_profile(still, b"zTXt", exif(5))[33 : 33 - len(still)]
+        + still[-12:],
+        "profile7_alpha.png": with_profile(saved(alpha, "PNG"), b"zTXt", EXIF + exif(7)),
         "grey1.png": saved(rgb.convert("1"), "PNG"),
         "grey2.png": png((HEIGHT, WIDTH), 2, 0, [bytes(row.tolist()) for row in two]),
         "palette.png": saved(palette, "PNG"),
@@ -307,7 +358,9 @@ def _unread() -> dict[str, tuple[bytes, str]]:
     damaged = "cut short, damaged or of a rare kind"
     whole = {
         kind: saved(rgb, kind)
-        for kind in ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "JPEG2000", "AVIF")
+        for kind in (
+            *("JPEG", "PNG", "BMP", "WEBP", "TIFF", "JPEG2000", "AVIF", "PPM", "SGI", "PCX"),
+        )
     }
     gif = saved(Image.fromarray(rgb).quantize(64), "GIF")
     half = {kind: content[: len(content) // 2] for kind, content in whole.items()}
@@ -329,6 +382,18 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "noise.png": (random.Random(0).randbytes(5000), "of no format that is known here"),
         "half.jpg": (half["JPEG"], f"the JPEG file is {damaged}"),
         "last_bytes_gone.jpg": (whole["JPEG"][:-2], f"the JPEG file is {damaged}"),
+        **{
+            f"cut_but_ended{number}.jpg": (ended(content), "the JPEG file is cut short: its data")
+            for number, content in enumerate(
+                [
+                    whole["JPEG"],
+                    saved(rgb, "JPEG", progressive=True),
+                    saved(rgb[..., 0], "JPEG", restart_marker_rows=1),
+                    saved(Image.fromarray(rgb).convert("CMYK"), "JPEG", optimize=True),
+                ]
+            )
+        },
+        "too_high.jpg": (taller(whole["JPEG"]), "the JPEG file is cut short: its data"),
         "half.png": (half["PNG"], f"the PNG file is {damaged}"),
         "header_only.png": (whole["PNG"][:33], f"the PNG file is {damaged}"),
         "half.bmp": (half["BMP"], f"the BMP file is {damaged}"),
@@ -336,6 +401,9 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "half.webp": (half["WEBP"], f"the WebP file is {damaged}"),
         "half.tif": (half["TIFF"], f"the TIFF file is {damaged}"),
         "half.jp2": (half["JPEG2000"], f"the JPEG 2000 file is {damaged}"),
+        "half.ppm": (half["PPM"], f"the PPM file is {damaged}"),
+        "half.sgi": (half["SGI"], f"the SGI file is {damaged}"),
+        "half.pcx": (half["PCX"], f"the PCX file is {damaged}"),
         "half.avif": (half["AVIF"], f"the AVIF file is {damaged}"),
         "bomb.png": (bomb(), "2,500,000,000 pixels, more than the 200,000,000"),
         "float.tif": (saved(Image.fromarray(grey16() / 65535.0).convert("F"), "TIFF"), "float32"),

@@ -12,11 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
+from trainer_module.findings import WARNING, Finding
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.labels import refuse_files
 from trainer_module.tasks.task import Task, Value
 
-LARGEST = 3.4e38  # of a float32, which tf.Examples hold
+FLOAT32 = 3.4e38  # the largest that tf.Examples hold
+LARGEST = 1e15  # whose squares 32 bits add up for 10^8 images
+ROUNDED = 2.0**-24  # share of a number by which 32 bits may round it
+MOST_ROUNDED = 0.01  # of the numbers' standard deviation
 LEAST_STD = 1e-6  # in units of the target
 COMMA = "; a point parts the decimals, nothing the thousands"
 MEAN, STD = "number_mean", "number_std"
@@ -61,6 +65,22 @@ class Regression(Task):
     def problem(self, target: str) -> str:
         """Returns what is wrong with a row's number, or '' if nothing is."""
         return _problem(target)
+
+    def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a finding where the numbers differ by less than 32 bits can tell apart."""
+        numbers = [float(target) for target in targets]
+        largest, mean = max(map(abs, numbers)), stdlib_statistics.fmean(numbers)
+        std = math.sqrt(stdlib_statistics.fmean((number - mean) ** 2 for number in numbers))
+        told = fix = ""
+        if largest * ROUNDED > MOST_ROUNDED * std:
+            told = f"Numbers of up to {largest:g} are rounded to 32 bits by up to "
+            told += f"{largest * ROUNDED:.2g}, and their standard deviation is {std:.2g}"
+            fix = "subtract the same number from all, so that they lie about 0"
+        elif std < LEAST_STD:
+            told = f"The numbers' standard deviation is {std:.2g}, and less than {LEAST_STD:g} is "
+            told += "not brought to 1"
+            fix = "take a smaller unit, so that the numbers are larger"
+        return [Finding(WARNING, "numbers too alike", told, len(numbers), fix=fix)] if told else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the mean absolute error of always answering the median, the best constant there
@@ -205,6 +225,8 @@ def _problem(target: str) -> str:
         return f"{target!r} is not a number{COMMA if ',' in target else ''}"
     if "_" in target:  # which Python reads over
         return f"{target!r} is not a number"
-    return (
-        "" if math.isfinite(number) and abs(number) <= LARGEST else f"number {target} is not finite"
-    )
+    if math.isnan(number) or (math.isinf(number) and "inf" in target.lower()):
+        return f"number {target} is not finite"
+    bits = "does not fit 32 bits" if abs(number) > FLOAT32 else "squared does not fit 32 bits"
+    large = f"number {target} {bits}: at most {LARGEST:g} is taken, so use a larger unit"
+    return large if abs(number) > LARGEST else ""
