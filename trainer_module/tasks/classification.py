@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding, counted
+from trainer_module.findings import Finding
 from trainer_module.settings import Finetuning, Target
-from trainer_module.tasks.labels import refuse_files
+from trainer_module.tasks.labels import one_class, refuse_files
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -66,11 +66,7 @@ class Classification(Task):
         labels = set(whole if integers else given)
         different = set(map(int, labels)) if integers else labels
         if len(different) == 1 and len(whole) in (0, len(given)):
-            raise InputError(
-                f"The training list has the label {given[0]!r} in {counted(len(given), 'row')} and "
-                f"no other, and a classifier needs two: `num_classes` must be at least 2. For "
-                f"learning without labels drop the column, or --task=pretrain"
-            )
+            raise InputError(one_class(Counter(given)))
         ids = integers and _are_ids(labels, settings.num_classes)
         found = max(map(int, labels)) + 1 if ids else len(labels)
         classes = settings.num_classes or found

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trainer_module.errors import InputError
-from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
 from trainer_module.image_headers import has_ending
 
 DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
@@ -24,6 +24,9 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
       names: of classes, in the order of their ids; () where labels are ids in [0, num_classes).
       num_classes: C.
     """
+    if len(images if names else {int(label) for label in images}) == 1:
+        told = one_class(images)
+        return [Finding(REFUSED, "one class", told)]  # where rows of the others are skipped
     return [
         *_numbers_as_names(images, names),
         *_decimals_as_names(images, names),
@@ -31,6 +34,15 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
         *_without_images(images, names, num_classes),
         *_uneven(images),
     ]
+
+
+def one_class(images: Counter) -> str:
+    """Returns why labels that all are one cannot be learned; label -> images."""
+    return (
+        f"The training list has the label {next(iter(images))!r} in "
+        f"{counted(images.total(), 'row')} and no other, and a classifier needs two: `num_classes` "
+        f"must be at least 2. For learning without labels drop the column, or --task=pretrain"
+    )
 
 
 def refuse_files(targets: Sequence[str], task: str) -> None:

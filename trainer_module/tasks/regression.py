@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
+from trainer_module.findings import REFUSED, Finding
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.labels import refuse_files
 from trainer_module.tasks.task import Task, Value
@@ -52,15 +53,17 @@ class Regression(Task):
                 "numbers: --task=pretrain"
             )
         if len(given) == 1 and not any(_problem(target) for target in targets):
-            raise InputError(
-                f"All rows of the training list have the same number, so there is nothing to "
-                f"learn. Received: {given.pop():g}"
-            )
+            raise InputError(_same(given.pop()))
         return cls()
 
     def problem(self, target: str) -> str:
         """Returns what is wrong with a row's number, or '' if nothing is."""
         return _problem(target)
+
+    def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
+        """Refuses numbers that all are one, where rows with others are skipped."""
+        given = {float(target) for target in targets}
+        return [Finding(REFUSED, "one number", _same(given.pop()))] if len(given) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the mean absolute error of always answering the median, the best constant there
@@ -194,6 +197,13 @@ class Regression(Task):
     def line(self, answer: dict) -> str:
         """Returns the number."""
         return f"{answer['number']:.4g}"
+
+
+def _same(number: float) -> str:
+    return (
+        f"All rows of the training list have the same number, so there is nothing to learn. "
+        f"Received: {number:g}"
+    )
 
 
 def _problem(target: str) -> str:
