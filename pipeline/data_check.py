@@ -162,6 +162,8 @@ def _held_out(checked: Checked, least: int) -> list[Finding]:
         )
         fix = "more images to hold out, or --set gate.least_eval_images=N for a trial"
         found.append(Finding(WARNING, "few held out images", told, len(held_out), fix=fix))
+    if held_out:
+        found += task.noticed_in_held_out([row.target for row in held_out])
     if task.one_class_an_image and held_out:
         trained_on = {row.target for row in parts["train"]}
         unseen = sorted({row.target for row in held_out} - trained_on)

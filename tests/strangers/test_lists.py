@@ -279,6 +279,30 @@ def test_few_held_out_images_are_told(images):
     assert found["few held out images"].severity == "warning"
 
 
+def held_out_list(folder, *targets):
+    """Returns the flag of a list to evaluate on, of images of its own."""
+    lines = []
+    for number in range(12):
+        Image.new("L", (16, 16), 100 + number).save(folder / f"v{number}.png")
+        lines.append(f"v{number}.png,{targets[number % len(targets)]}")
+    (folder / "val.csv").write_text("\n".join(lines))
+    return f"--val_file_path={folder / 'val.csv'}"
+
+
+@pytest.mark.parametrize(
+    ("labels", "alone", "flag", "kind"),
+    [
+        (("cat", "dog"), "cat", "--task=classification", "one class held out"),
+        (("0", "1"), "1", "--task=classification", "one class held out"),
+        (("3", "4.5"), "3", "--task=regression", "one number held out"),
+    ],
+)
+def test_held_out_images_that_all_want_one_answer_are_a_warning(images, labels, alone, flag, kind):
+    found = plan_of(images, rows(labels=labels), flag, held_out_list(images, alone))[1][kind]
+    assert (found.severity, found.count) == ("warning", 12) and alone in found.told
+    assert kind not in plan_of(images, rows(labels=labels), flag, held_out_list(images, *labels))[1]
+
+
 def test_a_class_whose_images_are_all_held_out_is_told(images):
     plan, _ = plan_of(images, rows())
     held_out = [row for row in parse_rows(plan.lists.train)[0] if _held_out(row)]

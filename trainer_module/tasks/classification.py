@@ -13,7 +13,7 @@ from functools import cached_property
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding
 from trainer_module.settings import Finetuning, Target
-from trainer_module.tasks.labels import one_class, refuse_files
+from trainer_module.tasks.labels import one_answer, one_class, refuse_files
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -112,6 +112,12 @@ class Classification(Task):
         from trainer_module.tasks.labels import noticed
 
         return noticed(Counter(targets), self.class_names, self.num_classes)
+
+    def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a warning if one class alone is held out."""
+        known = set(targets) if self.class_names else {int(target) for target in targets}
+        answer = f"the class {targets[0]!r}"
+        return one_answer("class", answer, len(targets)) if len(known) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the share of the most frequent label, at least chance, 1 / C."""

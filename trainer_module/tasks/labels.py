@@ -45,6 +45,16 @@ def one_class(images: Counter) -> str:
     )
 
 
+def one_answer(kind: str, answer: str, images: int) -> list[Finding]:
+    """Returns a warning about held out images, all of which want one answer."""
+    told = (
+        f"{counted(images, 'held out image')} and no other target than {answer}: the score says "
+        f"little, since always answering that is right"
+    )
+    fix = "images with other targets, too, to judge a model by"
+    return [Finding(WARNING, f"one {kind} held out", told, images, fix=fix)]
+
+
 def refuse_files(targets: Sequence[str], task: str) -> None:
     """Refuses targets of a task that all are names of image files, as label maps are.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from trainer_module.errors import InputError
 from trainer_module.findings import REFUSED, Finding
 from trainer_module.settings import Augmentation, Finetuning, Target
-from trainer_module.tasks.labels import refuse_files
+from trainer_module.tasks.labels import one_answer, refuse_files
 from trainer_module.tasks.task import Task, Value
 
 LARGEST = 3.4e38  # of a float32, which tf.Examples hold
@@ -64,6 +64,12 @@ class Regression(Task):
         """Refuses numbers that all are one, where rows with others are skipped."""
         given = {float(target) for target in targets}
         return [Finding(REFUSED, "one number", _same(given.pop()))] if len(given) == 1 else []
+
+    def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a warning if one number alone is held out."""
+        known = {float(target) for target in targets}
+        answer = f"the number {float(targets[0]):g}"
+        return one_answer("number", answer, len(targets)) if len(known) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the mean absolute error of always answering the median, the best constant there
