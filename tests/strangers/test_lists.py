@@ -14,6 +14,7 @@ from components.file_list_example_gen.rows import parse_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
+from trainer_module.findings import table
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
 
@@ -242,6 +243,35 @@ def test_one_class_alone_is_refused_by_its_name(images):
 @pytest.mark.parametrize("labels", [("Cat", "cat", "dog"), ("hot  dog", "hot dog", "cat")])
 def test_labels_in_two_spellings_are_told(images, labels):
     assert plan_of(images, rows(labels=labels))[1]["spellings of a label"].severity == "warning"
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\ufeff", "\u200e"])
+def test_labels_that_differ_in_invisible_characters_are_told_with_these_as_escapes(images, sign):
+    found = plan_of(images, rows(labels=("cat", f"cat{sign}", "dog")))[1]["spellings of a label"]
+    escape = sign.encode("unicode_escape").decode()
+    assert found.severity == "warning" and f"'cat{escape}': 13 images" in found.examples[0]
+
+
+def test_an_error_shows_invisible_characters_as_escapes(images):
+    lines = rows(labels=("cat", "cat\u200b", "dog"))
+    assert r"(cat, cat\u200b, dog)" in refusal(images, lines, "--num_classes=2")
+
+
+def test_what_is_noticed_shows_invisible_characters_as_escapes(images):
+    told = table(list(plan_of(images, ["pa\u200bth,label", *rows()])[1].values()))
+    assert r"names the columns: pa\u200bth, label" in told
+
+
+@pytest.mark.parametrize("label", ["nan", "NaN", "null", "None", "N/A", "<NA>"])
+def test_a_class_that_looks_like_a_missing_value_is_a_warning(images, label):
+    found = plan_of(images, rows(labels=("cat", "dog", label)))[1]["labels that look missing"]
+    assert (found.severity, found.count) == ("warning", 13)
+    assert found.examples == (f"{label!r}: 13 images",)
+
+
+def test_a_number_in_two_spellings_is_told_with_both(images):
+    found = plan_of(images, rows(labels=("0", "0.0", "1", "2")))[1]["spellings of a label"]
+    assert found.severity == "warning" and found.examples == ("'0': 10 images, '0.0': 10 images",)
 
 
 def test_classes_of_very_different_size_are_told(images):

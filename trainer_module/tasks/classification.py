@@ -76,9 +76,10 @@ class Classification(Task):
             )
         names = () if ids else tuple(sorted(labels, key=_as_numbers if integers else None))
         if len(names) > classes:
-            shown = ", ".join(names[:SHOWN_NAMES])
+            more = ", ..." if len(names) > SHOWN_NAMES else ""
+            shown = ", ".join(names[:SHOWN_NAMES]) + more
             raise InputError(
-                f"The training list names {len(names)} classes ({shown}, ...), more than "
+                f"The training list names {len(names)} classes ({shown}), more than "
                 f"`num_classes`. Received: num_classes={classes}"
             )
         return cls(classes, names)
