@@ -217,7 +217,7 @@ def main(arguments: list[str]) -> int:
         type=int,
         default=0,
         metavar="K",
-        help="find the K most similar images of each image",
+        help="find the K most similar images of each image; default: 0, none",
     )
     flags = parser.parse_args(arguments)
     try:
@@ -276,7 +276,9 @@ def _check(flags: argparse.Namespace) -> None:
     if flags.output and not flags.output.absolute().parent.is_dir():
         raise InputError(f"`--output` must lie in a folder that exists. Received: {flags.output}")
     if flags.neighbours < 0:
-        raise InputError(f"`--neighbours` must be at least 1. Received: {flags.neighbours}")
+        raise InputError(
+            f"`--neighbours` must be at least 1, or 0 for none. Received: {flags.neighbours}"
+        )
 
 
 if __name__ == "__main__":

@@ -136,6 +136,26 @@ def test_a_header_is_taken_as_one_and_told(images, head, form):
     assert named(images) == PLAIN
 
 
+@pytest.mark.parametrize("line", ["path,label", "image", "file;class", "label,path"])
+def test_a_header_without_a_row_is_told_as_one(images, line):
+    assert "has a header and no row" in refusal(images, [line])
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|", " "])
+def test_a_list_of_two_separators_is_refused_by_both_of_them(images, sign):
+    lines = [line.replace(",", (",", sign)[n % 2]) for n, line in enumerate(rows())]
+    told = refusal(images, lines)
+    name = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "the first space"}[sign]
+    assert "20 bad rows" in told and "list.csv:2: " in told
+    assert f"columns parted by {name}, those of the list by commas" in told
+
+
+def test_a_row_parted_by_commas_in_a_list_of_semicolons_is_told(images):
+    lines = [*rows("i{n}.png;{label}")[1:], "i0.png,cat"]
+    told = refusal(images, lines)
+    assert "list.csv:40: " in told and "parted by commas, those of the list by semicolons" in told
+
+
 def test_a_first_image_that_is_missing_is_no_header(images):
     told = refusal(images, ["gone.png,cat", *rows()])
     assert "list.csv:1: " in told and "no such image" in told
