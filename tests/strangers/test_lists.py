@@ -285,7 +285,7 @@ def test_what_is_noticed_shows_invisible_characters_as_escapes(images):
 @pytest.mark.parametrize("label", ["nan", "NaN", "null", "None", "N/A", "<NA>"])
 def test_a_class_that_looks_like_a_missing_value_is_a_warning(images, label):
     found = plan_of(images, rows(labels=("cat", "dog", label)))[1]["labels that look missing"]
-    assert (found.severity, found.count) == ("warning", 13)
+    assert (found.severity, found.count) == ("warning", 1)
     assert found.examples == (f"{label!r}: 13 images",)
 
 

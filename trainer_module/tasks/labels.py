@@ -148,7 +148,7 @@ def _look_missing(images: Counter, names: Sequence[str]) -> list[Finding]:
     )
     fix = "nothing, if that is meant; else take these rows out of the list"
     kind = "labels that look missing"
-    return [Finding(WARNING, kind, told, found.total(), first(_shown(found)), fix)]
+    return [Finding(WARNING, kind, told, len(found), first(_shown(found)), fix)]
 
 
 def _without_images(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
