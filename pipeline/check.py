@@ -3,9 +3,11 @@
 
 Flags are those of local_runner.py, as in `--task=segmentation --num_classes=5`. Rows, doubles and
 leaks are checked as before a run, every image and label map is read and decoded as ingest does it,
-by the same code. Exit code 0, or 2 where a run would be refused.
+by the same code. Exit code 0, or 2 where a run would be refused by what the command line names;
+what lies in its pipeline root already, a run looks at itself.
 """
 
+import argparse
 import dataclasses
 import os
 import re
@@ -16,10 +18,12 @@ from io import StringIO
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE
-from pipeline.choices import Lists
+from pipeline.choices import FOLDER, Choices, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import LISTS, lists_of
+from pipeline.engines.engine import VARIABLE, engine_of
 from pipeline.flags import build_parser, choices_of
+from pipeline.plan import decided, encoder_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -38,23 +42,14 @@ SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
 
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
-    parser = build_parser()
-    parser.prog, parser.usage = "python -m pipeline.check", None
-    parser.description, parser.epilog = __doc__, None
-    what = "list files: to train on, to evaluate on, to pretrain on"
-    parser.add_argument("lists", nargs="*", default=[], metavar="LIST", help=what)
-    flags = parser.parse_args(arguments)
-    if len(flags.lists) > len(SPLITS):
-        parser.error(f"at most {len(SPLITS)} lists. Received: {' '.join(flags.lists)}")
-    for name, path in zip(SPLITS, flags.lists, strict=False):
-        if getattr(flags, name) not in (None, path):
-            parser.error(f"--{name} and the list {path} are one thing: leave one out")
-        setattr(flags, name, path)
+    flags = _parsed(arguments)
     # the lists of `--images DIR` lie in a run's folder, and there is no run
     with TemporaryDirectory() as place, StringIO() as said:
         root = {"pipeline_root": place} if flags.images else {}
         try:
-            choices = dataclasses.replace(choices_of(flags), **root)
+            choices = choices_of(flags)
+            _refuse_place(choices, flags)
+            choices = dataclasses.replace(choices, **root)
             with libraries_to_log(os.devnull), redirect_stdout(said):
                 found, images = check(choices)
         except ValueError as error:
@@ -72,21 +67,52 @@ def main(arguments: list[str]) -> int:
     return BAD_INPUT if refused else DONE
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """Returns the flags, with the lists in their places."""
+    parser = build_parser()
+    parser.prog, parser.usage = "python -m pipeline.check", None
+    parser.description, parser.epilog = __doc__, None
+    what = "list files: to train on, to evaluate on, to pretrain on"
+    parser.add_argument("lists", nargs="*", default=[], metavar="LIST", help=what)
+    flags = parser.parse_args(arguments)
+    if len(flags.lists) > len(SPLITS):
+        parser.error(f"at most {len(SPLITS)} lists. Received: {' '.join(flags.lists)}")
+    for name, path in zip(SPLITS, flags.lists, strict=False):
+        if getattr(flags, name) not in (None, path):
+            parser.error(f"--{name} and the list {path} are one thing: leave one out")
+        setattr(flags, name, path)
+    return flags
+
+
+def _refuse_place(choices: Choices, flags: argparse.Namespace) -> None:
+    """Refuses where a run cannot be, and what its data nodes cannot run on."""
+    from pipeline.root import refuse_place
+
+    engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    refuse_place(choices.root.resolve())
+
+
 def _without_lists(text: str, place: str) -> str:
     """Returns what is told without the names of lists that are gone afterwards."""
     kept_for_a_run = re.escape(os.path.join(place, LISTS))
     text = re.sub(rf"{kept_for_a_run}/\w+\.csv(:\d+)?: ", "", text)
-    return re.sub(kept_for_a_run, "a folder that is removed again", text)
+    return re.sub(rf"{kept_for_a_run}/(\w+)\.csv", r"the list \1", text)
 
 
-def check(choices) -> tuple[tuple[Finding, ...], int]:
+def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     """Checks what choices name; returns the findings, and how many images can be used.
 
     Raises:
       InputError: as a run would, but naming all rows at once that cannot be used.
     """
-    lists = lists_of(choices)
+    with redirect_stdout(StringIO()):  # what a run chooses is told by the run
+        found = encoder_of(choices)
+    with redirect_stdout(StringIO() if choices.dataset.name == FOLDER else sys.stdout):
+        lists = lists_of(choices)
     checked = _all_rows(choices, lists)
+    if choices.on_bad_row == "skip" or not checked.problems:
+        with redirect_stdout(StringIO()):
+            decided(choices, lists, checked, found)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.file_list_example_gen import image_index
     from components.file_list_example_gen.noticed import noticed
@@ -109,7 +135,7 @@ def check(choices) -> tuple[tuple[Finding, ...], int]:
     return merged(checked.findings, ingest), images
 
 
-def _all_rows(choices, lists: Lists) -> Checked:
+def _all_rows(choices: Choices, lists: Lists) -> Checked:
     """Returns the rows that can be read, also where a run would end with those that cannot."""
     try:
         return checked_rows(dataclasses.replace(choices, on_bad_row="skip"), lists)

@@ -97,7 +97,11 @@ def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, T
         rows["train"] = [row for row in rows["train"] if not path_problem(row.path, "image")]
         _refuse_nothing(choices.lists.train or "the training list", rows["train"], problems)
     targets = [row.target for row in rows["train"]]
-    task = TASKS[choices.task].from_targets(targets, choices.target)
+    try:
+        task = TASKS[choices.task].from_targets(targets, choices.target)
+    except InputError:
+        refuse([] if skip else problems)  # malformed rows, whose targets are missing
+        raise
     for split, file in files.items():
         problems += check_rows(file.rows, Unlabelled() if split == "pretrain" else task)
     if not skip:
@@ -162,6 +166,8 @@ def _held_out(checked: Checked, least: int) -> list[Finding]:
         )
         fix = "more images to hold out, or --set gate.least_eval_images=N for a trial"
         found.append(Finding(WARNING, "few held out images", told, len(held_out), fix=fix))
+    if held_out:
+        found += task.noticed_in_held_out([row.target for row in held_out])
     if task.one_class_an_image and held_out:
         trained_on = {row.target for row in parts["train"]}
         unseen = sorted({row.target for row in held_out} - trained_on)

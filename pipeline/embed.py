@@ -223,7 +223,7 @@ def main(arguments: list[str]) -> int:
         type=int,
         default=0,
         metavar="K",
-        help="find the K most similar images of each image",
+        help="find the K most similar images of each image; default: 0, none",
     )
     flags = parser.parse_args(arguments)
     try:
@@ -287,7 +287,9 @@ def _check(flags: argparse.Namespace) -> None:
             f"--output"
         )
     if flags.neighbours < 0:
-        raise InputError(f"`--neighbours` must be at least 1. Received: {flags.neighbours}")
+        raise InputError(
+            f"`--neighbours` must be at least 1, or 0 for none. Received: {flags.neighbours}"
+        )
 
 
 if __name__ == "__main__":

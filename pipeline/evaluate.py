@@ -10,25 +10,43 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-from components.file_list_example_gen.image_index import content_digest
-from components.file_list_example_gen.rows import Row, check_rows, read_list, read_rows, refuse
+from components.file_list_example_gen.image_index import Index, content_digest
+from components.file_list_example_gen.rows import Row, check_rows, read_list, refuse
+from components.file_list_example_gen.same_images import copied, doubles
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, model_parser
 from pipeline.asked_model import asked_model, model_of
-from pipeline.data_check import tell_layout
+from pipeline.data_check import layout_findings
 from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from trainer_module.findings import counted
+from trainer_module.findings import Finding, counted
+from trainer_module.findings import table as noticed
 from trainer_module.intervals import SHARES, intervals_of, told
 from trainer_module.tasks.task import Task
 
 Score = dict[str, float]
 
 
-def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], list[bytes]]:
+@dataclass(frozen=True)
+class Read:
+    """A list that was read whole.
+
+    Attributes:
+      examples: TFRecord file of what ingest makes of the rows.
+      digests: of the images, in the order of the rows.
+      findings: what a run would have told.
+    """
+
+    examples: Path
+    digests: list[bytes]
+    findings: tuple[Finding, ...]
+
+
+def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], Read]:
     """Asks the served model about every row of a list.
 
     Args:
@@ -37,10 +55,10 @@ def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], list[by
 
     Returns:
       '' -> name of a metric -> value over the whole list, and the same for each part that the task
-      tells apart: a slice, or a class; and the digest of each image.
+      tells apart: a slice, or a class; and what was read.
 
     Raises:
-      InputError: naming bad rows.
+      InputError: naming bad rows, and an image with two targets.
       ValueError: if the model is an encoder, which answers no task.
     """
     task = task_of(model_dir)
@@ -48,31 +66,52 @@ def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], list[by
         raise ValueError(
             f"{model_dir}: an encoder answers no task, so there is nothing to evaluate"
         )
-    rows = read_rows(list_path)
-    refuse(check_rows(rows, task))
     with tempfile.TemporaryDirectory() as folder:
-        examples, digests = _write_examples(rows, task, Path(folder))
-        return _judge(model_dir, task, examples, Path(folder, "evaluation")), digests
+        read = read_whole(list_path, task, Path(folder, "examples"))
+        return _judge(model_dir, task, read.examples, Path(folder, "evaluation")), read
 
 
-def _write_examples(rows: list[Row], task: Task, folder: Path) -> tuple[Path, list[bytes]]:
-    """Writes what ingest makes of the rows as a TFRecord file; returns it, and the digest of each
-    image.
+def read_whole(list_path: str, task: Task, examples: Path) -> Read:
+    """Reads a list and its images, and checks them as a run does its evaluation list.
+
+    Args:
+      list_path: list file, one `path,target` a line.
+      task: that the targets are of.
+      examples: TFRecord file to write what ingest makes of the rows into.
+
+    Raises:
+      InputError: naming bad rows, and an image with two targets.
+    """
+    file = read_list(list_path)
+    rows, lists = file.rows, {"train": list_path, "eval": list_path}
+    refuse([*file.problems, *check_rows(rows, task)])
+    found = layout_findings(list_path, file) + doubles({"train": [], "eval": rows}, task)
+    found += task.noticed_in_held_out([row.target for row in rows])
+    digests, records = _write_examples(rows, task, examples)
+    found += copied({"eval": Index(b"".join(sorted(records)))}, lists)
+    return Read(examples, digests, tuple(found))
+
+
+def _write_examples(rows: list[Row], task: Task, path: Path) -> tuple[list[bytes], list[bytes]]:
+    """Writes what ingest makes of the rows as a TFRecord file; returns the digest of each image,
+    and its record in an index.
     """
     import tensorflow as tf
 
-    from components.file_list_example_gen.reading import ReadRow, example_of, read_row
+    from components.file_list_example_gen import reading
 
-    path, problems, digests = folder / "examples", [], []
+    problems, digests, records = [], [], []
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for made in (read_row(row, task, labelled=True) for row in rows):
-            if isinstance(made, ReadRow):
-                writer.write(example_of(made.features).SerializeToString())
+        for made in (reading.read_row(row, task, labelled=True) for row in rows):
+            if isinstance(made, reading.ReadRow):
+                example = reading.example_of(made.features)
+                writer.write(example.SerializeToString())
                 digests.append(content_digest(made.features["image"]))
+                records.append(reading.index_record(example))
             else:
                 problems.append(made)
     refuse(problems)
-    return path, digests
+    return digests, records
 
 
 def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
@@ -175,12 +214,13 @@ def main(arguments: list[str]) -> int:
     try:
         model_dir = asked_model(flags.model)
         with libraries_to_log(os.devnull):
-            found, digests = evaluate(model_dir, flags.list)
+            found, read = evaluate(model_dir, flags.list)
     except ValueError as error:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
-    tell_layout(flags.list, read_list(flags.list))
-    if told := _seen(model_dir, digests):
+    if read.findings:
+        print(noticed(read.findings), file=sys.stderr)
+    if told := _seen(model_dir, read.digests):
         print(told, file=sys.stderr)
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))
     return 0

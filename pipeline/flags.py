@@ -5,6 +5,7 @@ so that `--help` and a mistyped flag answer at once.
 """
 
 import argparse
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,6 +62,7 @@ DIRECT = {
 OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
 MOST_MINUTES = 525_600
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
+MOST_JITTER = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
 
 
 class Parser(argparse.ArgumentParser):
@@ -279,6 +281,7 @@ def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices
         _refuse_beside_images(flags, settings)
     named = _named(flags, "pretraining" if task == "pretrain" else "finetuning")
     _refuse_contradiction(named, settings)
+    _refuse_strength(flags.strength, settings)
     if flags.from_scratch:
         idle = {"--pretrain_epochs": flags.pretrain_epochs, "--minutes": flags.minutes}
         refuse_beside_from_scratch(idle)
@@ -419,6 +422,19 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
     if flags.strength is not None:
         implied |= {f"augmentation.{name}": most * flags.strength for name, most in JITTER.items()}
     return implied
+
+
+def _refuse_strength(strength: float | None, settings: Layer) -> None:
+    """Raises an InputError if `--strength` asks for a jitter that there is not; what `--set` names
+    is not of it.
+    """
+    open_ones = [name for name in JITTER if f"augmentation.{name}" not in settings]
+    largest = min((MOST_JITTER[name] / JITTER[name] for name in open_ones), default=math.inf)
+    if strength is not None and not 0 <= strength <= largest:
+        raise InputError(
+            f"`--strength` must be from 0 to {largest:g}. Received: {strength:g}. 1 is SimCLR's "
+            f"jitter for ImageNet"
+        )
 
 
 def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices, Gate, Lists
-from pipeline.data_check import checked_rows
+from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.fitting import fitted, has_gpu
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
@@ -77,13 +77,29 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     Raises:
       InputError: naming what breaks a rule; all bad rows together.
     """
-    check_save_paths(choices)
-    encoder, saved = _encoder_there(choices, may_take_encoder)
+    found = encoder_of(choices, may_take_encoder)
     lists = lists_of(choices)
     checked = checked_rows(choices, lists)
-    task, parts = checked.task, checked.parts
     if checked.findings:
         print(table(checked.findings))
+    return decided(choices, lists, checked, found)
+
+
+def decided(
+    choices: Choices, lists: Lists, checked: Checked, found: tuple[Encoder, SavedEncoder]
+) -> Plan:
+    """Returns the plan of a run on lists that are checked.
+
+    Args:
+      choices: of a person.
+      lists: that they name.
+      checked: what these name.
+      found: the encoder of the run, and where it comes from.
+
+    Raises:
+      InputError: if something chosen does not fit them.
+    """
+    (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.is_final or choices.from_scratch)
     choices = fitted(choices, pretrained_on, has_gpu(), pretrains)
@@ -109,8 +125,13 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
     )
 
 
-def _encoder_there(choices: Choices, may_take_encoder: bool) -> tuple[Encoder, SavedEncoder]:
-    """Returns the encoder of a run and where it comes from, and tells it if that is elsewhere."""
+def encoder_of(choices: Choices, may_take_encoder: bool = True) -> tuple[Encoder, SavedEncoder]:
+    """Returns the encoder of a run and where it comes from, and tells it if that is elsewhere.
+
+    Raises:
+      InputError: if a save path cannot be one, or the encoder is not the one asked for.
+    """
+    check_save_paths(choices)
     if choices.weights.file:
         if may_take_encoder:
             refuse_two_encoders(choices)

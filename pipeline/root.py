@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 
@@ -23,6 +24,7 @@ from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import SQLITE_FILE
 from pipeline.faults import fault
+from pipeline.left_folder import nearest_folder
 from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
@@ -103,20 +105,12 @@ def lock(root: Root, shared: bool = False) -> Iterator[None]:
     Raises:
       InputError: if another run holds it, or it is no folder that can be written to.
     """
-    if found := PATTERN.search(str(root.path)):
-        raise InputError(
-            f"`--pipeline_root` must be a folder without [ * ? or a backslash in its whole path: "
-            f"Beam and TensorFlow take them for patterns. Received: {root.path}, with "
-            f"{found.group()}. Fix: another folder"
-        )
+    _refuse_pattern(root.path)
     try:
         root.path.mkdir(parents=True, exist_ok=True)
         held = open(root.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise InputError(
-            f"`--pipeline_root` must be a folder that can be written to. Received: {root.path}, "
-            f"{error.strerror}. Fix: another folder"
-        ) from error
+        raise _unwritable(root.path, error) from error
     with held as file:
         try:
             fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -126,6 +120,37 @@ def lock(root: Root, shared: bool = False) -> Iterator[None]:
                 f"--pipeline_root"
             ) from error
         yield
+
+
+def refuse_place(path: Path) -> None:
+    """Refuses a place where no pipeline root can be, as far as that shows without making it, and
+    leaves nothing there.
+
+    Raises:
+      InputError: naming it and the fix.
+    """
+    _refuse_pattern(path)
+    try:
+        with TemporaryDirectory(prefix=".", dir=nearest_folder(path)):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _refuse_pattern(path: Path) -> None:
+    if found := PATTERN.search(str(path)):
+        raise InputError(
+            f"`--pipeline_root` must be a folder without [ * ? or a backslash in its whole path: "
+            f"Beam and TensorFlow take them for patterns. Received: {path}, with "
+            f"{found.group()}. Fix: another folder"
+        )
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"`--pipeline_root` must be a folder that can be written to. Received: {path}, "
+        f"{error.strerror}. Fix: another folder"
+    )
 
 
 def refuse_unfit(root: Root) -> None:

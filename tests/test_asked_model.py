@@ -50,6 +50,13 @@ def tell(root, run_id, state, **more):
     )
 
 
+def test_a_file_in_place_of_a_model_is_no_damaged_one(tmp_path, capsys):
+    (tmp_path / "0.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"0\.png: no model here"):
+        asked_model(tmp_path / "0.png")
+    assert capsys.readouterr().err == ""
+
+
 def test_an_older_model_answers_with_a_note_that_the_newest_run_was_refused(root, capsys):
     assert asked_model(root) == root / "serving" / str(FIRST_VERSION)
     first, newest = read(open_store(str(root / "metadata.sqlite"))).runs

@@ -65,6 +65,10 @@ def test_a_folder_is_checked_without_a_word_of_lists_that_are_gone(tmp_path, cap
     told = capsys.readouterr()
     assert told.err.splitlines()[1].startswith(f"{tmp_path}/photos/b/1.png: cannot be decoded")
     assert "csv" not in told.out + told.err
+    (place / "1.png").unlink()
+    assert check.main(["--images", str(tmp_path / "photos")]) == 0
+    told = capsys.readouterr()
+    assert "removed" not in told.out and not told.out.startswith("Writing")
 
 
 def test_a_copy_of_a_held_out_image_is_found(image_list, tmp_path, capsys):
@@ -72,6 +76,56 @@ def test_a_copy_of_a_held_out_image_is_found(image_list, tmp_path, capsys):
     (tmp_path / "val" / "3.png").write_bytes((tmp_path / "train" / "5.png").read_bytes())
     assert check.main(lists) == 0
     assert "1 of 12 held out images is trained on too" in capsys.readouterr().out
+
+
+def with_labels(image_list, *labels):
+    return [str(image_list("train", 12, labels=labels)), "--num_classes=3"]
+
+
+@pytest.mark.parametrize("labels", [("0", "900"), ("-1", "1")])
+def test_ids_that_are_no_classes_are_named_row_by_row(image_list, capsys, labels):
+    assert check.main(with_labels(image_list, *labels)) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "pipeline.check: 6 bad rows:" and "lies outside [0, 3)" in told[1]
+
+
+def test_where_skipped_rows_leave_one_class_it_is_refused_by_its_name(image_list, capsys):
+    assert check.main([*with_labels(image_list, "0", "900"), "--on_bad_row=skip"]) == 2
+    assert "'0' in 6 rows and no other" in capsys.readouterr().err
+
+
+def test_where_skipped_rows_leave_one_number_it_is_refused(image_list, capsys):
+    flags = ["--task=regression", "--on_bad_row=skip"]
+    assert check.main([str(image_list("train", 12, labels=("7", "old"))), *flags]) == 2
+    assert "the same number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--encoder_weights=/nix"], "/nix"),
+        (["--pretrain_save_path=/"], "`--pretrain_save_path` must be"),
+        (["--finetune_save_path=/dev/null/x"], "`--finetune_save_path` must be a folder that can"),
+        (["--pretrain_save_path=/tmp/one", "--finetune_save_path=/tmp/one"], "two folders"),
+        (["--pipeline_root=/dev/null"], "`--pipeline_root` must be a folder that can"),
+        (["--pipeline_root=/dev/null/x"], "`--pipeline_root` must be a folder that can"),
+        (["--pipeline_root=/tmp/[x]"], "without [ * ?"),
+        (["--eval_epochs=5", "--pretrain_epochs=2"], "`--eval_epochs` must name epochs"),
+        (["--set", "pretraining.batch_size=64"], "`pretraining.batch_size` must be from 2"),
+    ],
+)
+def test_what_a_run_refuses_beside_its_lists_ends_with_2(image_list, capsys, flags, message):
+    lists = [str(image_list("train", 12)), str(image_list("val", 12))]
+    assert check.main([*lists, *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_check_leaves_nothing_in_the_folders_of_a_run(image_list, tmp_path):
+    lists = [str(image_list("train", 12)), str(image_list("val", 12))]
+    (tmp_path / "there").mkdir()
+    flags = [f"--pipeline_root={tmp_path}/there", f"--finetune_save_path={tmp_path}/there/model"]
+    assert check.main([*lists, *flags, f"--pretrain_save_path={tmp_path}/new/encoder"]) == 0
+    assert list((tmp_path / "there").iterdir()) == [] and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_label_maps_are_no_targets_that_could_agree(embedding):
             ["--neighbours", "2"],
             "`--neighbours` must be from 1 to the number of images minus 1. Received: 2, 2 images",
         ),
-        (["--neighbours", "-1"], "`--neighbours` must be at least 1"),
+        (["--neighbours", "-1"], "`--neighbours` must be at least 1, or 0 for none"),
     ],
 )
 def test_a_bad_request_ends_with_exit_code_2_and_the_rule(

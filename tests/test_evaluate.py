@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.evaluate import scores, table
+from pipeline.evaluate import main, read_whole, scores, table
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.segmentation import Segmentation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,6 +67,33 @@ def test_the_table_begins_with_the_whole_and_counts_as_people_do():
         "25.00",
         "%",
     ]
+
+
+def model_of_cats_and_dogs(folder):
+    """A model's folder as far as it is looked at before it is asked."""
+    (folder / "assets.extra").mkdir(parents=True)
+    text = task_to_json(Classification(2, ("cat", "dog")))
+    (folder / "assets.extra" / "task.json").write_text(text)
+    (folder / "saved_model.pb").write_bytes(b"")
+    return folder
+
+
+def test_one_image_with_two_targets_is_refused_as_by_a_run(tmp_path, image_list, capsys):
+    list_path = image_list("val", 2)
+    list_path.write_text("val/0.png,cat\n./val/0.png,dog\n" * 10)
+    assert main([str(model_of_cats_and_dogs(tmp_path / "model")), str(list_path)]) == 2
+    assert "has the target 'dog' here, but 'cat' in another row" in capsys.readouterr().err
+
+
+@pytest.mark.tfx
+def test_what_a_run_tells_of_a_list_is_told_of_one_to_evaluate(tmp_path, image_list):
+    list_path = image_list("val", 3, labels=("cat",))
+    (tmp_path / "val" / "2.png").write_bytes((tmp_path / "val" / "1.png").read_bytes())
+    list_path.write_text(list_path.read_text() + list_path.read_text())
+    read = read_whole(str(list_path), Classification(2, ("cat", "dog")), tmp_path / "examples")
+    told = {finding.kind: finding for finding in read.findings}
+    assert told["repeated rows"].count == 3 and told["copies"].count == 1
+    assert told["one class held out"].severity == "warning"
 
 
 def test_a_folder_without_a_model_ends_with_exit_code_2(tmp_path):

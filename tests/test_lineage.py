@@ -174,6 +174,11 @@ def test_a_list_leads_forward_to_every_model_that_trained_on_it(capsys, root, sn
     assert told["models"][-1]["versions"] == ["1700000005"]
 
 
+def test_a_folder_is_neither_list_nor_image_and_ends_with_exit_code_2(capsys, root):
+    code, told = ask(capsys, root, "--downstream", root)
+    assert code == 2 and f"{root}: is a folder" in told.err
+
+
 def test_what_is_neither_list_nor_image_nor_file_ends_with_exit_code_2_and_the_lists_there_are(
     capsys, root
 ):

@@ -103,6 +103,9 @@ def test_any_setting_can_be_set():
         (["--input_size", "a b"], "`--input_size` must be 2 numbers"),
         (["--input_size", "8 8"], "`image_size` must have a height and a width from 16"),
         (["--task=pretrain", "--batch_size=1"], "`batch_size` must be at least 2"),
+        (["--strength=-1"], "`--strength` must be from 0 to 1.25. Received: -1"),
+        (["--strength=3"], "`--strength` must be from 0 to 1.25. Received: 3"),
+        (["--strength=nan"], "`--strength` must be from 0 to 1.25. Received: nan"),
         (["--temperature=0"], "`temperature` must be greater than 0"),
         (
             ["--set", "augmentation.crop_area=0.9 0.1"],

@@ -16,6 +16,22 @@ class InputError(ValueError):
 
     findings: tuple = ()
 
+    def __str__(self):
+        """Returns the message, in which names and labels may have any characters."""
+        return visible(super().__str__())
+
+
+def visible(text: str) -> str:
+    """Returns a text with escapes for what no terminal shows, or what would steer it, but for line
+    breaks: two labels that differ in such a character alone look the same otherwise.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
 
 def require(condition: bool, rule: str, **received: Any) -> None:
     """Raises an InputError that states `rule` and the values received, unless `condition` holds."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, visible
 
 NOTE, WARNING, REFUSED = "note", "warning", "refused"
 SEVERITIES = (REFUSED, WARNING, NOTE)  # the worst first
@@ -83,7 +83,8 @@ def _lines(finding: Finding, indent: str) -> list[str]:
     more = finding.count - len(shown) if shown else 0
     fix = [f"{indent}Fix: {finding.fix}"] if finding.fix else []
     rest = [f"{indent}... and {more:,} more"] if more > 0 else []
-    return [finding.told, *(f"{indent}{example}" for example in shown), *rest, *fix]
+    lines = [finding.told, *(f"{indent}{example}" for example in shown), *rest, *fix]
+    return [visible(line) for line in lines]
 
 
 def to_json(findings: Iterable[Finding]) -> str:

@@ -32,6 +32,7 @@ TARGET_WORDS = {
 }  # fmt: skip
 INDEX_WORDS = {"", "index", "idx", "id", "unnamed: 0", "no", "nr", "#"}
 FILE_ADDRESS = "file://"
+PARTING = frozenset(",;|\t ")
 SAMPLE = 64  # lines whose files are looked for
 MOST_COLUMNS = 4  # that are looked at for paths
 
@@ -173,6 +174,11 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
     if not share:
         way = _by_shape(sample)
         header = bool(first) and len(lines) > 1 and first[0].lower() in PATH_WORDS
+        if len(lines) == 1 and _in_words_of_headers(_cells(way, lines[0][1]), 0):
+            raise InputError(
+                f"{list_path}: has a header and no row. Received: {lines[0][1]!r}. Fix: one "
+                f"`path` or `path,target` a line below it"
+            )
         return Layout(way, header=header, told=_told(way, header, first))
     others = sample[1:] if len(sample) > 2 else []
     whole = bool(others) and _share(others, way, path, folder) == 1.0
@@ -247,11 +253,28 @@ def _is_header(first: list[str], path: int, whole: bool, folder: str) -> bool:
     """
     if len(first) <= path or spelled(first[path], folder):
         return False
-    words = {cell.lower() for cell in first}
-    if first[path].lower() in PATH_WORDS or (words & PATH_WORDS and words & TARGET_WORDS):
+    if _in_words_of_headers(first, path):
         return True
     a_word = not has_ending(first[path]) and "/" not in first[path]
     return a_word and whole
+
+
+def _in_words_of_headers(cells: list[str], path: int) -> bool:
+    words = {cell.lower() for cell in cells}
+    named = len(cells) > path and cells[path].lower() in PATH_WORDS
+    return named or bool(words & PATH_WORDS and words & TARGET_WORDS)
+
+
+def parted_otherwise(name: str, text: str, way: str, folder: str) -> str:
+    """Returns what parts the columns of a row, of which a list's own way makes a single name that
+    is not there; '' if nothing else does.
+    """
+    if way == "nothing" or not PARTING.intersection(text) or spelled(name, folder):
+        return ""
+    others = [other for other in WAYS if other not in (way, "nothing", "the last space")]
+    rows = {other: _cells(other, text) for other in others}
+    fit = (other for other, row in rows.items() if len(row) > 1 and spelled(row[0], folder))
+    return next(fit, "")
 
 
 def _target_column(rows: list[list[str]], path: int, columns: int, header: list[str]):

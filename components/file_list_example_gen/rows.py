@@ -21,6 +21,7 @@ from components.file_list_example_gen.layout import (
     is_remote,
     layout_of,
     lines_of,
+    parted_otherwise,
     resolved,
 )
 from trainer_module.errors import InputError
@@ -193,6 +194,10 @@ def _row(place: tuple[str, str], line: int, text: str, layout: Layout) -> Row | 
         return Problem(list_path, line, cells[0] if cells else text, reason)
     there = layout.target is not None and len(cells) > layout.target
     name = cells[layout.path]
+    alone = len(cells) == 1 and layout.columns > 1
+    if alone and (other := parted_otherwise(name, text, layout.way, folder)):
+        reason = f"columns parted by {other}, those of the list by {layout.way}"
+        return Problem(list_path, line, name, f"malformed row: {reason}")
     if " " in text or "\\" in text or not text.isascii():
         name = exact_name(name, text, folder)
     return Row(list_path, line, name, cells[layout.target] if there else "")

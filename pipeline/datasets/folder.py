@@ -68,9 +68,9 @@ def write(
     if not labelled:
         return _write_unlabelled(folder, source, names, splits)
     _refuse_splits_without_classes(source, images, splits)
-    images = _in_class_folders(source, images, splits)
+    every, images = images, _in_class_folders(source, images, splits)
     depth = 1 if splits else 0  # of the class folders
-    labels = _labels(sorted({PurePosixPath(name).parts[depth] for name in images}))
+    labels = _labels(source, sorted({PurePosixPath(name).parts[depth] for name in images}))
     rows = {list_name: [] for list_name in dict.fromkeys([*splits.values(), "train", "eval"])}
     for name in images:
         fraction = files.stable_fraction(name)
@@ -86,7 +86,9 @@ def write(
             )
     found = _classes_of_splits(source, rows) if splits else []
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
-    found += [_in_order(source, labels), *_noticed(source, names, images, splits)]
+    found += [_in_order(source, labels), *_merged(source, labels)]
+    found += _beside_splits(source, every, splits) if splits else _like_splits(source, images)
+    found += _noticed(source, names, every, splits)
     files.leave_findings(folder, lists.values(), found)
     return lists
 
@@ -129,7 +131,7 @@ def _splits(images: Sequence[str], labelled: bool) -> dict[str, str]:
     With labels they must hold class folders.
     """
     tops = {name.split("/")[0] for name in images if "/" in name}
-    meant = {top: split for split, known in SPLITS.items() for top in tops if top.lower() in known}
+    meant = {top: split for split in SPLITS for top in tops if _split_named(top) == split}
     within = {top: {name.split("/")[1] for name in images if name.startswith(f"{top}/")
                     and name.count("/") > 1} for top in meant}  # fmt: skip
     is_split = len(meant) > 1 and "train" in meant.values()
@@ -140,19 +142,26 @@ def _splits(images: Sequence[str], labelled: bool) -> dict[str, str]:
     return {top: "eval" if split == "test" else split for top, split in meant.items()}
 
 
+def _split_named(folder: str) -> str:
+    """Returns the list that a folder of this name would become; '' if it is no name of a split."""
+    return next((split for split, known in SPLITS.items() if folder.lower() in known), "")
+
+
 def _refuse_splits_without_classes(
     source: Path, images: Sequence[str], splits: Mapping[str, str]
 ) -> None:
-    """Refuses folders named as splits, and no others, of which one has no class folders: as class
-    folders they would make a classifier of train and val.
+    """Refuses folders that are all named as splits, but are none: as class folders they would make
+    a classifier of train and val.
     """
-    meant = {} if splits else _splits(images, labelled=False)
-    if meant and {name.split("/")[0] for name in images if "/" in name} == {*meant}:
-        raise InputError(
-            f"'{source}' has the folders {', '.join(sorted(meant))}, which are splits and no "
-            f"classes: each must hold one folder a class, as in train/CLASS/NAME.png. Without "
-            f"labels: --task=pretrain"
-        )
+    tops = sorted({name.split("/")[0] for name in images if "/" in name})
+    if splits or len(tops) < 2 or not all(map(_split_named, tops)):
+        return
+    none = "" if "train" in map(_split_named, tops) else ", and there is none to train on"
+    raise InputError(
+        f"'{source}' has the folders {', '.join(tops)}, which are splits and no classes: each must "
+        f"hold one folder a class, as in train/CLASS/NAME.png{none}. Without labels: "
+        f"--task=pretrain"
+    )
 
 
 def _in_class_folders(source: Path, images: Sequence[str], splits: Mapping[str, str]) -> list[str]:
@@ -178,23 +187,47 @@ def _in_class_folders(source: Path, images: Sequence[str], splits: Mapping[str, 
     return inside
 
 
-def _labels(classes: list[str]) -> dict[str, str]:
-    """Class names as labels; numbers that are not 0 to N-1 would be taken for class ids, so `7`
-    becomes `class_7`.
+def _labels(source: Path, classes: list[str]) -> dict[str, str]:
+    """Class names as labels, which have no spaces at their ends; numbers that are not 0 to N-1
+    would be taken for class ids, so `7` becomes `class_7`.
     """
-    numbers = all(name.isdecimal() for name in classes)
+    numbers = all(name.strip().removeprefix("-").isdecimal() for name in classes)
     ids = {str(number) for number in range(len(classes))}
-    return {name: f"class_{name}" if numbers and set(classes) != ids else name for name in classes}
+    prefix = "class_" if numbers and set(classes) != ids else ""
+    labels = {name: f"{prefix}{name.strip()}" for name in classes}
+    if not all(name.strip() for name in classes) or len(set(labels.values())) < 2:
+        shown = ", ".join(map(repr, classes[:SHOWN_CLASSES]))
+        raise InputError(
+            f"'{source}' must hold folders whose names differ in more than spaces at their ends, "
+            f"one a class. Received: {shown}. Fix: rename them"
+        )
+    return labels
 
 
 def _in_order(source: Path, labels: Mapping[str, str]) -> Finding:
     """Returns a note that names the classes in the order of their ids."""
     ids = all(label.isdecimal() for label in labels.values())
-    classes = sorted(labels.values(), key=int if ids else None)
+    classes = sorted(set(labels.values()), key=int if ids else None)
     more = ", ..." if len(classes) > SHOWN_CLASSES else ""
     told = f"{source}: its folders are {len(classes)} classes, ids 0 to {len(classes) - 1} in "
     told += f"this order: {', '.join(classes[:SHOWN_CLASSES])}{more}"
     return Finding(NOTE, "folders as classes", told, len(classes))
+
+
+def _merged(source: Path, labels: Mapping[str, str]) -> list[Finding]:
+    """Returns a warning about folders that are one class, since spaces at the ends of their names
+    tell nothing apart.
+    """
+    of_label: dict[str, list[str]] = {}
+    for folder, label in labels.items():
+        of_label.setdefault(label, []).append(folder)
+    several = [", ".join(map(repr, some)) for some in of_label.values() if len(some) > 1]
+    if not several:
+        return []
+    told = f"{source}: folders whose names differ in spaces at their ends alone are one class"
+    fix = "rename these folders, or move their images together"
+    kind = "folders as one class"
+    return [Finding(WARNING, kind, told, len(several), first(several), fix)]
 
 
 def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) -> list[Finding]:
@@ -221,19 +254,80 @@ def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) 
     return found
 
 
+def _beside_splits(source: Path, images: Sequence[str], splits: Mapping[str, str]) -> list[Finding]:
+    """Returns a warning about images in folders that lie beside the splits, and are in no list."""
+    beside = [name for name in images if "/" in name and name.split("/")[0] not in splits]
+    if not beside:
+        return []
+    tops = sorted({name.split("/")[0] for name in beside})
+    told = f"{source}: {counted(len(beside), 'image')} in {', '.join(f'{top}/' for top in tops)} "
+    told += f"beside {', '.join(f'{top}/' for top in sorted(splits))} are in no list"
+    fix = "if these are classes, move them into the folders of the splits"
+    return [Finding(WARNING, "folders beside splits", told, len(beside), first(beside), fix)]
+
+
+def _like_splits(source: Path, images: Sequence[str]) -> list[Finding]:
+    """Returns warnings about class folders that are named as splits, or hold folders named so."""
+    classes = sorted({name.split("/")[0] for name in images})
+    named = [name for name in classes if _split_named(name)]
+    deeper = sorted({tuple(name.split("/")[:2]) for name in images if name.count("/") > 1})
+    within: dict[str, list[str]] = {}
+    for top, folder in deeper:
+        if _split_named(folder):
+            within.setdefault(top, []).append(f"{top}/{folder}")
+    mixed = [", ".join(some) for some in within.values() if len(some) > 1]
+    told = {
+        "classes named as splits": (
+            named,
+            "taken as a class, though named as a split",
+            "nothing, if it is one; else a folder train/ and one for evaluation, each with one "
+            "folder a class",
+        ),
+        "splits within classes": (
+            mixed,
+            "with folders named as splits within, whose images are mixed: a hash of each path "
+            "decides what is held out",
+            "train/CLASS and val/CLASS, or lists of your own",
+        ),
+    }
+    return [
+        Finding(
+            WARNING,
+            kind,
+            f"{source}: {counted(len(some), 'class folder')} {what}",
+            len(some),
+            first(some),
+            fix,
+        )
+        for kind, (some, what, fix) in told.items()
+        if some
+    ]
+
+
 def _noticed(
     source: Path, names: list[str], images: list[str], splits: Mapping[str, str]
 ) -> list[Finding]:
-    """Returns what a person should know about the files of a folder."""
-    found = files.left_out(source, names, images)
+    """Returns what a person should know about the files of a folder.
+
+    Args:
+      source: the folder.
+      names: of all its files.
+      images: those that are images, in class folders or not.
+      splits: folder -> list.
+    """
+    # in a class folder, or told as lying beside the splits
+    used = [name for name in images if name.count("/") > (name.split("/")[0] in splits)]
+    found = files.left_out(source, names, used)
     if splits:
         became = ", ".join(f"{top}/ becomes {split}.csv" for top, split in sorted(splits.items()))
         told = f"{source}: its folders are splits and hold the class folders: {became}"
         found.append(Finding(NOTE, "folders as splits", told, len(splits)))
-    without = {name.split("/")[0] for name in names if "/" in name and not files.is_hidden(name)}
-    without -= {name.split("/")[0] for name in images}
+    places = [source, *(source / top for top in splits)]
+    folders = {path.relative_to(source).as_posix() for place in places for path in place.iterdir()
+               if path.is_dir() and not path.name.startswith(".")}  # fmt: skip
+    without = sorted(folders - {str(up) for name in images for up in PurePosixPath(name).parents})
     if without:
         told = f"{source}: {counted(len(without), 'folder')} without an image: no classes"
-        some = first(sorted(without))
-        found.append(Finding(NOTE, "folders without images", told, len(without), some))
+        kind = "folders without images"
+        found.append(Finding(NOTE, kind, told, len(without), first(without)))
     return found

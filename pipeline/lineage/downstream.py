@@ -47,7 +47,7 @@ def downstream(snapshot: Snapshot, asked: str) -> dict:
       `{'asked', 'kind', 'examples': [...], 'not_indexed': [...], 'models': [...]}`, all plain data.
 
     Raises:
-      InputError: if it is neither in the store nor a file.
+      InputError: if it is neither in the store nor a file, or is a folder.
     """
     sets = [
         (item, snapshot.executions[item.maker])
@@ -68,6 +68,8 @@ def downstream(snapshot: Snapshot, asked: str) -> dict:
             _holding_of_image(item, maker, indexes, asked) for item, maker, indexes in looked_at
         ]
         holdings = [holding for holding in found if holding]
+    if not holdings and os.path.isdir(path):
+        raise InputError(f"{asked}: is a folder, and no list or image. Fix: name a file in it")
     if not holdings and not os.path.exists(path):
         lists = sorted({name for _, maker in sets for name in lists_of(maker).values()})
         raise InputError(

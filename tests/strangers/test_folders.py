@@ -127,3 +127,60 @@ def test_faces_whose_name_says_nothing_are_told_in_every_run(tmp_path, photos):
     (found,) = files.findings_left(str(lists["train"]))
     assert (found.severity, found.count) == ("warning", 3)
     assert found.examples == ("39_1_20170116.jpg", "me.webp", "notes.txt")
+
+
+def test_class_folders_that_differ_in_spaces_at_their_ends_are_one_class_and_told(tmp_path, photos):
+    rows, found = listed(tmp_path, photos(*many("cat/{}.png"), *many("cat /s{}.png"), "dog/d.png"))
+    told = found["folders as one class"]
+    assert told.severity == "warning" and told.examples == ("'cat', 'cat '",)
+    assert "are 2 classes, ids 0 to 1 in this order: cat, dog" in found["folders as classes"].told
+    assert set((rows["train"] | rows["eval"]).values()) == {"cat", "dog"}
+
+
+@pytest.mark.parametrize("empty", ["empty", "train/empty"])
+def test_a_class_folder_without_any_file_is_told(tmp_path, photos, empty):
+    split = empty.rpartition("/")[0] or "."
+    source = photos(*many(f"{split}/cats/{{}}.png"), *many(f"{split}/dogs/d{{}}.png"))
+    if split == "train":
+        photos("val/cats/vc.png", "val/dogs/vd.png")
+    (source / empty).mkdir()
+    _, found = listed(tmp_path, source)
+    assert found["folders without images"].examples == (empty,)
+
+
+def test_classes_beside_splits_are_told_as_such_and_nothing_else(tmp_path, photos):
+    names = [f"{split}/{label}/{split}{label}.png" for split in ("train", "val")
+             for label in ("cats", "dogs")]  # fmt: skip
+    _, found = listed(tmp_path, photos(*names, *many("bird/b{}.png", 12)))
+    told = found["folders beside splits"]
+    assert (told.severity, told.count) == ("warning", 12) and "12 images in bird/" in told.told
+    assert not {"files left out", "folders without images"} & set(found)
+
+
+def test_folders_val_and_test_alone_are_no_classes(tmp_path, photos):
+    names = [f"{split}/{label}/{split}{label}.png" for split in ("val", "test")
+             for label in ("cats", "dogs")]  # fmt: skip
+    with pytest.raises(InputError, match=r"which are splits and no classes.*none to train on"):
+        listed(tmp_path, photos(*names))
+
+
+def test_a_folder_test_among_class_folders_is_a_class_with_a_warning(tmp_path, photos):
+    names = [*many("cats/{}.png"), *many("dogs/d{}.png"), *many("test/t{}.png")]
+    rows, found = listed(tmp_path, photos(*names))
+    assert "test" in rows["train"].values()
+    told = found["classes named as splits"]
+    assert (told.severity, told.examples) == ("warning", ("test",))
+
+
+def test_splits_within_class_folders_are_mixed_with_a_warning(tmp_path, photos):
+    names = [f"{label}/{split}/{{}}{split}.png" for label in ("cats", "dogs")
+             for split in ("train", "val")]  # fmt: skip
+    _, found = listed(tmp_path, photos(*[name for form in names for name in many(form, 9)]))
+    told = found["splits within classes"]
+    assert (told.severity, told.count) == ("warning", 2)
+    assert told.examples == ("cats/train, cats/val", "dogs/train, dogs/val")
+
+
+def test_class_folders_of_negative_numbers_are_names(tmp_path, photos):
+    rows, _ = listed(tmp_path, photos(*(f"{n}/{n}_{k}.png" for n in (-1, 1, 2) for k in range(9))))
+    assert set(rows["train"].values()) == {"class_-1", "class_1", "class_2"}

@@ -146,9 +146,15 @@ def test_a_class_without_a_pixel_is_told_with_the_pixels_of_the_others(check):
 
 
 def test_a_class_without_a_pixel_in_the_evaluation_list_alone_is_told_too():
+    sums = {"train": {"0": 5, "1": 5, "2": 5}, "eval": {"0": 9, "2": 1}}
+    (found,) = noticed(sums, 3, 255)
+    assert found.severity == "note" and "in the evaluation label maps: 1" in found.told
+
+
+def test_evaluation_label_maps_of_one_class_alone_are_a_warning():
     sums = {"train": {"0": 5, "1": 5}, "eval": {"0": 9}}
     (found,) = noticed(sums, 2, 255)
-    assert found.severity == "note" and "in the evaluation label maps: 1" in found.told
+    assert found.severity == "warning" and "always answering class 0 is right" in found.told
 
 
 def test_palettes_that_differ_from_file_to_file_are_told_with_counts(check):

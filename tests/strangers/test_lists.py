@@ -14,6 +14,7 @@ from components.file_list_example_gen.rows import parse_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
+from trainer_module.findings import table
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
 
@@ -135,6 +136,26 @@ def test_a_header_is_taken_as_one_and_told(images, head, form):
     assert named(images) == PLAIN
 
 
+@pytest.mark.parametrize("line", ["path,label", "image", "file;class", "label,path"])
+def test_a_header_without_a_row_is_told_as_one(images, line):
+    assert "has a header and no row" in refusal(images, [line])
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|", " "])
+def test_a_list_of_two_separators_is_refused_by_both_of_them(images, sign):
+    lines = [line.replace(",", (",", sign)[n % 2]) for n, line in enumerate(rows())]
+    told = refusal(images, lines)
+    name = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "the first space"}[sign]
+    assert "20 bad rows" in told and "list.csv:2: " in told
+    assert f"columns parted by {name}, those of the list by commas" in told
+
+
+def test_a_row_parted_by_commas_in_a_list_of_semicolons_is_told(images):
+    lines = [*rows("i{n}.png;{label}")[1:], "i0.png,cat"]
+    told = refusal(images, lines)
+    assert "list.csv:40: " in told and "parted by commas, those of the list by semicolons" in told
+
+
 def test_a_first_image_that_is_missing_is_no_header(images):
     told = refusal(images, ["gone.png,cat", *rows()])
     assert "list.csv:1: " in told and "no such image" in told
@@ -244,6 +265,35 @@ def test_labels_in_two_spellings_are_told(images, labels):
     assert plan_of(images, rows(labels=labels))[1]["spellings of a label"].severity == "warning"
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\ufeff", "\u200e"])
+def test_labels_that_differ_in_invisible_characters_are_told_with_these_as_escapes(images, sign):
+    found = plan_of(images, rows(labels=("cat", f"cat{sign}", "dog")))[1]["spellings of a label"]
+    escape = sign.encode("unicode_escape").decode()
+    assert found.severity == "warning" and f"'cat{escape}': 13 images" in found.examples[0]
+
+
+def test_an_error_shows_invisible_characters_as_escapes(images):
+    lines = rows(labels=("cat", "cat\u200b", "dog"))
+    assert r"(cat, cat\u200b, dog)" in refusal(images, lines, "--num_classes=2")
+
+
+def test_what_is_noticed_shows_invisible_characters_as_escapes(images):
+    told = table(list(plan_of(images, ["pa\u200bth,label", *rows()])[1].values()))
+    assert r"names the columns: pa\u200bth, label" in told
+
+
+@pytest.mark.parametrize("label", ["nan", "NaN", "null", "None", "N/A", "<NA>"])
+def test_a_class_that_looks_like_a_missing_value_is_a_warning(images, label):
+    found = plan_of(images, rows(labels=("cat", "dog", label)))[1]["labels that look missing"]
+    assert (found.severity, found.count) == ("warning", 1)
+    assert found.examples == (f"{label!r}: 13 images",)
+
+
+def test_a_number_in_two_spellings_is_told_with_both(images):
+    found = plan_of(images, rows(labels=("0", "0.0", "1", "2")))[1]["spellings of a label"]
+    assert found.severity == "warning" and found.examples == ("'0': 10 images, '0.0': 10 images",)
+
+
 def test_classes_of_very_different_size_are_told(images):
     lines = [f"i{n}.png,{'rare' if n in (3, 4) else 'common'}" for n in range(COUNT)]
     _, found = plan_of(images, lines)
@@ -277,6 +327,30 @@ def test_few_held_out_images_are_told(images):
     assert "few held out images" not in found
     _, found = plan_of(images, rows(count=20))
     assert found["few held out images"].severity == "warning"
+
+
+def held_out_list(folder, *targets):
+    """Returns the flag of a list to evaluate on, of images of its own."""
+    lines = []
+    for number in range(12):
+        Image.new("L", (16, 16), 100 + number).save(folder / f"v{number}.png")
+        lines.append(f"v{number}.png,{targets[number % len(targets)]}")
+    (folder / "val.csv").write_text("\n".join(lines))
+    return f"--val_file_path={folder / 'val.csv'}"
+
+
+@pytest.mark.parametrize(
+    ("labels", "alone", "flag", "kind"),
+    [
+        (("cat", "dog"), "cat", "--task=classification", "one class held out"),
+        (("0", "1"), "1", "--task=classification", "one class held out"),
+        (("3", "4.5"), "3", "--task=regression", "one number held out"),
+    ],
+)
+def test_held_out_images_that_all_want_one_answer_are_a_warning(images, labels, alone, flag, kind):
+    found = plan_of(images, rows(labels=labels), flag, held_out_list(images, alone))[1][kind]
+    assert (found.severity, found.count) == ("warning", 12) and alone in found.told
+    assert kind not in plan_of(images, rows(labels=labels), flag, held_out_list(images, *labels))[1]
 
 
 def test_a_class_whose_images_are_all_held_out_is_told(images):

@@ -69,7 +69,9 @@ def _pixels(sums: Mapping[str, int], name: str, num_classes: int, ignored: int) 
         f"{counted(len(absent), 'class', 'classes')} of {num_classes} without a pixel in the "
         f"{name} label maps: {', '.join(map(str, absent))}; {beside}"
     )
-    severity = WARNING if name == SPLITS["train"] else NOTE
+    if len(there) == 1:
+        told += f". The score says little, since always answering class {there[0]} is right"
+    severity = WARNING if name == SPLITS["train"] or len(there) == 1 else NOTE
     fix = "another --num_classes, or label maps that show these classes"
     return [Finding(severity, kind, told, len(pixels), shown, fix)]
 

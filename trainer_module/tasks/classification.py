@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding, counted
+from trainer_module.findings import Finding
 from trainer_module.settings import Finetuning, Target
-from trainer_module.tasks.labels import refuse_files
+from trainer_module.tasks.labels import one_answer, one_class, refuse_files
 from trainer_module.tasks.task import Task, Value
 
 SHOWN_NAMES = 5
@@ -66,11 +66,7 @@ class Classification(Task):
         labels = set(whole if integers else given)
         different = set(map(int, labels)) if integers else labels
         if len(different) == 1 and len(whole) in (0, len(given)):
-            raise InputError(
-                f"The training list has the label {given[0]!r} in {counted(len(given), 'row')} and "
-                f"no other, and a classifier needs two: `num_classes` must be at least 2. For "
-                f"learning without labels drop the column, or --task=pretrain"
-            )
+            raise InputError(one_class(Counter(given)))
         ids = integers and _are_ids(labels, settings.num_classes)
         found = max(map(int, labels)) + 1 if ids else len(labels)
         classes = settings.num_classes or found
@@ -80,9 +76,10 @@ class Classification(Task):
             )
         names = () if ids else tuple(sorted(labels, key=_as_numbers if integers else None))
         if len(names) > classes:
-            shown = ", ".join(names[:SHOWN_NAMES])
+            more = ", ..." if len(names) > SHOWN_NAMES else ""
+            shown = ", ".join(names[:SHOWN_NAMES]) + more
             raise InputError(
-                f"The training list names {len(names)} classes ({shown}, ...), more than "
+                f"The training list names {len(names)} classes ({shown}), more than "
                 f"`num_classes`. Received: num_classes={classes}"
             )
         return cls(classes, names)
@@ -116,6 +113,12 @@ class Classification(Task):
         from trainer_module.tasks.labels import noticed
 
         return noticed(Counter(targets), self.class_names, self.num_classes)
+
+    def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a warning if one class alone is held out."""
+        known = set(targets) if self.class_names else {int(target) for target in targets}
+        answer = f"the class {targets[0]!r}"
+        return one_answer("class", answer, len(targets)) if len(known) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the share of the most frequent label, at least chance, 1 / C."""

@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trainer_module.errors import InputError
-from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
 from trainer_module.image_headers import has_ending
 
 DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?")
+MISSING = {"nan", "null", "none", "n/a", "na", "#n/a", "<na>"}  # as pandas and others write it
+INVISIBLE = "Cf"  # category of the characters that only steer how others are shown
 MOST_UNEVEN = 10  # times as many images of the largest class as of the smallest
 
 
@@ -24,13 +26,36 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
       names: of classes, in the order of their ids; () where labels are ids in [0, num_classes).
       num_classes: C.
     """
+    if len(images if names else {int(label) for label in images}) == 1:
+        told = one_class(images)
+        return [Finding(REFUSED, "one class", told)]  # where rows of the others are skipped
     return [
         *_numbers_as_names(images, names),
         *_decimals_as_names(images, names),
         *_near(images, names),
+        *_look_missing(images, names),
         *_without_images(images, names, num_classes),
         *_uneven(images),
     ]
+
+
+def one_class(images: Counter) -> str:
+    """Returns why labels that all are one cannot be learned; label -> images."""
+    return (
+        f"The training list has the label {next(iter(images))!r} in "
+        f"{counted(images.total(), 'row')} and no other, and a classifier needs two: `num_classes` "
+        f"must be at least 2. For learning without labels drop the column, or --task=pretrain"
+    )
+
+
+def one_answer(kind: str, answer: str, images: int) -> list[Finding]:
+    """Returns a warning about held out images, all of which want one answer."""
+    told = (
+        f"{counted(images, 'held out image')} and no other target than {answer}: the score says "
+        f"little, since always answering that is right"
+    )
+    fix = "images with other targets, too, to judge a model by"
+    return [Finding(WARNING, f"one {kind} held out", told, images, fix=fix)]
 
 
 def refuse_files(targets: Sequence[str], task: str) -> None:
@@ -84,11 +109,12 @@ def _decimals_as_names(images: Counter, names: Sequence[str]) -> list[Finding]:
 
 
 def _near(images: Counter, names: Sequence[str]) -> list[Finding]:
-    """Returns labels that a person would take for one: another case, spaces, or number of zeros."""
+    """Returns labels that a person would take for one: another case, spaces, characters that nobody
+    sees, or another way to write a number.
+    """
     alike = {}
     for label in sorted(images):
-        plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
-        alike.setdefault(str(int(plain)) if plain.isdecimal() else plain, []).append(label)
+        alike.setdefault(_plain(label), []).append(label)
     pairs = [labels for labels in alike.values() if len(labels) > 1]
     if not pairs:
         return []
@@ -98,6 +124,31 @@ def _near(images: Counter, names: Sequence[str]) -> list[Finding]:
     fix = "write each class in one way"
     severity = WARNING if names else NOTE
     return [Finding(severity, "spellings of a label", told, len(pairs), first(examples), fix)]
+
+
+def _plain(label: str) -> str:
+    """Returns what a person sees in a label, numbers in one spelling."""
+    seen = "".join(one for one in label if unicodedata.category(one) != INVISIBLE)
+    plain = " ".join(unicodedata.normalize("NFKC", seen).casefold().split())
+    if plain.isdecimal():
+        return str(int(plain))
+    if not DECIMAL.fullmatch(plain):
+        return plain
+    number = float(plain)
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def _look_missing(images: Counter, names: Sequence[str]) -> list[Finding]:
+    found = Counter({name: images[name] for name in names if _plain(name) in MISSING})
+    if not found:
+        return []
+    told = (
+        f"{counted(found.total(), 'image')} with a label that programs write where there is none: "
+        f"{'it is' if len(found) == 1 else 'they are'} taken as the name of a class"
+    )
+    fix = "nothing, if that is meant; else take these rows out of the list"
+    kind = "labels that look missing"
+    return [Finding(WARNING, kind, told, len(found), first(_shown(found)), fix)]
 
 
 def _without_images(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
-from trainer_module.findings import WARNING, Finding
+from trainer_module.findings import REFUSED, WARNING, Finding
 from trainer_module.settings import Augmentation, Finetuning, Target
-from trainer_module.tasks.labels import refuse_files
+from trainer_module.tasks.labels import one_answer, refuse_files
 from trainer_module.tasks.task import Task, Value
 
 FLOAT32 = 3.4e38  # the largest that tf.Examples hold
@@ -56,10 +56,7 @@ class Regression(Task):
                 "numbers: --task=pretrain"
             )
         if len(given) == 1 and not any(_problem(target) for target in targets):
-            raise InputError(
-                f"All rows of the training list have the same number, so there is nothing to "
-                f"learn. Received: {given.pop():g}"
-            )
+            raise InputError(_same(given.pop()))
         return cls()
 
     def problem(self, target: str) -> str:
@@ -67,8 +64,12 @@ class Regression(Task):
         return _problem(target)
 
     def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
-        """Returns a finding where the numbers differ by less than 32 bits can tell apart."""
+        """Refuses numbers that all are one, where rows with others are skipped; returns a finding where
+        they differ by less than 32 bits can tell apart.
+        """
         numbers = [float(target) for target in targets]
+        if len(set(numbers)) == 1:
+            return [Finding(REFUSED, "one number", _same(numbers[0]))]
         largest, mean = max(map(abs, numbers)), stdlib_statistics.fmean(numbers)
         std = math.sqrt(stdlib_statistics.fmean((number - mean) ** 2 for number in numbers))
         told = fix = ""
@@ -81,6 +82,12 @@ class Regression(Task):
             told += "not brought to 1"
             fix = "take a smaller unit, so that the numbers are larger"
         return [Finding(WARNING, "numbers too alike", told, len(numbers), fix=fix)] if told else []
+
+    def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns a warning if one number alone is held out."""
+        known = {float(target) for target in targets}
+        answer = f"the number {float(targets[0]):g}"
+        return one_answer("number", answer, len(targets)) if len(known) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
         """Returns the mean absolute error of always answering the median, the best constant there
@@ -214,6 +221,13 @@ class Regression(Task):
     def line(self, answer: dict) -> str:
         """Returns the number."""
         return f"{answer['number']:.4g}"
+
+
+def _same(number: float) -> str:
+    return (
+        f"All rows of the training list have the same number, so there is nothing to learn. "
+        f"Received: {number:g}"
+    )
 
 
 def _problem(target: str) -> str:

@@ -111,6 +111,14 @@ class Task(Protocol):
         del targets
         return []
 
+    def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
+        """Returns what makes the targets of the held out images say little; each is good by itself.
+
+        Files that they name are looked at by `noticed_in_images`.
+        """
+        del targets
+        return []
+
     # Ingest.
 
     def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
