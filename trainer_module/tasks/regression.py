@@ -64,8 +64,8 @@ class Regression(Task):
         return _problem(target)
 
     def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
-        """Refuses numbers that all are one, where rows with others are skipped; returns a finding where
-        they differ by less than 32 bits can tell apart.
+        """Refuses numbers that all are one, where rows with others are skipped; warns of numbers
+        that differ by less than 32 bits can tell apart.
         """
         numbers = [float(target) for target in targets]
         if len(set(numbers)) == 1:
