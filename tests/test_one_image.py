@@ -134,10 +134,10 @@ def lines_of_code(path):
     return len(coded - docstrings)
 
 
-def test_the_road_has_ten_files_and_1300_lines_of_code():
+def test_the_road_has_ten_files_and_1400_lines_of_code():
     files = [ROOT / name for name in road()]
     assert len(files) == 10
-    assert sum(map(lines_of_code, files)) <= 1300
+    assert sum(map(lines_of_code, files)) <= 1400
 
 
 def test_readme_has_130_lines_of_100_columns():
