@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.file_list_example_gen.names import printable
 from components.file_list_example_gen.rows import (
     Problem,
     Row,
-    printable,
     read_list,
     refuse,
 )

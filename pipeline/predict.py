@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.file_list_example_gen.rows import printable
+from components.file_list_example_gen.names import printable
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.asked_model import asked_model
 from pipeline.image_files import content_of, in_folder

@@ -11,7 +11,6 @@ import csv
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,18 +23,13 @@ from components.file_list_example_gen.layout import (
     parted_otherwise,
     resolved,
 )
+from components.file_list_example_gen.names import no_file, printable
 from trainer_module.errors import InputError
 from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
 WEB = ("http://", "https://", "ftp://")
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
-NO_FILES = {  # that a path may name, and whose reading may never end
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 @dataclass(frozen=True)
@@ -81,29 +75,9 @@ class Problem:
         return printable(f"{self.list_path}:{self.line}: {self.path}: {self.reason}")
 
 
-def printable(text: str) -> str:
-    """Returns a text with line breaks, and what else a terminal cannot show, as escapes: a file's
-    name may hold them.
-    """
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
-
-
 def folder_of(list_path: str) -> str:
     """Returns the folder of a list, against which its relative paths are resolved."""
     return list_path.rsplit("/", 1)[0] if "/" in list_path else "."
-
-
-def no_file(path: str) -> str:
-    """Returns what a path names in place of a file, as in 'a named pipe'; '' of a file, a folder,
-    what is not there, and a pipe of the shell, as `<(...)` gives.
-    """
-    try:
-        kind = NO_FILES.get(stat.S_IFMT(os.stat(path).st_mode), "")
-    except (OSError, ValueError):
-        return ""
-    return kind if os.path.exists(os.path.realpath(path)) else ""
 
 
 def read_bytes(path: str) -> bytes:
