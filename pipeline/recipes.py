@@ -236,7 +236,7 @@ def utkface() -> Choices:
 
     2 CPU cores with AVX-512 and bfloat16: 101 min beside much other work; frozen linear accuracy
     of 6 x 6 cells 87.2 % (86.2 to 88.1), 82.4 % untrained, 87.1 % of 3 x 3 cells of the same
-    encoder: docs/results/utkface_cpu.json. A linear model of 16 x 16 pixels: 87.1 % (docs/faces.md).
+    encoder: docs/results/utkface_cpu.json. Of 16 x 16 pixels alone: 87.1 % (docs/faces.md).
     """
     return Choices(
         name="utkface",
