@@ -171,8 +171,20 @@ def test_the_labels_are_told_without_decoding_a_picture(exported):
     assert np.ravel(next(iter(told.values())).numpy())[0] == wanted[exported.task.name]
 
 
+def refusal(exported, content):
+    """Returns why the pushed model refuses a file. Once in thousands of calls TensorFlow says in
+    place of it that it cancelled what ran beside.
+    """
+    for _ in range(5):
+        try:
+            asked(exported, content)
+        except tf.errors.InvalidArgumentError as error:
+            return error.message
+        except tf.errors.CancelledError:
+            continue
+    return ""
+
+
 def test_the_pushed_model_refuses_a_raw_file_that_it_would_decode_wrongly(exported):
     for name in sorted(NOT_SERVED):
-        with pytest.raises(tf.errors.InvalidArgumentError) as error:
-            asked(exported, READ[name])
-        assert REFUSED in error.value.message
+        assert REFUSED in refusal(exported, READ[name])

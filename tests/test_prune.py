@@ -210,7 +210,9 @@ def test_on_a_full_disk_it_makes_room_and_the_store_knows_what_is_gone(template,
     assert versions(left) == [PUSHED - 1]
     there = {str(template / path.relative_to(left.path)) for path in left.artifacts.glob("*/*/*")}
     assert live(left)[0] == there
-    assert [told(capsys, left, *question) for question in QUESTIONS] == before
+    after = [told(capsys, left, *question) for question in QUESTIONS]
+    there = [answer.replace(str(left.path), str(template)).split() for answer in after]
+    assert there == [answer.split() for answer in before]  # lines break by the length of the path
 
 
 @pytest.mark.parametrize("keep", ["0", "-1"])
