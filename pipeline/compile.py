@@ -7,11 +7,9 @@ The graph, its checks and its settings are those of a run on this machine; nothi
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from pipeline.arguments import BAD_INPUT, DONE, FAILED
+from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.engines.engine import VARIABLE, engine_of
-from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of
 from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
 from pipeline.stopping import run_tool
@@ -33,9 +31,6 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"pipeline.compile: {error}", file=sys.stderr)
         return BAD_INPUT
-    except OSError as error:
-        print(f"pipeline.compile: {fault(error, Path.cwd()) or error}", file=sys.stderr)
-        return FAILED
     return DONE
 
 

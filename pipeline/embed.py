@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.file_list_example_gen.names import printable
 from components.file_list_example_gen.rows import (
     Problem,
     Row,
@@ -32,7 +31,7 @@ from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, visible
 from trainer_module.findings import counted
 from trainer_module.image_headers import ENDINGS, has_ending
 
@@ -206,7 +205,8 @@ def neighbour_lines(embedding: Embedding, neighbours, similarities) -> list[str]
 
 def _named(embedding: Embedding, row: int) -> str:
     target = embedding.targets[row]
-    return printable(f"{embedding.paths[row]}  {target}" if target else embedding.paths[row])
+    place = embedding.paths[row]
+    return visible(f"{place}  {target}" if target else place, kept="")
 
 
 def main(arguments: list[str]) -> int:

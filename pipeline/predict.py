@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.file_list_example_gen.names import printable
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.asked_model import asked_model
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
+from trainer_module.errors import visible
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -145,7 +145,8 @@ def main(arguments: list[str]) -> int:
     answers = [answer for answer in found if isinstance(answer, Answer)]
     _tell(answers, task, flags)
     for unread in (answer for answer in found if isinstance(answer, Unread)):
-        print(f"pipeline.predict: {printable(str(unread.path))}: {unread.reason}", file=sys.stderr)
+        path = visible(str(unread.path), kept="")
+        print(f"pipeline.predict: {path}: {unread.reason}", file=sys.stderr)
     return DONE if len(answers) == len(found) else IN_PART if answers else BAD_INPUT
 
 
@@ -170,7 +171,7 @@ def _tell(answers: list[Answer], task: Task, flags: argparse.Namespace) -> None:
     for answer in answers:
         pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)
         told = [str(answer.path), task.line(answer.outputs), *map(str, pictures)]
-        told = map(printable, told)
+        told = (visible(one, kept="") for one in told)
         print(as_json(answer) if flags.json else "  ".join(told))
 
 

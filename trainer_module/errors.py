@@ -21,14 +21,15 @@ class InputError(ValueError):
         return visible(super().__str__())
 
 
-def visible(text: str) -> str:
-    """Returns a text with escapes for what no terminal shows, or what would steer it, but for line
-    breaks: two labels that differ in such a character alone look the same otherwise.
+def visible(text: str, kept: str = "\n") -> str:
+    """Returns a text with escapes for what no terminal shows, or what would steer it, but for what
+    is `kept`: two labels that differ in such a character alone look the same otherwise, and a name
+    that holds a line break looks like two.
     """
     if text.isprintable():
         return text
     return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        one if one.isprintable() or one in kept else one.encode("unicode_escape").decode()
         for one in text
     )
 

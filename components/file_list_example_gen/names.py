@@ -1,4 +1,4 @@
-"""What a path names where it names no file, and how a name is told that holds odd signs.
+"""What a path names where it names no file.
 
 Standard library alone.
 """
@@ -23,12 +23,3 @@ def no_file(path: str) -> str:
     except (OSError, ValueError):
         return ""
     return kind if os.path.exists(os.path.realpath(path)) else ""
-
-
-def printable(text: str) -> str:
-    """Returns a text with line breaks, and what else a terminal cannot show, as escapes: a file's
-    name may hold them.
-    """
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )

@@ -23,8 +23,8 @@ from components.file_list_example_gen.layout import (
     parted_otherwise,
     resolved,
 )
-from components.file_list_example_gen.names import no_file, printable
-from trainer_module.errors import InputError
+from components.file_list_example_gen.names import no_file
+from trainer_module.errors import InputError, visible
 from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
@@ -72,7 +72,7 @@ class Problem:
     reason: str
 
     def __str__(self):
-        return printable(f"{self.list_path}:{self.line}: {self.path}: {self.reason}")
+        return visible(f"{self.list_path}:{self.line}: {self.path}: {self.reason}", kept="")
 
 
 def folder_of(list_path: str) -> str:
