@@ -174,12 +174,14 @@ def convolve(images, kernel, stride: int, padding: tuple[int, int] | None = None
     """
     import tensorflow as tf
 
-    explicit = "SAME" if padding is None else _explicit(padding)
-    flat = [] if padding is None else [side for pair in explicit for side in pair]
+    how, inside = ("SAME", None) if padding is None else ("VALID", (0, 0))
+    if padding is not None:
+        # Explicit padding would keep oneDNN from the gradient by the images: 47 ms in place of 3.
+        images = tf.pad(images, _explicit(padding))
 
     @tf.custom_gradient
     def convolution(images, kernel):
-        outputs = tf.nn.conv2d(images, kernel, stride, explicit)
+        outputs = tf.nn.conv2d(images, kernel, stride, how)
 
         def gradient(upstream):
             to_images = tf.raw_ops.Conv2DBackpropInput(
@@ -187,10 +189,9 @@ def convolve(images, kernel, stride: int, padding: tuple[int, int] | None = None
                 filter=kernel,
                 out_backprop=upstream,
                 strides=[1, stride, stride, 1],
-                padding="SAME" if padding is None else "EXPLICIT",
-                explicit_paddings=flat,
+                padding=how,
             )
-            return to_images, filter_gradient(images, upstream, kernel.shape[:2], stride, padding)
+            return to_images, filter_gradient(images, upstream, kernel.shape[:2], stride, inside)
 
         return outputs, gradient
 
