@@ -79,6 +79,23 @@ def cifar10_small() -> Choices:
     )
 
 
+def cifar10_cpu() -> Choices:
+    """All 50,000 training and 10,000 test images of CIFAR-10 on two CPU cores: a quarter of the
+    width, views of 24 pixels.
+
+    python local_runner.py --recipe cifar10_cpu --source PATH_OF_CIFAR10
+    """
+    return Choices(
+        name="cifar10_cpu",
+        dataset=Dataset("cifar10"),
+        encoder=Encoder(width=0.25, grid=2),
+        view_size=(24, 24),  # of a crop, on average 0.77 of a side: things have their usual size
+        pretraining=replace(FEW_IMAGES, epochs=90, monitor_every_epochs=10),
+        eval_epochs=(10, 30, 50, 70, 90),
+        gate=Gate(min_metric=0.6),
+    )
+
+
 def cifar10() -> Choices:
     """All of CIFAR-10 with the best published two-view recipe (dkobak/simclr-cifar10: 91.9 % linear
     at 1000 epochs on an A100).
@@ -267,6 +284,7 @@ RECIPES: dict[str, Callable[[], Choices]] = {
     for recipe in (
         demo,
         cifar10_small,
+        cifar10_cpu,
         cifar10,
         cifar10_original,
         elpv,
