@@ -180,6 +180,26 @@ def test_symmetric_padding_sees_what_a_border_of_zeros_shows(dtype, side):
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=tolerance)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("side", [LONGEST_ROW, 4 * LONGEST_ROW])
+def test_no_gradient_is_left_to_the_slow_kernel_for_explicit_padding(dtype, side):
+    layer = Conv2D(5, 3, strides=2, padding="same", symmetric=True, use_bias=False, dtype=dtype)
+    images = tf.zeros([2, side, side, 4], layer.compute_dtype)
+    layer.build(images.shape)
+
+    @tf.function
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            outputs = layer(images)
+        return tape.gradient(outputs, [images, layer.kernel.value])
+
+    operations = gradients.get_concrete_function(images).graph.get_operations()
+    paddings = [node.get_attr("padding") for node in operations if node.type.startswith("Conv2D")]
+    assert len(paddings) >= 2
+    assert b"EXPLICIT" not in paddings
+
+
 def test_a_layer_saved_before_symmetric_padding_was_there_is_what_it_was():
     config = Conv2D(5, 3, strides=2, padding="same").get_config()
     del config["symmetric"]

@@ -7,9 +7,10 @@ before training, once: a run that is continued keeps them.
 
 import dataclasses
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from trainer_module.batches import EpochBatches
 from trainer_module.findings import counted
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
+from trainer_module.small_views import growth_epoch, set_view_size, small_size
 
 STEPS_MEASURED = 5
 WORTH_TELLING = 20  # seconds
@@ -55,6 +57,23 @@ def step_seconds(learner: keras.Model, batches) -> tuple[float, float]:
     return taken[0], statistics.median(taken[1:])
 
 
+def _mean_step(learner: keras.Model, batches, small_views: float) -> tuple[float, float]:
+    """Returns the seconds of a step, over the whole run, and those that compiling took."""
+    compiling, step = step_seconds(learner, batches)
+    if not small_views:
+        return step, compiling
+    set_view_size(learner, small_size(learner.views.size))
+    compiling_small, small = step_seconds(learner, batches)
+    return small_views * small + (1 - small_views) * step, compiling + compiling_small
+
+
+def costs(settings: Pretraining, view_size: tuple[int, int]) -> list[float]:
+    """Returns what an epoch costs in proportion to one of whole views, for each: its pixels."""
+    small = math.prod(small_size(view_size)) / math.prod(view_size)
+    grows_at = growth_epoch(settings)
+    return [small] * grows_at + [1.0] * (settings.epochs - grows_at)
+
+
 def of_minutes(
     settings: Pretraining,
     images,
@@ -78,7 +97,7 @@ def of_minutes(
     if not path.exists():
         batches = EpochBatches(images, settings.batch_size, settings.seed)
         trial = build()
-        compiling, step = step_seconds(trial, batches)
+        step, compiling = _mean_step(trial, batches, settings.small_views)
         monitor.set_model(trial)
         before = time.monotonic()
         monitor.on_train_begin()
@@ -99,17 +118,19 @@ def of_minutes(
 
 
 class Estimate(keras.callbacks.Callback):
-    """Tells once, after a few steps, how long all epochs that are left take."""
+    """Tells after a few steps how long all epochs that are left take; once more when views grow."""
 
-    def __init__(self, steps_per_epoch: int):
-        """Takes the number of steps of an epoch."""
+    def __init__(self, steps_per_epoch: int, costs: Sequence[float]):
+        """Takes the number of steps of an epoch, and the costs of the epochs in proportion."""
         super().__init__()
-        self._steps_per_epoch = steps_per_epoch
+        self._steps_per_epoch, self._costs = steps_per_epoch, costs
         self._epoch, self._last, self._told = 0, None, False
         self._seconds, self._steps = 0.0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins anew: what lies between two epochs is no step."""
+        if self._costs[epoch] != self._costs[self._epoch]:
+            self._told, self._seconds, self._steps = False, 0.0, 0
         self._epoch, self._last = epoch, None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -126,13 +147,15 @@ class Estimate(keras.callbacks.Callback):
 
     def _tell(self, seconds: float, batch: int) -> None:
         self._told = True
-        epochs = self.params["epochs"]
-        left = (epochs - self._epoch) * self._steps_per_epoch - batch - 1
-        if left * seconds < WORTH_TELLING:
+        epochs = sum(self._costs[self._epoch :]) / self._costs[self._epoch]
+        left = seconds * (epochs * self._steps_per_epoch - batch - 1)
+        if left < WORTH_TELLING:
             return
+        grow = self._costs[self._epoch] < self._costs[-1]
         print(
-            f"About {told(left * seconds)} left for {counted(epochs, 'epoch')} of "
-            f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each",
+            f"About {told(left)} left for {counted(len(self._costs), 'epoch')} of "
+            f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each"
+            f"{' while views are small' if grow else ''}",
             flush=True,
         )
 

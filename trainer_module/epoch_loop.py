@@ -51,7 +51,8 @@ class _Together:
         self._learner, self._strategy = learner, learner.distribute_strategy
 
         @tf.function
-        def step(images):
+        def step(images, view_size):
+            del view_size  # a step is traced anew for each, which `train_step` reads from the model
             logs = self._strategy.run(learner.train_step, args=((images,),))
             return {
                 name: self._strategy.reduce("MEAN", value, axis=None)
@@ -72,7 +73,7 @@ class _Together:
             told.on_epoch_begin(epoch)
             for number in range(steps_per_epoch):
                 told.on_train_batch_begin(number)
-                logs = self._step(self._own_part(batches, index))
+                logs = self._step(self._own_part(batches, index), learner.views.size)
                 told.on_train_batch_end(number, logs)
                 index += 1
             logs = {name: float(value) for name, value in logs.items()}

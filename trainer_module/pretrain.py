@@ -7,6 +7,7 @@ N images of H x W pixels, views of h x w pixels, D feature dims.
 import dataclasses
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -35,6 +36,7 @@ from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import cells_of
 from trainer_module.resnets import stem_for
 from trainer_module.settings import Augmentation, Encoder, Pretraining
+from trainer_module.small_views import Growth, small_size
 
 # Settings that may change between a killed run and its continuation, because the result does not
 # depend on them.
@@ -100,15 +102,19 @@ def pretrain(
     encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
     # float32 and of the images' size: it takes over the weights for measuring, and at the end
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
-    told = {"encoder": dataclasses.asdict(encoder), "pretraining": dataclasses.asdict(settings)}
-    told["view_size"] = data.view_size
+    told = {
+        "encoder": dataclasses.asdict(encoder),
+        "pretraining": dataclasses.asdict(settings),
+        "view_size": data.view_size,
+    }
     monitor = Monitor(result, data.images, settings.monitor_every_epochs, watched, told)
     with all_devices():
         refuse_unfit_batch(settings, len(data.images), replica_count())
         if settings.minutes:
-            build = lambda: build_learner(data, encoder, augmentation, settings)  # noqa: E731
-            run = data.images, build, monitor, places.checkpoints
-            settings = duration.of_minutes(settings, *run, started)
+            trial = partial(build_learner, data, encoder, augmentation, settings)
+            settings = duration.of_minutes(
+                settings, data.images, trial, monitor, places.checkpoints, started
+            )
         learner = build_learner(data, encoder, augmentation, settings)
     path = Path(places.checkpoints, checkpoint.FILE)
     identity = run_identity(data, encoder, augmentation, settings)
@@ -120,30 +126,26 @@ def pretrain(
     saved = path, identity, progress, rhythm
     callbacks = [checkpoint.Follower(*saved)]
     if leads():
+        costs = duration.costs(settings, data.view_size)
         callbacks = [
             monitor,
             *_event_log(places.logs),
             Milestones(places.checkpoints, places.milestones),
             checkpoint.Checkpoint(*saved),
-            duration.Estimate(batches.steps_per_epoch),
+            duration.Estimate(batches.steps_per_epoch, costs),
         ]
-    fit_epochs(learner, batches, settings.epochs, callbacks)
-    result.set_weights(learner.encoder.get_weights())
-    head = _head(result, settings)
-    head.set_weights(learner.head.get_weights())
-    seconds = round(time.monotonic() - started, 2)
-    return (
-        result,
-        head,
-        {
-            "history": progress.history,
-            "precision": learner.dtype_policy.name,
-            "seconds": seconds,
-            "steps": progress.step,
-            "epochs": settings.epochs,
-            "minutes": settings.minutes,
-        },
-    )
+    growth = Growth(settings, data.view_size)
+    fit_epochs(learner, batches, settings.epochs, [growth, *callbacks])
+    report = {
+        "history": progress.history,
+        "precision": learner.dtype_policy.name,
+        "seconds": round(time.monotonic() - started, 2),
+        "steps": progress.step,
+        "epochs": settings.epochs,
+        "minutes": settings.minutes,
+    }
+    head = _with_weights(_head(result, settings), learner.head)
+    return _with_weights(result, learner.encoder), head, report
 
 
 def untrained_encoder(
@@ -165,8 +167,14 @@ def build_learner(
 ) -> SimCLR:
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
-    whole = dataclasses.replace(encoder, grid=1)  # in a crop, a thing may lie in any cell
-    network = untrained_encoder(whole, data.view_size, settings.seed, dtype)
+    stem = stem_for(encoder, data.view_size)
+    # in a crop, a thing may lie in any cell
+    whole = dataclasses.replace(encoder, grid=1, stem=stem)
+    size = data.view_size
+    if settings.small_views:
+        stem_for(whole, small_size(size))  # raises where the stem wants larger ones
+        size = None, None
+    network = untrained_encoder(whole, size, settings.seed, dtype)
     head = _head(network, settings, dtype)
     views = Views(
         tuple(data.view_size),
@@ -218,6 +226,11 @@ def run_identity(
         "channel_std": [float(value) for value in data.channel_std],
         "start": weights_checksum(data.start) if data.start else "",
     }
+
+
+def _with_weights(model: keras.Model, of: keras.Model) -> keras.Model:
+    model.set_weights(of.get_weights())
+    return model
 
 
 def _schedule(settings: Pretraining, steps_per_epoch: int):

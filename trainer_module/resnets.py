@@ -27,11 +27,14 @@ def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
 
     Args:
         settings: a `stem` other than 'auto' is kept.
-        image_size: (H, W) in pixels of the images the encoder is trained on.
+        image_size: (H, W) in pixels of the images the encoder is trained on; None where it is
+            open, beside a stem that is named.
 
     Raises:
         ValueError: if the image is smaller than the stem allows.
     """
+    if None in image_size and settings.stem != "auto":
+        return settings.stem
     side = min(image_size)
     stem = settings.stem
     if stem == "auto":
