@@ -33,6 +33,7 @@ FILES = {  # file -> its tests, and the names of the definitions that judge wher
     "pipeline/fingerprint.py": (CACHING, ()),
     "pipeline/definitions.py": (CACHING, ()),
     "components/mean_iou.py": (["test_mean_iou.py"], ()),
+    "trainer_module/segmentation/iou.py": (["test_mean_iou.py", "test_gains.py"], ()),
     "components/anomaly_gate.py": (["test_anomaly_gate.py"], ()),
     "components/baseline.py": (["test_baseline.py", "test_graphs.py"], ()),
     "components/model_check/component.py": (

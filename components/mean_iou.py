@@ -16,6 +16,7 @@ from tensorflow_model_analysis.metrics import metric_types, metric_util, preproc
 
 from trainer_module.gains import of_resampled
 from trainer_module.intervals import HIGH, LOW
+from trainer_module.segmentation.iou import iou, mean_iou, pixels_of
 
 NAME, CLASS_NAME = "mean_iou", "iou"
 
@@ -130,50 +131,6 @@ class _Pixels(beam.CombineFn):
         # in an order that no runner decides, so that the interval is the same with all of them
         rows = sorted(accumulator, key=lambda row: row.tobytes())
         return {self._key: np.array(rows).reshape(-1, 3, self._num_classes)}
-
-
-def pixels_of(truth, answer, num_classes: int, ignored: int) -> np.ndarray:
-    """Returns what an image adds, int64 [3, C].
-
-    Args:
-      truth: class ids [H, W]; those that are no class and not ignored count for no class.
-      answer: likewise.
-      num_classes: C.
-      ignored: true class id of pixels that count for nothing.
-    """
-    counted = truth != ignored
-    truth, answer = truth[counted], answer[counted]
-    return np.stack(
-        [
-            np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
-            for ids in (truth[truth == answer], truth, answer)
-        ]
-    )
-
-
-def iou(pixels) -> np.ndarray:
-    """Returns the intersection over union of each class, [..., C]; NaN for one that does not occur.
-
-    Args:
-      pixels: sums of what images add, [..., 3, C].
-    """
-    right, of_class, taken_for_it = np.moveaxis(np.asarray(pixels, float), -2, 0)
-    union = of_class + taken_for_it - right
-    return np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0)
-
-
-def mean_iou(pixels) -> np.ndarray:
-    """Returns the mean [...] over the classes that occur; NaN, which no threshold lets pass, if
-    none does.
-
-    Args:
-      pixels: sums of what images add, [..., 3, C].
-    """
-    of_classes = iou(pixels)
-    occurs = ~np.isnan(of_classes)
-    counts = occurs.sum(axis=-1)
-    sums = np.where(occurs, of_classes, 0).sum(axis=-1)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
 
 
 def interval(rows: np.ndarray) -> tuple[float, float]:

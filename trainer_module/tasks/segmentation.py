@@ -254,23 +254,26 @@ class Segmentation(Task):
         del statistics
         import numpy as np
 
-        rows, classes = [], self.num_classes
-        for truth, answer in zip(targets, outputs.argmax(axis=-1), strict=True):
-            counted = truth != self.ignored_class
-            pairs = truth[counted].astype(np.int64) * classes + answer[counted]
-            table = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-            rows.append(np.concatenate([table.diagonal(), table.sum(axis=1), table.sum(axis=0)]))
+        from trainer_module.segmentation.iou import pixels_of
+
+        answers = outputs.argmax(axis=-1)
+        rows = [
+            pixels_of(*pair, self.num_classes, self.ignored_class).ravel()
+            for pair in zip(targets, answers, strict=True)
+        ]
         return np.stack(rows)
 
     def metric_of(self, sums, images: int):
-        """Returns the mean IoU [...] of the classes that occur, from sums [..., 3 * C]."""
+        """Returns the mean IoU [...] of the classes that occur, from sums [..., 3 * C]; NaN where
+        none does.
+        """
         del images
         import numpy as np
 
-        right, of_class, taken_for_it = np.split(np.asarray(sums, float), 3, axis=-1)
-        union = of_class + taken_for_it - right
-        occurs = union > 0
-        return (right / np.where(occurs, union, 1)).sum(-1) / np.maximum(occurs.sum(-1), 1)
+        from trainer_module.segmentation.iou import mean_iou
+
+        sums = np.asarray(sums)
+        return mean_iou(sums.reshape(*sums.shape[:-1], 3, self.num_classes))
 
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns the likeliest class of every pixel at the size each image was sent in.
