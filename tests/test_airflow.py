@@ -5,9 +5,8 @@ has them, are one run of the pipeline. Airflow itself has run such a file (docs/
 import ast
 import json
 
-import numpy as np
+import dark_and_bright
 import pytest
-from PIL import Image
 
 import local_runner
 from pipeline import compile as compiling
@@ -19,18 +18,10 @@ pytestmark = [pytest.mark.tfx, pytest.mark.end_to_end]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with images that are bright or dark, and the DAG compiled for them."""
-    folder, rng = tmp_path_factory.mktemp("airflow"), np.random.default_rng(0)
-    for split, count in (("train", 32), ("eval", 16)):
-        rows = [f"{split}{index}.png,{('dark', 'bright')[index % 2]}" for index in range(count)]
-        for index in range(count):
-            pixels = rng.integers(0, 128, (16, 16, 3)) + 128 * (index % 2)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{split}{index}.png")
-        (folder / f"{split}.csv").write_text("\n".join(rows))
-    lists = [f"--train_file_path={folder}/train.csv", f"--val_file_path={folder}/eval.csv"]
-    small = ["--input_size=16 16", "--pretrain_epochs=1", "--set", "pretraining.batch_size=16",
-             "--set", "encoder.builder=small_encoder.build", "--width=0.125"]  # fmt: skip
+    folder = tmp_path_factory.mktemp("airflow")
+    dark_and_bright.write(folder)
     flags = ["--for=airflow", f"--output={folder}/dag.py", f"--pipeline_root={folder}/root"]
-    assert compiling.main([*flags, *lists, *small]) == 0
+    assert compiling.main([*flags, *dark_and_bright.flags(folder)]) == 0
     return folder
 
 

@@ -3,6 +3,7 @@ processes that know no store and no runner of ours, make a blessed model and its
 """
 
 import cluster
+import dark_and_bright
 import numpy as np
 import pytest
 import yaml
@@ -19,24 +20,16 @@ pytestmark = [pytest.mark.tfx, pytest.mark.end_to_end]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with images that are bright or dark."""
-    folder, rng = tmp_path_factory.mktemp("kubeflow"), np.random.default_rng(0)
-    for split, count in (("train", 32), ("eval", 16)):
-        rows = [f"{split}{index}.png,{('dark', 'bright')[index % 2]}" for index in range(count)]
-        for index in range(count):
-            pixels = rng.integers(0, 128, (16, 16, 3)) + 128 * (index % 2)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{split}{index}.png")
-        (folder / f"{split}.csv").write_text("\n".join(rows))
+    folder = tmp_path_factory.mktemp("kubeflow")
+    dark_and_bright.write(folder)
     return folder
 
 
 def compiled(place, name, *flags):
     """Returns the documents of a compiled pipeline."""
     pytest.importorskip("kfp", reason="needs make extra NAME=kubeflow")
-    lists = [f"--train_file_path={place}/train.csv", f"--val_file_path={place}/eval.csv"]
-    small = ["--input_size=16 16", "--pretrain_epochs=1", "--set", "pretraining.batch_size=16",
-             "--set", "encoder.builder=small_encoder.build", "--width=0.125"]  # fmt: skip
     file = [f"--output={place / name}", "--image=registry/simclr:1"]
-    assert compiling.main([*lists, *small, *file, *flags]) == 0
+    assert compiling.main([*dark_and_bright.flags(place), *file, *flags]) == 0
     return list(yaml.safe_load_all((place / name).read_text()))
 
 
