@@ -4,11 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
 from components.file_list_example_gen import remote
-from components.file_list_example_gen.rows import read_list
+from components.file_list_example_gen.list_fingerprint import fingerprint
+from components.file_list_example_gen.rows import Row, read_list
 from pipeline.choices import Choices
 from pipeline.engines.check import PARTS, _refuse, code_and_libraries, refuse_unfit_workers
 from pipeline.engines.engine import Engine, engine_of, worker_environment
@@ -176,3 +178,23 @@ def test_a_store_whose_package_is_missing_is_told_with_the_fix(monkeypatch):
 def test_an_address_of_no_file_system_is_told_with_the_list():
     with pytest.raises(InputError, match=r"^abc://bucket/train.csv: cannot be read: "):
         read_list("abc://bucket/train.csv")
+
+
+@pytest.mark.tfx
+def test_an_address_of_no_file_system_is_told_where_only_its_size_is_asked_for():
+    row = Row("train.csv", 1, "abc://bucket/cat.png", "cat")
+    with pytest.raises(InputError, match=r"^abc://bucket/cat.png: cannot be looked at: "):
+        fingerprint([row])
+
+
+def test_a_person_hears_of_a_store_that_does_not_answer_and_not_of_one_that_does(
+    monkeypatch, capsys
+):
+    monkeypatch.setattr(remote, "PATIENCE", 0.01)
+    with remote._asking("gs://bucket/train.csv"):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == remote.WAITING.format("gs") + "\n"
+    monkeypatch.setattr(remote, "PATIENCE", 60)
+    with remote._asking("gs://bucket/train.csv"):
+        pass
+    assert capsys.readouterr().err == ""

@@ -102,11 +102,9 @@ def _local_stat(row: Row, path: str, may_be_absent: bool) -> Stat:
 def _remote_stats(paths: list[str]) -> dict[str, Stat]:
     if not paths:
         return {}
-    from components.file_list_example_gen.remote import file_systems
+    from components.file_list_example_gen.remote import sizes_and_times
 
-    found = [match.metadata_list for match in file_systems(paths[0]).match(paths)]
-    return {
-        files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds)
-        for files in found
-        if files
-    }
+    try:
+        return sizes_and_times(paths)
+    except OSError as error:
+        raise InputError(f"{paths[0]}: cannot be looked at: {error}") from error

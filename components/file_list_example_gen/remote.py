@@ -4,15 +4,21 @@ Credentials are found as each store's own programs find them (AWS_PROFILE, gclou
 is to be said about a store are Beam's flags in SIMCLR_BEAM_ARGS, as --s3_endpoint_url.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
 import shlex
+import sys
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 from trainer_module.errors import InputError
 
 VARIABLE = "SIMCLR_BEAM_ARGS"
+PATIENCE = 5  # seconds, before a person hears that a store is waited for
+WAITING = "{}:// has not answered yet: is there a network, are there credentials? Waiting ..."
 # scheme -> the module that Beam needs for it, and how to have it
 NEEDED = {
     "s3": ("boto3", "make extra NAME=aws"),
@@ -43,12 +49,42 @@ def read(path: str) -> bytes:
       InputError: as `file_systems`.
     """
     systems = file_systems(path)
+    with _asking(path), systems.open(path, compression_type="uncompressed") as file:
+        return file.read()
+
+
+def sizes_and_times(paths: list[str]) -> dict[str, tuple[int, float]]:
+    """Returns bytes and time of change, in seconds, of the files that are there.
+
+    Raises:
+      OSError, InputError: as `read`.
+    """
+    systems = file_systems(paths[0])
+    with _asking(paths[0]):
+        found = [match.metadata_list for match in systems.match(paths)]
+    return {
+        files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds)
+        for files in found
+        if files
+    }
+
+
+@contextlib.contextmanager
+def _asking(path: str) -> Iterator[None]:
+    """Asks a store: one kind of error comes out of it, and a person hears that it does not answer,
+    which Google's client waits for two minutes.
+    """
+    told = WAITING.format(path.partition("://")[0])
+    timer = threading.Timer(PATIENCE, print, [told], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
     try:
-        with systems.open(path, compression_type="uncompressed") as file:
-            return file.read()
+        yield
     except Exception as error:
         told = " ".join(str(error).split())
         raise OSError(told or type(error).__name__) from error
+    finally:
+        timer.cancel()
 
 
 def _is_installed(module: str) -> bool:
