@@ -14,6 +14,7 @@ from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.fitting import fitted, has_gpu
+from pipeline.idle import idle
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
 from pipeline.weights import find_weights, refuse_two_encoders
 from trainer_module.errors import InputError
@@ -106,7 +107,8 @@ def decided(
     eval_epochs = kept_epochs(choices, saved)
     judged_by = checked.rows.get("eval", checked.rows["train"])
     gate = gate_above_chance(choices.gate, task, judged_by)
-    _tell_what_has_no_effect(choices, task)
+    for line in idle(choices, task, pretrains):
+        print(line)
     pretraining = choices.pretraining
     if pretrains:
         pretraining = pretraining_that_fits(choices, len(pretrained_on))
@@ -255,19 +257,6 @@ def how_to_store(choices: Choices, images: int, memory: int) -> str:
         f"stored_as=pixels keeps pixels, in a file)"
     )
     return "jpeg"
-
-
-def _tell_what_has_no_effect(choices: Choices, task: Task) -> None:
-    finetuning = choices.finetuning
-    flags = {"epochs": "num_epochs", "batch_size": "batch_size", "learning_rate": "learning_rate"}
-    idle = [f"--{flag}" for name, flag in flags.items() if f"finetuning.{name}" in choices.named]
-    if idle and task.fits_linear and finetuning.freeze and finetuning.head == "linear":
-        print(
-            f"Note: a linear head on a frozen encoder is fitted until it converges, whatever "
-            f"{' and '.join(idle)} may be"
-        )
-    if "finetuning.head" in choices.named and not task.on_features:
-        print(f"Note: {task.name} has one kind of head; --head changes nothing there")
 
 
 def to_dict(plan: Plan) -> Mapping:
