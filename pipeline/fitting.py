@@ -135,12 +135,12 @@ def _training(choices: Choices, known: Mapping[str, Any], images: int, gpu: bool
     steps = epochs * max(1, images // batch)
     short = minutes < SHORT_MINUTES or not gpu if minutes else steps < SHORT
     if short:
-        why = f"of few steps ({f'{minutes:g} min' if minutes else f'{steps:,}'})"
+        why = f"of {minutes:g} minutes" if minutes else f"of few steps ({steps:,})"
         choose("temperature", FEW["temperature"], f"a run {why} learns from near images first")
         choose("learning_rate", FEW["learning_rate"], f"at 256 images, for a run {why}")
         warmup = min(FEW["warmup_epochs"], 0.1 * epochs)
         choose("warmup_epochs", warmup, "what a higher rate needs")
-        choose("projection_hidden", FEW["projection_hidden"])
+        choose("projection_hidden", FEW["projection_hidden"], "what such a run can fill")
     return open_ones, reasons
 
 

@@ -79,7 +79,9 @@ def _data(summary: dict, plan: Plan) -> list[str]:
 
 def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     pretraining = plan.pretraining
-    how = f"SimCLR, {counted(pretraining.epochs, 'epoch')} of batches of {pretraining.batch_size}"
+    # of a run of minutes, as many as fitted
+    epochs = summary["metrics"].get("pretraining_epochs", pretraining.epochs)
+    how = f"SimCLR, {counted(epochs, 'epoch')} of batches of {pretraining.batch_size}"
     if plan.choices.from_scratch:
         how = "none, the whole network was learned from labels"
     elif plan.saved_encoder.is_final:

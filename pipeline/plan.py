@@ -105,7 +105,7 @@ def decided(
     pretrains = not (saved.is_final or choices.from_scratch)
     choices = fitted(choices, pretrained_on, has_gpu(), pretrains)
     eval_epochs = kept_epochs(choices, saved)
-    judged_by = checked.rows.get("eval", checked.rows["train"])
+    judged_by = parts.get("eval", parts["train"])
     gate = gate_above_chance(choices.gate, task, judged_by)
     for line in idle(choices, task, pretrains):
         print(line)

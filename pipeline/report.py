@@ -14,7 +14,7 @@ from components.metadata.names import REPORT_FILE
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
 from pipeline.arguments import BAD_INPUT, path_of
-from pipeline.lineage.__main__ import metadata_of, snapshot_at
+from pipeline.lineage.__main__ import snapshot_at, snapshot_of
 from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     )
     flags = parser.parse_args(arguments)
     try:
-        snapshot = snapshot_at(flags.metadata or metadata_of(flags.pipeline_root))
+        known = flags.metadata
+        snapshot = snapshot_at(known) if known else snapshot_of(flags.pipeline_root)
         run_id = _run_id([*snapshot.runs], flags.run or _latest(flags.pipeline_root))
         output = _writable(flags.output or flags.pipeline_root / REPORT_FILE)
     except InputError as error:

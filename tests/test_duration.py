@@ -39,7 +39,7 @@ def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):
             clock[0] += 15
             estimate.on_train_batch_end(batch)
     # 3 steps are measured in the first epoch, 3 in the second, whose last is not trained yet
-    assert capsys.readouterr().out == "About 8 minutes left for 10 epochs of 4 steps, 15 s each\n"
+    assert capsys.readouterr().out == "About 8 minutes left for 9 epochs of 4 steps, 15 s each\n"
 
 
 @pytest.mark.parametrize(

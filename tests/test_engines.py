@@ -180,6 +180,14 @@ def test_an_address_of_no_file_system_is_told_with_the_list():
         read_list("abc://bucket/train.csv")
 
 
+def test_the_name_of_a_row_counts_because_it_decides_what_is_held_out(tmp_path):
+    (tmp_path / "cat.png").write_bytes(b"")
+    names = "cat.png", str(tmp_path / "cat.png")
+    rows = [Row(str(tmp_path / "train.csv"), 1, name, "cat") for name in names]
+    assert rows[0].path == rows[1].path and rows[0].image_id != rows[1].image_id
+    assert fingerprint(rows[:1]) != fingerprint(rows[1:])
+
+
 @pytest.mark.tfx
 def test_an_address_of_no_file_system_is_told_where_only_its_size_is_asked_for():
     row = Row("train.csv", 1, "abc://bucket/cat.png", "cat")

@@ -250,11 +250,22 @@ def test_bad_rows_can_be_skipped_and_are_told_with_a_file_of_all_of_them(
     assert [example.split(": ")[0] for example in told["examples"]] == [
         f"{path}:{line}" for line in (3, 4, 31)
     ]
-    report = folder / "ingest_report.train.csv.json"
+    report = folder / "ingest_report.train.json"
     assert str(report) in told["fix"]
     assert [row["line"] for row in json.loads(report.read_text())] == [3, 4, 31]
     assert len(read(folder / "Split-train")) == 28
     assert "3 of 33 rows were skipped" in capsys.readouterr().out
+
+
+def test_bad_rows_of_lists_whose_paths_differ_in_a_slash_alone_are_told_of_both(
+    tmp_path, image_list
+):
+    images = image_list("train", 2).parent
+    within, beside = images / "train" / "list.csv", images / "train_list.csv"
+    within.write_text("0.png,cat\nabsent.png,dog\n1.png,dog\n")
+    beside.write_text("train/0.png,cat\nnone.png,dog\ntrain/1.png,dog\n")
+    with pytest.raises(InputError, match=r"(?s)absent\.png.*none\.png"):
+        ingest(tmp_path, {"train": within, "eval": beside})
 
 
 def findings(folder):

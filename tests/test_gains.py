@@ -11,7 +11,7 @@ from trainer_module.gains import BETTER, CHANCE, UNTRAINED, WORSE, Gain, Judged,
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
-from trainer_module.to_try import TOO_EASY
+from trainer_module.to_try import TOO_EASY, what_to_try
 
 
 def right(count, images):
@@ -148,6 +148,12 @@ def test_what_a_run_does_already_is_no_advice():
         "other views",
     ]
     assert "--pretrain_epochs=60" in told
+
+
+def test_a_run_of_minutes_is_advised_more_of_them():
+    of_minutes = {"pretraining": {"epochs": 200, "minutes": 10.0}}
+    assert "--minutes=20" in what_to_try(of_minutes, 0.5)
+    assert "--pretrain_epochs" not in what_to_try(of_minutes, 0.5)
 
 
 def test_pixels_that_are_ahead_are_told_with_what_keeps_places():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
 from pipeline.layers import KINDS
@@ -216,6 +217,20 @@ def test_the_gate_asks_for_more_than_the_most_frequent_label():
     rows = [Row("list", index, "image", label) for index, label in enumerate("aaab")]
     gate = choose("--train_file_path=a.csv").gate
     assert gate_above_chance(gate, Classification(2, ("a", "b")), rows).min_metric == 0.75
+
+
+def test_the_gate_of_a_single_list_asks_for_more_than_a_constant_scores_on_what_is_held_out(
+    image_list,
+):
+    path = image_list(count=60)
+    rows = [Row(str(path), 1, f"train/{index}.png", "") for index in range(60)]
+    held_out = [row.name for row in rows if is_held_out(row.image_id)]
+    learned = [row.name for row in rows if not is_held_out(row.image_id)]
+    labels = {name: ("cat", "dog")[index % 2] for index, name in enumerate(learned)}
+    labels |= {name: "cat" for name in held_out[1:]} | {held_out[0]: "dog"}
+    path.write_text("".join(f"{name},{label}\n" for name, label in labels.items()))
+    plan = make_plan(choose(f"--train_file_path={path}"))
+    assert plan.gate.min_metric == pytest.approx(1 - 1 / len(held_out), abs=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_an_encoder_that_is_no_better_than_before_is_told_early_with_what_to_try
         "probe_accuracy": 0.95,
     }
     told = capsys.readouterr().out
-    assert told.startswith("Epoch 2: not better than before pretraining yet")
+    assert told.startswith("Epoch 2: not better than random weights yet")
     assert "+0.0 points" in told and told.count("--temperature") == 1
     assert told.count("not better than before") == 3
 

@@ -153,7 +153,7 @@ class Estimate(keras.callbacks.Callback):
             return
         grow = self._costs[self._epoch] < self._costs[-1]
         print(
-            f"About {told(left)} left for {counted(len(self._costs), 'epoch')} of "
+            f"About {told(left)} left for {counted(len(self._costs) - self._epoch, 'epoch')} of "
             f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each"
             f"{' while views are small' if grow else ''}",
             flush=True,

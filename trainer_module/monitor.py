@@ -141,7 +141,7 @@ class Monitor(keras.callbacks.Callback):
         gain = gain_of(names, UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
         if gain.verdict == BETTER or self._warnings == MOST_WARNINGS:
             return
-        told = f"Epoch {epoch}: not better than before pretraining yet, by the nearest neighbours: "
+        told = f"Epoch {epoch}: not better than random weights yet, by the nearest neighbours: "
         print(f"{told}{words(gain)}", flush=True)
         if not self._warnings:
             print(what_to_try(self.settings, judged[1].score), flush=True)

@@ -10,7 +10,7 @@ import keras
 
 from trainer_module.settings import Pretraining
 
-SIDE = 2 / 3  # of a small view, as a share of a view's
+SIDE = 2 / 3  # of a small view, as a share of a view's, before it is rounded
 MULTIPLE = 8  # pixels; three stages halve a side
 
 
@@ -23,8 +23,10 @@ def small_size(view_size: tuple[int, int]) -> tuple[int, int]:
 
 
 def growth_epoch(settings: Pretraining) -> int:
-    """Returns the first epoch of views that have their whole size; 0 where all have."""
-    return round(settings.small_views * settings.epochs)
+    """Returns the first epoch of views that have their whole size; 0 where all have. The last epoch
+    has, however few there are.
+    """
+    return min(round(settings.small_views * settings.epochs), max(0, settings.epochs - 1))
 
 
 def set_view_size(learner: keras.Model, size: tuple[int, int]) -> None:

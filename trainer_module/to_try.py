@@ -29,8 +29,10 @@ def what_to_try(settings: Mapping[str, Any], score: float, pixels_ahead: bool = 
     if score >= 1:
         return TOO_EASY
     pretraining = settings.get("pretraining", {})
-    epochs = pretraining.get("epochs")
-    rows = [("more epochs", f"--pretrain_epochs={2 * epochs if epochs else 'N'} or --minutes=N")]
+    epochs, minutes = pretraining.get("epochs"), pretraining.get("minutes")
+    longer = f"--pretrain_epochs={2 * epochs if epochs else 'N'} or --minutes=N"
+    # the epochs of a run that had minutes are others than its settings name
+    rows = [("more epochs", f"--minutes={2 * minutes:g}" if minutes else longer)]
     if pretraining.get("temperature", 1) > LOW_TEMPERATURE:
         rows.append(("a smaller temperature", f"--temperature={LOW_TEMPERATURE}"))
     is_sgd = pretraining.get("optimizer", "sgd") == "sgd"

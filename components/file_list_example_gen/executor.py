@@ -10,7 +10,7 @@ asked for; what else was noticed lies in findings.json beside the examples.
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class ReadChunks(beam.DoFn):
     """Chunk -> its Account; what its images became lies in a file then."""
 
     def __init__(self, task_json: str, labelled: bool, folder: str):
-        self._task_json, self._labelled, self._folder = task_json, labelled, folder
+        self._task_json, self._labelled, self.folder = task_json, labelled, folder
 
     def setup(self):
         """Rebuilds the task in the worker."""
@@ -68,7 +68,7 @@ class ReadChunks(beam.DoFn):
 
     def process(self, chunk: Chunk) -> Iterable[Account]:
         """Yields the account of one chunk."""
-        yield read_chunk(chunk, self._task, self._labelled, self._folder)
+        yield read_chunk(chunk, self._task, self._labelled, self.folder)
 
 
 class AddUp(beam.CombineFn):
@@ -95,37 +95,30 @@ class AddUp(beam.CombineFn):
 
 
 def read_list(
-    pipeline: beam.Pipeline,
-    path: str,
-    options: Mapping[str, str],
-    pattern: str,
-    folder: str,
-    splits: Sequence[str],
+    pipeline: beam.Pipeline, name: str, path: str, read: beam.DoFn, splits: Sequence[str]
 ) -> None:
     """Adds to a pipeline what reads one list: list -> chunks of rows -> files; and beside them the
     bad rows, the tally and the index of images.
 
     Args:
       pipeline: of Beam.
-      path: where the list lies.
-      options: of the component.
-      pattern: the list's path relative to `input_base`.
-      folder: of the Examples artifact.
+      name: of the list among those that are read.
+      path: where it lies.
+      read: what reads its chunks, as `ReadChunks`.
       splits: that the list becomes.
     """
     _ = (
         pipeline
-        | f"List[{pattern}]" >> beam.Create([path])
-        | f"Chunks[{pattern}]" >> beam.FlatMap(chunks_of, splits)
-        | f"Spread[{pattern}]" >> beam.Reshuffle()  # breaks fusion: else one worker reads all
-        | f"Read[{pattern}]"
-        >> beam.ParDo(ReadChunks(options["task"], pattern != options["unlabelled"], folder))
-        | f"AddUp[{pattern}]" >> beam.CombineGlobally(AddUp())
-        | f"Write[{pattern}]" >> beam.Map(_write, folder, pattern)
+        | f"List[{name}]" >> beam.Create([path])
+        | f"Chunks[{name}]" >> beam.FlatMap(chunks_of, splits)
+        | f"Spread[{name}]" >> beam.Reshuffle()  # breaks fusion: else one worker reads all
+        | f"Read[{name}]" >> beam.ParDo(read)
+        | f"AddUp[{name}]" >> beam.CombineGlobally(AddUp())
+        | f"Write[{name}]" >> beam.Map(_write, read.folder, name)
     )
 
 
-def _write(account: Account, folder: str, pattern: str) -> None:
+def _write(account: Account, folder: str, name: str) -> None:
     """Writes the account of a list beside the examples."""
     ordered = sorted(account.problems, key=lambda problem: problem.line)
     texts = {
@@ -133,14 +126,14 @@ def _write(account: Account, folder: str, pattern: str) -> None:
         TALLY: json.dumps(account.tally.to_dict()),
     }
     for kind, text in texts.items():
-        Path(folder, file_name(kind, pattern)).write_text(text, encoding="utf-8")
+        Path(folder, file_name(kind, name)).write_text(text, encoding="utf-8")
     for split, records in account.records.items():
         image_index.write(records, folder, split)
 
 
-def file_name(kind: str, split_pattern: str) -> str:
+def file_name(kind: str, name: str) -> str:
     """Returns the name of the file that holds the bad rows or the tally of a list."""
-    return f"{kind}.{split_pattern.replace('/', '_')}.json"
+    return f"{kind}.{name}.json"
 
 
 class Executor(BaseBeamExecutor):
@@ -168,19 +161,18 @@ class Executor(BaseBeamExecutor):
         with self._make_beam_pipeline() as pipeline:
             for split, pattern in patterns.items():
                 becomes = splits if len(patterns) == 1 else [split]
-                read_list(pipeline, lists[split], options, pattern, folder, becomes)
+                labelled = pattern != options["unlabelled"]
+                read = ReadChunks(options["task"], labelled, folder)
+                read_list(pipeline, split, lists[split], read, becomes)
         remove_chunks(folder, [])
         problems = [
             rows.Problem(**problem)
-            for pattern in patterns.values()
-            for problem in _read_json(folder, REPORT, pattern)
+            for split in patterns
+            for problem in _read_json(folder, REPORT, split)
         ]
         if options["on_bad_row"] == "fail":
             rows.refuse(problems)
-        tallies = {
-            split: Tally.from_dict(_read_json(folder, TALLY, pattern))
-            for split, pattern in patterns.items()
-        }
+        tallies = {split: Tally.from_dict(_read_json(folder, TALLY, split)) for split in patterns}
         found = noticed(
             tallies,
             problems,
@@ -189,7 +181,7 @@ class Executor(BaseBeamExecutor):
             task_from_json(options["task"]),
             REMARKS,
         )
-        found = [_with_files(finding, folder, patterns.values()) for finding in found]
+        found = [_with_files(finding, folder, patterns) for finding in found]
         with open(os.path.join(folder, FILE), "w", encoding="utf-8") as file:
             json.dump({"findings": as_dicts(found)}, file, indent=1)
         if told := table([finding for finding in found if finding.severity != REFUSED]):
@@ -197,14 +189,14 @@ class Executor(BaseBeamExecutor):
         refuse_worst(found)
 
 
-def _with_files(finding: Finding, folder: str, patterns: Iterable[str]) -> Finding:
+def _with_files(finding: Finding, folder: str, names: Iterable[str]) -> Finding:
     """Returns a finding about skipped rows with the files that hold all of them."""
     if finding.kind != SKIPPED:
         return finding
     files = [
-        os.path.join(folder, file_name(REPORT, pattern))
-        for pattern in patterns
-        if _read_json(folder, REPORT, pattern)
+        os.path.join(folder, file_name(REPORT, name))
+        for name in names
+        if _read_json(folder, REPORT, name)
     ]
     return dataclasses.replace(finding, fix=f"{finding.fix}; all are in {', '.join(files)}")
 
@@ -233,6 +225,6 @@ def _input_config(exec_properties: dict[str, Any]) -> example_gen_pb2.Input:
     return config
 
 
-def _read_json(folder: str, kind: str, pattern: str) -> Any:
-    with open(os.path.join(folder, file_name(kind, pattern)), encoding="utf-8") as file:
+def _read_json(folder: str, kind: str, name: str) -> Any:
+    with open(os.path.join(folder, file_name(kind, name)), encoding="utf-8") as file:
         return json.load(file)

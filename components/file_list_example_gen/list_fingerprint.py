@@ -63,7 +63,9 @@ def fingerprint(
     stats, contents = local | remote, {path: _content(path) for path in untrusted(local)}
     for row, paths in zip(rows, files, strict=True):
         seen = [f"{stats[path][0]}\0{stats[path][1]}{contents.get(path, '')}" for path in paths]
-        digest.update("\0".join([paths[0], row.target, *seen]).encode() + b"\n")
+        # the name, from which an image has its id, may be another one of the same file
+        told = "\0".join([paths[0], row.name, row.target, *seen])
+        digest.update(told.encode() + b"\n")
     return f"rows:{len(rows)},sha256:{digest.hexdigest()[:24]}"
 
 
