@@ -234,7 +234,8 @@ class Choices:
         name = self.name
         images = self.dataset.source if self.dataset.name == FOLDER else ""
         if name == OWN and (self.lists.train or images):
-            path = Path(self.lists.train or images).resolve()
+            listed = self.lists.train or images
+            path = Path(listed) if "://" in listed else Path(listed).resolve()
             digest = hashlib.sha256(str(path).encode()).hexdigest()[:6]
             folder = path if images else path.parent
             name = f"{folder.name or 'images'}-{digest}"

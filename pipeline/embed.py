@@ -27,6 +27,7 @@ from components.file_list_example_gen.rows import (
 )
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
 from pipeline.asked_model import asked_model
+from pipeline.choices import absolute
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
 from pipeline.stopping import run_tool
@@ -59,7 +60,7 @@ def find_images(places: list[str]) -> list[Row]:
                 )
             rows += [Row(place, 0, os.path.abspath(file), "") for file in files]
         elif is_image(place):
-            rows.append(Row(place, 0, os.path.abspath(place), ""))
+            rows.append(Row(place, 0, absolute(place), ""))
         else:
             listed = read_list(place)
             refuse(listed.problems)

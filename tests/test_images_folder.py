@@ -190,3 +190,13 @@ def test_a_run_is_made_again_from_the_file_it_leaves(tmp_path):
     (tmp_path / "left.yaml").write_text(text_of(plan.choices))
     again = make_plan(choices_of(build_parser().parse_args(["--config=left.yaml"])))
     assert (again.name, again.lists) == (plan.name, plan.lists)
+
+
+def test_a_list_in_a_store_names_its_pipeline_alike_from_every_folder(tmp_path, monkeypatch):
+    def name():
+        flags = build_parser().parse_args(["--train_file_path=s3://photos/train.csv"])
+        return choices_of(flags).pipeline_name
+
+    here = name()
+    monkeypatch.chdir(tmp_path)
+    assert name() == here and here.startswith("photos-")

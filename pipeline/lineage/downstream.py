@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import Row
 from components.metadata.snapshot import Artifact, Execution, Snapshot
+from pipeline.choices import absolute
 from pipeline.lineage.models import Model, all_models, lists_of, moment
 from pipeline.lineage.table import aligned
 from trainer_module.errors import InputError
@@ -54,7 +55,7 @@ def downstream(snapshot: Snapshot, asked: str) -> dict:
         for item in snapshot.artifacts.values()
         if _is_ingested(snapshot, item)
     ]
-    path = os.path.abspath(asked)
+    path = absolute(asked)
     holdings = [
         Holding(item, maker, _splits_of_list(maker, path))
         for item, maker in sets
