@@ -43,16 +43,19 @@ def in_folder(folder: str) -> list[str]:
 
 
 def _files(folder: str, unread: list[str]) -> Iterator[str]:
-    """Yields the files below a folder; `unread` takes the folders that cannot be read."""
-    seen = set()
+    """Yields the files below a folder; `unread` takes the folders that cannot be read. Links to
+    folders are followed, but for those that lead back.
+    """
+    above = {folder: (os.path.realpath(folder),)}  # real paths of a folder and of those it lies in
     note = lambda error: unread.append(error.filename)  # noqa: E731
     for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(f"{place}/{name}") not in seen
-        ]
+        for name in [*folders]:
+            path = os.path.join(place, name)
+            real = os.path.realpath(path)
+            if name.startswith(".") or real in above[place]:
+                folders.remove(name)
+            else:
+                above[path] = (*above[place], real)
         yield from (os.path.join(place, name) for name in names if not name.startswith("."))
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.file_list_example_gen import image_index
-from components.file_list_example_gen.list_fingerprint import fingerprint
-from components.file_list_example_gen.rows import parse_rows
+from components.file_list_example_gen.list_fingerprint import of_lists
 from components.metadata.names import EXAMPLE_GEN
 from components.metadata.snapshot import read
 from pipeline.check import read_images
@@ -63,10 +62,8 @@ def forget_changed(plan: Plan, root: Root) -> int:
 def _fingerprints(plan: Plan) -> set[str]:
     """Returns what the driver of ingest will say of each list."""
     files, skip = plan.task.target_is_file, plan.choices.on_bad_row == "skip"
-    return {
-        f"{split}:{fingerprint(parse_rows(path)[0], files and split != 'pretrain', skip)}"
-        for split, path in plan.lists.given().items()
-    }
+    said = of_lists(plan.lists.given(), files, skip)
+    return {f"{split}:{fingerprint}" for split, fingerprint in said.items()}
 
 
 def _examples(root: Root) -> list[int]:

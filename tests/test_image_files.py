@@ -13,6 +13,7 @@ from strangers.odd_images import READ, UNREAD, phone
 
 from pipeline import embed, predict
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART
+from pipeline.image_files import in_folder
 from trainer_module.decoding import upright_rgb
 from trainer_module.decoding_graph import decode_upright
 
@@ -82,6 +83,20 @@ def test_embed_takes_images_of_every_ending_and_no_hidden_file(model, folder, ca
     assert (code, paths) == (DONE, [str(folder / name) for name in SEEN])
     np.testing.assert_array_equal(features, corners(folder, SEEN))
     assert "left out, as no image's name ends so: .txt (1)" in capsys.readouterr().err
+
+
+def test_a_link_to_a_folder_beside_counts_whichever_is_listed_first_and_one_that_leads_back_not(
+    tmp_path,
+):
+    for names in (("a", "b"), ("b", "a")):
+        root, (first, second) = tmp_path / "".join(names), names
+        for name in names:
+            (root / name).mkdir(parents=True)
+        (root / first / "0.png").touch()
+        (root / second / "link").symlink_to(root / first)
+        (root / second / "back").symlink_to(root)
+        found = [os.path.relpath(path, root) for path in in_folder(str(root))]
+        assert found == sorted([f"{first}/0.png", f"{second}/link/0.png"])
 
 
 def test_embed_follows_a_link_to_a_folder(model, folder, tmp_path):

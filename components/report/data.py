@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
+from components.anomaly_gate import describe
 from components.file_list_example_gen.noticed import FILE as FINDINGS_FILE
 from components.metadata.names import EXAMPLE_GEN, EXAMPLE_VALIDATOR, RUN_REPORT, STATISTICS_GEN
 from components.metadata.stored_run import StoredRun
@@ -67,11 +68,7 @@ def anomalies(run: StoredRun) -> list[str]:
     lines = []
     for path in sorted(run.folder(EXAMPLE_VALIDATOR, "anomalies").glob("Split-*/SchemaDiff.pb")):
         found = anomalies_pb2.Anomalies.FromString(path.read_bytes())
-        split = path.parent.name.removeprefix("Split-")
-        if found.HasField("dataset_anomaly_info"):
-            lines.append(f"{split}: {found.dataset_anomaly_info.description}")
-        for feature, info in sorted(found.anomaly_info.items()):
-            lines += [f"{split}: {feature}: {reason.description}" for reason in info.reason]
+        lines += describe(path.parent.name.removeprefix("Split-"), found)
     return lines
 
 
