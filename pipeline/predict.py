@@ -22,6 +22,7 @@ from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import visible
+from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -43,7 +44,7 @@ def task_of(model_dir: Path) -> Task:
 
     An encoder, and a model that does not tell, has none.
     """
-    file = model_dir / "assets.extra" / "task.json"
+    file = model_dir / EXTRAS / TASK_FILE
     return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
 
 

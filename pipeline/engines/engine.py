@@ -16,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from components.file_list_example_gen.remote import VARIABLE
 from trainer_module.errors import InputError
 
-VARIABLE = "SIMCLR_BEAM_ARGS"
 IN_PROCESS = "in_process"
 RUNNERS = {
     IN_PROCESS: "FnApiRunner",
