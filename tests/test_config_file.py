@@ -13,6 +13,7 @@ from pipeline.flags import build_parser, choices_of
 from pipeline.plan import how_to_store, pretraining_that_fits
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
+from trainer_module.tasks.registry import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +39,10 @@ def run(*arguments):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_is_printed_of_a_recipe_is_the_recipe_again(recipe):
-    assert from_file(text_of(choose(f"--recipe={recipe}"))) == recipe_named(recipe)
+    chosen, made = choose(f"--recipe={recipe}"), recipe_named(recipe)
+    assert from_file(text_of(chosen)) == chosen
+    views = chosen.finetuning.views  # the task's, where the recipe says nothing of them
+    assert chosen == replace(made, finetuning=replace(made.finetuning, views=views))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +77,26 @@ def test_flags_win_over_the_file_and_the_file_over_the_recipe():
     file = "recipe: cifar10_small\npretraining:\n  epochs: 7\n  temperature: 0.3\n"
     chosen = from_file(file, "--temperature=0.4").pretraining
     assert (chosen.epochs, chosen.temperature, chosen.batch_size) == (7, 0.4, 128)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("recipe", ["own", "shapes_segmentation"])
+def test_a_field_of_views_is_named_on_those_of_the_task(task, recipe):
+    flags = (f"--recipe={recipe}", f"--task={task}", "--train_file_path=a.csv")
+    mild = TASKS[task].mild
+    assert choose(*flags).finetuning.views == mild
+    chosen = choose(*flags, "--set", "finetuning.views.jitter_probability=0").finetuning.views
+    assert chosen == replace(mild, jitter_probability=0.0)
+
+
+def test_a_recipes_own_views_are_those_of_any_task():
+    views = recipe_named("elpv").finetuning.views
+    assert choose("--recipe=elpv", "--task=segmentation").finetuning.views == views
+
+
+def test_a_files_views_are_kept_beside_a_flag_of_another_task():
+    views = choose().finetuning.views
+    assert from_file(text_of(choose()), "--task=segmentation").finetuning.views == views
 
 
 def test_a_file_made_of_one_line_is_the_demo_with_another_setting():

@@ -19,6 +19,7 @@ from trainer_module.finetune import Finetuner, finetune, in_precision, labelled_
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
 
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 SETTINGS = Finetuning(epochs=6, batch_size=16, freeze=False, learning_rate=3e-3)
@@ -131,6 +132,17 @@ def test_the_views_that_were_set_are_learned_from(train):
         learner = Finetuner(brightness, Classification(2), train, replace(SETTINGS, views=views))
         spread[name] = np.std(np.asarray(learner(grey, training=True)[0]))
     assert spread["mild"] < 1e-4 and spread["jittered"] > 0.1
+
+
+def test_views_that_are_another_tasks_are_learned_from_too(train):
+    # The mean of a gradient tells a crop, which classification takes and regression leaves alone.
+    inputs = keras.Input((16, 16, 3))
+    brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    rising = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None, None] * 16, (8, 16, 16, 3))
+    settings = replace(SETTINGS, views=MILD)
+    learner = Finetuner(brightness, Regression(), train, settings)
+    views, _ = learner((np.array(rising), np.zeros(8, np.float32)), training=True)
+    assert np.std(np.asarray(views)) > 0.01
 
 
 def test_settings_survive_json():

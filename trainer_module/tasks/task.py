@@ -207,7 +207,7 @@ class Task(Protocol):
           images: uint8 [B, H, W, 3].
           targets: [B, ...].
           chance: keras.random.SeedGenerator.
-          settings: the user's `finetuning.views`, or `mild` where they were left alone.
+          settings: `finetuning.views`, which are `mild` where recipe and user left them alone.
 
         Returns:
           float32 [B, H, W, 3] in [0, 1] and [B, ...].
