@@ -117,6 +117,10 @@ def _over(below: Layer, layer: Layer) -> dict[str, Any]:
         below["lists.train"] = layer.get("lists.pretrain", "")
     if layer.get("from_scratch"):
         below |= {"finetuning.freeze": False, "eval_epochs": ()}
+    if layer.get("pretraining.minutes"):
+        below["pretraining.epochs"] = max(1, below["pretraining.epochs"])  # 0 is no pretraining
+    elif "pretraining.epochs" in layer:
+        below["pretraining.minutes"] = 0.0
     warmup = below["pretraining.warmup_epochs"]
     epochs = layer.get("pretraining.epochs", warmup)
     if 0 <= epochs < warmup:  # made shorter than its warm-up, it warms up in proportion

@@ -259,6 +259,36 @@ def test_a_flag_of_several_settings_gives_way_to_set_of_one():
 
 
 @pytest.mark.parametrize(
+    "flags", [("--minutes=1e9",), ("--minutes=inf",), ("--set", "pretraining.minutes=1e9")]
+)
+def test_more_minutes_than_a_year_are_refused_however_they_are_named(flags):
+    with pytest.raises(ValueError, match=r"`minutes` must be (finite|.*less than a year)"):
+        choose(*flags)
+
+
+@pytest.mark.parametrize("minutes", [("--minutes=10",), ("--set", "pretraining.minutes=10")])
+@pytest.mark.parametrize("epochs", [("--pretrain_epochs=5",), ("--set", "pretraining.epochs=5")])
+def test_minutes_and_epochs_of_one_command_line_are_refused(minutes, epochs):
+    with pytest.raises(InputError, match=r"not both be given\. Received: 10 minutes and 5 ep"):
+        choose(*minutes, *epochs)
+
+
+def test_a_files_minutes_give_way_to_epochs_of_the_command_line():
+    chosen = from_file("pretraining: {minutes: 10}", "--pretrain_epochs=5").pretraining
+    assert (chosen.epochs, chosen.minutes) == (5, 0)
+
+
+def test_a_files_epochs_give_way_to_minutes_of_the_command_line():
+    file = "weights: {file: encoder.safetensors}\npretraining: {epochs: 0}"
+    chosen = from_file(file, "--minutes=10").pretraining
+    assert chosen.epochs > 0 and chosen.minutes == 10
+
+
+def test_a_files_minutes_are_kept_beside_the_epochs_that_stand_there_too():
+    assert from_file("pretraining: {minutes: 10, epochs: 5}").pretraining.minutes == 10
+
+
+@pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("pretraining.epoch=5", "Did you mean 'pretraining.epochs'?"),
