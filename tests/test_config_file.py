@@ -70,7 +70,7 @@ def test_what_is_printed_of_a_command_line_makes_the_same_run_from_any_folder(
 def test_a_printed_setting_has_the_comment_of_its_source_and_no_line_is_long():
     lines = text_of(choose("--recipe=cifar10_small")).splitlines()
     assert "  crop_area: [0.2, 1.0]  # share of the image's area" in lines
-    assert "  # fitted to as well" in lines and max(map(len, lines)) <= 100
+    assert "  # fitted to as well, for classes" in lines and max(map(len, lines)) <= 100
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe():

@@ -148,10 +148,10 @@ def features_to_learn(
     encoder: keras.Model, task: Task, train: Examples, settings: Finetuning
 ) -> np.ndarray:
     """Returns the features of the training images, float32 [N, D], followed by those of R copies,
-    [(1 + R) * N, D], where copies help.
+    [(1 + R) * N, D], where copies help: a crop leaves a class as it is, and no number.
     """
     features = train.features(encoder)
-    if not (settings.copies and task.fits_linear):
+    if not (settings.copies and task.fits_linear and task.one_class_an_image):
         return features
     copies = encode_crops(
         encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed

@@ -329,7 +329,7 @@ class Finetuning:
     learning_rate: float = 1e-3
     weight_decay: float = 5e-6
     # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is
-    # fitted to as well
+    # fitted to as well, for classes
     copies: int = 0
     class_balance: float = (
         0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike
