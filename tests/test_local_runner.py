@@ -371,6 +371,11 @@ def test_a_grid_finer_than_the_last_stage_is_refused_before_a_run():
         choose("--input_size=24", "--set", "encoder.grid=4")
 
 
+def test_a_grid_is_judged_by_the_stem_that_the_views_decide():
+    chosen = choose("--input_size=96", "--crop_size=64", "--set", "encoder.grid=8")
+    assert chosen.encoder.grid == 8  # of 12: views of 64 pixels are those of the small stem
+
+
 @pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])
 @pytest.mark.parametrize("number", ["1", "-1"])
 def test_no_setting_takes_a_number_that_32_bits_do_not_hold(name, number):
