@@ -396,6 +396,27 @@ def test_an_encoder_of_a_final_model_is_not_taken_without_a_word(tmp_path, image
     assert "final model" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("encoder", "told"),
+    [
+        (Encoder(stem="imagenet"), "at least 32 pixels on its shorter side for the imagenet stem"),
+        (Encoder(stem="small", grid=4), "`encoder.grid` must be at most 3"),
+    ],
+)
+def test_images_too_small_for_the_encoder_that_is_there_are_refused_before_a_run(
+    tmp_path, image_list, encoder, told
+):
+    left = tmp_path / "left"
+    write_record(str(left), EncoderRecord(encoder, (96, 96), (0.5,), (0.2,)))
+    (left / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
+    flags = [f"--train_file_path={image_list()}", f"--pretrain_save_path={left}"]
+    with pytest.raises(
+        InputError, match=rf"{told}.*encoder in {left}\. Fix: a larger --input_size"
+    ):
+        make_plan(choose(*flags, "--input_size=24"))
+    assert make_plan(choose(*flags, "--input_size=48 48", "--crop_size=24")).encoder == encoder
+
+
 @pytest.mark.parametrize("setting", ["dataset.name=shape", "dataset.options.seeds=1"])
 def test_print_config_refuses_what_a_run_would_refuse_of_a_data_set(setting, tmp_path):
     result = run("--print_config", "--set", setting, cwd=tmp_path)

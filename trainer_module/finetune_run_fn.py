@@ -30,7 +30,7 @@ from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import with_stem
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
@@ -88,8 +88,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def _encoder_of(settings: FinetuningScience) -> Encoder:
     """Returns the encoder's settings with the stem that pretraining chose for its views."""
-    stem = stem_for(settings.encoder, settings.view_size)
-    return dataclasses.replace(settings.encoder, stem=stem)
+    return with_stem(settings.encoder, settings.view_size)
 
 
 def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
