@@ -16,6 +16,7 @@ from trainer_module.checkpoint import TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, finetune, in_precision, labelled_subset
+from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
@@ -90,6 +91,18 @@ def test_every_epoch_of_finetuning_is_logged_and_read_back(train, small, tmp_pat
         ["learning_rate", "loss", "accuracy"], SETTINGS.epochs
     )
     assert logged["loss"][-1] < logged["loss"][0] and logged["accuracy"][-1] > 0.9
+
+
+@pytest.mark.tfx
+def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
+    from trainer_module import finetune_run_fn
+
+    untrained = build_with_norms(Encoder(width=0.125), (16, 16), seed=1)
+    settings = replace(SETTINGS, epochs=2, freeze=True, head="mlp", beside_scratch=True)
+    beside, splits = finetune_run_fn._beside_an_untrained_twin, (train, train)
+    beside(small, untrained, Classification(2), splits, settings, tmp_path)
+    files = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert files == {LOGS: 1, UNTRAINED_LOGS: 1, SCRATCH_LOGS: 1}
 
 
 def test_a_linear_head_that_is_solved_for_has_no_epochs_to_log(train, small, tmp_path):

@@ -27,7 +27,7 @@ from trainer_module.finetune import (
 )
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
 from trainer_module.linear_eval import weights_checksum
-from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
+from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
 from trainer_module.resnets import with_stem
@@ -120,7 +120,7 @@ def _from_scratch(
 ):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
     del untrained
-    return _trained(encoder, task, splits, finetuning, logs / LOGS), {}, []
+    return _trained(encoder, task, splits, finetuning, logs / SCRATCH_LOGS), {}, []
 
 
 def _beside_linear_heads(
@@ -219,7 +219,7 @@ def _beside_scratch(
     """
     print("The whole network from the labels alone, for comparison:")
     whole = dataclasses.replace(finetuning, freeze=False)
-    scratch = _trained(untrained, task, splits, whole, logs / UNTRAINED_LOGS)
+    scratch = _trained(untrained, task, splits, whole, logs / SCRATCH_LOGS)
     judged = {
         name: judge(task, splits[1], outputs_of(one, splits[1]))
         for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))
