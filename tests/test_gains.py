@@ -103,6 +103,11 @@ def gain(difference, interval, metric="linear_accuracy", higher=True, against=UN
             "+2.0 points [-0.5, +4.5] over the untrained encoder, within chance",
         ),
         (
+            gain(0.021, (0.003, 0.04), metric="precision"),
+            BETTER,
+            "+2.1 points [+0.3, +4.0] over the untrained encoder",
+        ),
+        (
             gain(-0.1, (-0.2, -0.01)),
             WORSE,
             "-10.0 points [-20.0, -1.0] over the untrained encoder, worse",

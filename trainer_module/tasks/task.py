@@ -27,10 +27,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from trainer_module.findings import Finding
+from trainer_module.intervals import SHARES
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
-SHARES = ("accuracy", "iou", "precision", "recall", "auc")  # end the names of metrics in [0, 1]
 
 
 class Task(Protocol):
