@@ -19,7 +19,7 @@ class EpochBatches(keras.utils.PyDataset):
 
     Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped:
     the contrastive loss depends on the batch size, and the images dropped are others in the next
-    epoch. Fewer images than a batch make one batch of all.
+    epoch.
     """
 
     def __init__(self, images, batch_size: int, seed: int, first_step: int = 0):
@@ -27,13 +27,13 @@ class EpochBatches(keras.utils.PyDataset):
 
         Args:
             images: uint8 [N, H, W, 3], or encoded: those are decoded while the step before runs.
-            batch_size: B.
+            batch_size: B, at most N.
             seed: of the permutations.
             first_step: number of the batch to begin with.
         """
         super().__init__(workers=int(isinstance(images, EncodedImages)), max_queue_size=2)
         self.images = images
-        self.batch_size = min(batch_size, len(images))
+        self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
         self._permuted = (-1, np.empty(0, int))  # epoch and its permutation
