@@ -35,7 +35,6 @@ from trainer_module.finetune import finetune
 from trainer_module.pretrain import Images, build_learner
 from trainer_module.settings import (
     LOSSES,
-    MILD,
     OPTIMIZERS,
     Augmentation,
     Encoder,
@@ -43,6 +42,7 @@ from trainer_module.settings import (
     Pretraining,
 )
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.registry import TASKS
 from trainer_module.tasks.regression import MEAN, STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
 
@@ -59,7 +59,6 @@ AUGMENTATIONS = {
     "all": Augmentation(**dict.fromkeys(NONE, 0.5)),
     "none": Augmentation(**NONE),
     "default": Augmentation(),
-    "mild": MILD,
     **{name: Augmentation(**NONE | {f"{name}_probability": 0.5}) for name in OPERATIONS},
 }
 BUILDER = "benchmarks.compiled_step.tiny_encoder"
@@ -237,7 +236,7 @@ def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none",
         batch_size=COUNT,
         freeze=frozen,
         head="mlp" if frozen else "linear",
-        views=AUGMENTATIONS[augmentation],
+        views=TASKS[task].mild if augmentation == "mild" else AUGMENTATIONS[augmentation],
         dice=0.5,
     )
     places = np.arange(COUNT * SIDE * SIDE, dtype=np.uint8).reshape(COUNT, SIDE, SIDE)

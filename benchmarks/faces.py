@@ -42,7 +42,7 @@ from trainer_module.linear_eval import fit_linear, fit_ridge, linear_accuracy
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.preprocessing import decode_images
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
-from trainer_module.resnet import stem_for
+from trainer_module.resnet import with_stem
 from trainer_module.tasks.classification import Classification
 from trainer_module.thumbnails import thumbnails
 
@@ -178,8 +178,7 @@ def run_supervised(choices: Choices, train: Faces, held_out: Faces, fraction: fl
 
 
 def _untrained(choices: Choices) -> keras.Model:
-    stem = stem_for(choices.encoder, choices.view_size)
-    encoder = dataclasses.replace(choices.encoder, stem=stem)
+    encoder = with_stem(choices.encoder, choices.view_size)
     return untrained_encoder(encoder, choices.image_size, choices.pretraining.seed)
 
 

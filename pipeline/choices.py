@@ -16,7 +16,7 @@ from typing import Any
 from components.metadata.url import parse_mysql
 from pipeline.arguments import LOCAL
 from trainer_module.errors import InputError, require
-from trainer_module.resnets import last_side
+from trainer_module.resnets import require_fit, with_stem
 from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import (
     Augmentation,
@@ -270,10 +270,7 @@ def _check_sizes(choices: Choices) -> None:
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
-    most = last_side(choices.encoder, min(choices.image_size))
-    rule = f"`encoder.grid` must be at most {most}, the last stage's side for these images"
-    grid = choices.encoder.grid
-    require(grid <= most, rule, grid=grid, image_size=choices.image_size)
+    require_fit(with_stem(choices.encoder, choices.view_size), choices.image_size)
 
 
 def _check_lists(choices: Choices) -> None:

@@ -70,6 +70,7 @@ def _of_the_run(choices: Choices, task: Task, pretrains: bool) -> Iterator[Idle]
         yield "it is for segmentation", SEGMENTATION_ALONE
     if task.name == "regression":
         yield "numbers have no classes", ("target.num_classes",)
+        yield "copies are for classes", ("finetuning.copies",)
     unread = "max_error" if task.higher_is_better else "min_metric"
     yield f"the metric is {task.metric}", (f"gate.{unread}",)
 

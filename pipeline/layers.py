@@ -15,6 +15,8 @@ from typing import Any
 
 from pipeline.choices import Choices, absolute
 from trainer_module.errors import InputError, require
+from trainer_module.settings import MILD
+from trainer_module.tasks.registry import TASKS
 
 Layer = Mapping[str, Any]
 
@@ -82,7 +84,7 @@ def stacked(recipe: Choices, file: Layer, line: Layer, implied: Layer | None = N
     """Returns the choices that the layers make.
 
     Args:
-      recipe: the lowest layer.
+      recipe: the lowest layer; where it has no views of its own, `finetuning.views` are the task's.
       file: settings of a file.
       line: settings that the command line names.
       implied: settings that follow from flags of another name; below `line`.
@@ -91,6 +93,9 @@ def stacked(recipe: Choices, file: Layer, line: Layer, implied: Layer | None = N
       ValueError: naming the field, the rule and the value received.
     """
     lowest = settings_of(recipe)
+    task = (lowest | {**file, **(implied or {}), **line})["task"]
+    if recipe.finetuning.views == MILD and task in TASKS:  # a recipe's own are kept
+        lowest |= settings_of(TASKS[task].mild, "finetuning.views.")
     settings = _over(_over(lowest, file), {**(implied or {}), **line})
     for name in FOLDERS:
         settings[name] = settings[name] and absolute(settings[name])
@@ -112,6 +117,10 @@ def _over(below: Layer, layer: Layer) -> dict[str, Any]:
         below["lists.train"] = layer.get("lists.pretrain", "")
     if layer.get("from_scratch"):
         below |= {"finetuning.freeze": False, "eval_epochs": ()}
+    if layer.get("pretraining.minutes"):
+        below["pretraining.epochs"] = max(1, below["pretraining.epochs"])  # 0 is no pretraining
+    elif "pretraining.epochs" in layer:
+        below["pretraining.minutes"] = 0.0
     warmup = below["pretraining.warmup_epochs"]
     epochs = layer.get("pretraining.epochs", warmup)
     if 0 <= epochs < warmup:  # made shorter than its warm-up, it warms up in proportion

@@ -15,7 +15,7 @@ from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.fitting import fitted, has_gpu
 from pipeline.idle import idle
-from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder
+from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder, refuse_small_images
 from pipeline.weights import find_weights, refuse_two_encoders
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, counted, table
@@ -104,6 +104,8 @@ def decided(
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.is_final or choices.from_scratch)
     choices = fitted(choices, pretrained_on, has_gpu(), pretrains)
+    if saved.path:
+        refuse_small_images(encoder, saved.path, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)
     judged_by = parts.get("eval", parts["train"])
     gate = gate_above_chance(choices.gate, task, judged_by)

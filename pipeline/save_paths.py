@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.choices import Choices
 from pipeline.left_folder import LIST, foreign, put, refuse_unwritable, some
 from trainer_module.errors import InputError
+from trainer_module.resnets import require_fit
 from trainer_module.saved_encoder import (
     CHANNELS,
     EncoderRecord,
@@ -143,6 +144,25 @@ def _refuse_another_encoder(path: str, record: EncoderRecord, asked: dict[str, o
             f"Fix: leave out what differs, to take the encoder that is there, or name another "
             f"folder, to pretrain into it"
         )
+
+
+def refuse_small_images(encoder: Encoder, path: str, image_size: tuple[int, int]) -> None:
+    """Refuses images that are too small for an encoder that is there.
+
+    Args:
+      encoder: its settings.
+      path: where it is from.
+      image_size: (H, W) in pixels, of Transform's images.
+
+    Raises:
+      InputError: naming both.
+    """
+    try:
+        require_fit(encoder, image_size)
+    except ValueError as error:
+        raise InputError(
+            f"{error}, of the encoder in {path}. Fix: a larger --input_size"
+        ) from error
 
 
 def leave(model_uri: str, path: str) -> str:

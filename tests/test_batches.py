@@ -33,12 +33,6 @@ def test_a_run_that_continues_sees_what_an_unbroken_run_sees(images):
     ]
 
 
-def test_fewer_images_than_a_batch_make_one_batch_of_all(images):
-    batches = EpochBatches(images, 64, seed=0)
-    assert batches.steps_per_epoch == 1
-    assert sorted(numbers(batches, 0)) == list(range(10))
-
-
 def test_batches_stay_uint8(images):
     assert EpochBatches(images, 3, seed=0)[0][0].dtype == np.uint8
 

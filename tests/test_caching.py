@@ -42,6 +42,7 @@ def keys(project, task_name):
         del sys.modules[name]
     sys.path.insert(0, str(project))
     from pipeline.choices import Choices, Lists
+    from pipeline.layers import stacked
     from pipeline.pipeline import Folders, graph_of
     from pipeline.plan import as_chosen
     from trainer_module.tasks.classification import Classification
@@ -55,12 +56,12 @@ def keys(project, task_name):
         "pretrain": Unlabelled(),
     }.get(task_name, Classification(3))
     lists = Lists("/lists/train.csv", "" if task_name == "one list" else "/lists/eval.csv")
-    choices = Choices(
+    recipe = Choices(
         name="own",
-        task=task.name,
         lists=lists,
         eval_epochs=(10,) if task.one_class_an_image else (),
     )
+    choices = stacked(recipe, {}, {"task": task.name})
     plan = as_chosen(choices, task)
     graph = graph_of(plan)(plan, Folders("/root/artifacts", "/root/serving"))
     # which has no key

@@ -13,6 +13,7 @@ from pipeline.flags import build_parser, choices_of
 from pipeline.plan import how_to_store, pretraining_that_fits
 from pipeline.recipes import RECIPES, recipe_named
 from trainer_module.errors import InputError
+from trainer_module.tasks.registry import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,7 +39,10 @@ def run(*arguments):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_what_is_printed_of_a_recipe_is_the_recipe_again(recipe):
-    assert from_file(text_of(choose(f"--recipe={recipe}"))) == recipe_named(recipe)
+    chosen, made = choose(f"--recipe={recipe}"), recipe_named(recipe)
+    assert from_file(text_of(chosen)) == chosen
+    views = chosen.finetuning.views  # the task's, where the recipe says nothing of them
+    assert chosen == replace(made, finetuning=replace(made.finetuning, views=views))
 
 
 @pytest.mark.parametrize(
@@ -66,13 +70,33 @@ def test_what_is_printed_of_a_command_line_makes_the_same_run_from_any_folder(
 def test_a_printed_setting_has_the_comment_of_its_source_and_no_line_is_long():
     lines = text_of(choose("--recipe=cifar10_small")).splitlines()
     assert "  crop_area: [0.2, 1.0]  # share of the image's area" in lines
-    assert "  # fitted to as well" in lines and max(map(len, lines)) <= 100
+    assert "  # fitted to as well, for classes" in lines and max(map(len, lines)) <= 100
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_recipe():
     file = "recipe: cifar10_small\npretraining:\n  epochs: 7\n  temperature: 0.3\n"
     chosen = from_file(file, "--temperature=0.4").pretraining
     assert (chosen.epochs, chosen.temperature, chosen.batch_size) == (7, 0.4, 128)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("recipe", ["own", "shapes_segmentation"])
+def test_a_field_of_views_is_named_on_those_of_the_task(task, recipe):
+    flags = (f"--recipe={recipe}", f"--task={task}", "--train_file_path=a.csv")
+    mild = TASKS[task].mild
+    assert choose(*flags).finetuning.views == mild
+    chosen = choose(*flags, "--set", "finetuning.views.jitter_probability=0").finetuning.views
+    assert chosen == replace(mild, jitter_probability=0.0)
+
+
+def test_a_recipes_own_views_are_those_of_any_task():
+    views = recipe_named("elpv").finetuning.views
+    assert choose("--recipe=elpv", "--task=segmentation").finetuning.views == views
+
+
+def test_a_files_views_are_kept_beside_a_flag_of_another_task():
+    views = choose().finetuning.views
+    assert from_file(text_of(choose()), "--task=segmentation").finetuning.views == views
 
 
 def test_a_file_made_of_one_line_is_the_demo_with_another_setting():
@@ -232,6 +256,36 @@ def test_a_flag_and_set_that_agree_are_taken():
 def test_a_flag_of_several_settings_gives_way_to_set_of_one():
     chosen = choose("--strength=0.5", "--set", "augmentation.hue=0.3").augmentation
     assert (chosen.brightness, chosen.hue) == (0.4, 0.3)
+
+
+@pytest.mark.parametrize(
+    "flags", [("--minutes=1e9",), ("--minutes=inf",), ("--set", "pretraining.minutes=1e9")]
+)
+def test_more_minutes_than_a_year_are_refused_however_they_are_named(flags):
+    with pytest.raises(ValueError, match=r"`minutes` must be (finite|.*less than a year)"):
+        choose(*flags)
+
+
+@pytest.mark.parametrize("minutes", [("--minutes=10",), ("--set", "pretraining.minutes=10")])
+@pytest.mark.parametrize("epochs", [("--pretrain_epochs=5",), ("--set", "pretraining.epochs=5")])
+def test_minutes_and_epochs_of_one_command_line_are_refused(minutes, epochs):
+    with pytest.raises(InputError, match=r"not both be given\. Received: 10 minutes and 5 ep"):
+        choose(*minutes, *epochs)
+
+
+def test_a_files_minutes_give_way_to_epochs_of_the_command_line():
+    chosen = from_file("pretraining: {minutes: 10}", "--pretrain_epochs=5").pretraining
+    assert (chosen.epochs, chosen.minutes) == (5, 0)
+
+
+def test_a_files_epochs_give_way_to_minutes_of_the_command_line():
+    file = "weights: {file: encoder.safetensors}\npretraining: {epochs: 0}"
+    chosen = from_file(file, "--minutes=10").pretraining
+    assert chosen.epochs > 0 and chosen.minutes == 10
+
+
+def test_a_files_minutes_are_kept_beside_the_epochs_that_stand_there_too():
+    assert from_file("pretraining: {minutes: 10, epochs: 5}").pretraining.minutes == 10
 
 
 @pytest.mark.parametrize(

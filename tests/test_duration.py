@@ -50,7 +50,7 @@ def test_a_time_is_told_in_its_unit(seconds, text):
     assert told(seconds) == text
 
 
-@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "1e9"])
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan"])
 def test_minutes_that_are_none_are_refused(minutes):
     with pytest.raises(InputError, match=r"`--minutes` must be greater than 0"):
         choose(f"--minutes={minutes}")

@@ -12,6 +12,7 @@ from trainer_module.features import encode, encode_crops
 from trainer_module.finetune import features_to_learn, finetune
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
 
 STATISTICS = np.zeros(3, "float32"), np.ones(3, "float32")  # pixels stay as they are
 
@@ -65,3 +66,11 @@ def test_a_linear_head_learns_from_copies_too(pixels, images):
         finetune(pixels, Classification(2), train, Finetuning(copies=copies)) for copies in (2, 0)
     )
     assert not np.allclose(fitted.get_layer("logits").kernel, plain.get_layer("logits").kernel)
+
+
+def test_numbers_are_learned_from_whole_images_alone(pixels, images):
+    train = Examples(images, np.arange(7, dtype=np.float32), *STATISTICS)
+    fitted, plain = (
+        finetune(pixels, Regression(), train, Finetuning(copies=copies)) for copies in (2, 0)
+    )
+    np.testing.assert_array_equal(*(one.get_layer("logits").kernel for one in (fitted, plain)))

@@ -16,9 +16,11 @@ from trainer_module.checkpoint import TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, finetune, in_precision, labelled_subset
+from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.regression import Regression
 
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 SETTINGS = Finetuning(epochs=6, batch_size=16, freeze=False, learning_rate=3e-3)
@@ -91,6 +93,18 @@ def test_every_epoch_of_finetuning_is_logged_and_read_back(train, small, tmp_pat
     assert logged["loss"][-1] < logged["loss"][0] and logged["accuracy"][-1] > 0.9
 
 
+@pytest.mark.tfx
+def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
+    from trainer_module import finetune_run_fn
+
+    untrained = build_with_norms(Encoder(width=0.125), (16, 16), seed=1)
+    settings = replace(SETTINGS, epochs=2, freeze=True, head="mlp", beside_scratch=True)
+    beside, splits = finetune_run_fn._beside_an_untrained_twin, (train, train)
+    beside(small, untrained, Classification(2), splits, settings, tmp_path)
+    files = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert files == {LOGS: 1, UNTRAINED_LOGS: 1, SCRATCH_LOGS: 1}
+
+
 def test_a_linear_head_that_is_solved_for_has_no_epochs_to_log(train, small, tmp_path):
     finetune(
         small,
@@ -131,6 +145,17 @@ def test_the_views_that_were_set_are_learned_from(train):
         learner = Finetuner(brightness, Classification(2), train, replace(SETTINGS, views=views))
         spread[name] = np.std(np.asarray(learner(grey, training=True)[0]))
     assert spread["mild"] < 1e-4 and spread["jittered"] > 0.1
+
+
+def test_views_that_are_another_tasks_are_learned_from_too(train):
+    # The mean of a gradient tells a crop, which classification takes and regression leaves alone.
+    inputs = keras.Input((16, 16, 3))
+    brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
+    rising = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None, None] * 16, (8, 16, 16, 3))
+    settings = replace(SETTINGS, views=MILD)
+    learner = Finetuner(brightness, Regression(), train, settings)
+    views, _ = learner((np.array(rising), np.zeros(8, np.float32)), training=True)
+    assert np.std(np.asarray(views)) > 0.01
 
 
 def test_settings_survive_json():

@@ -103,6 +103,11 @@ def gain(difference, interval, metric="linear_accuracy", higher=True, against=UN
             "+2.0 points [-0.5, +4.5] over the untrained encoder, within chance",
         ),
         (
+            gain(0.021, (0.003, 0.04), metric="precision"),
+            BETTER,
+            "+2.1 points [+0.3, +4.0] over the untrained encoder",
+        ),
+        (
             gain(-0.1, (-0.2, -0.01)),
             WORSE,
             "-10.0 points [-20.0, -1.0] over the untrained encoder, worse",
@@ -161,6 +166,22 @@ def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
     told = gains.advice([gain(0.2, (0.1, 0.3)), behind], {}, {"encoder": {"grid": 1}})
     assert told.startswith("Pretraining has not beaten a linear model of 16 x 16 pixels: -5.0")
     assert "--set encoder.grid=4" in told
+
+
+@pytest.mark.parametrize(
+    ("side", "stem", "advice"),
+    [(96, "small", "grid=4,"), (64, "imagenet", "grid=2,"), (24, "auto", "grid=3,")],
+)
+def test_no_finer_grid_is_told_than_a_run_takes(side, stem, advice):
+    sizes = {"image_size": [side, side], "view_size": [24, 24]}
+    told = what_to_try({"encoder": {"stem": stem}, **sizes}, 0.5, pixels_ahead=True)
+    assert advice in told
+
+
+def test_no_grid_is_told_of_where_the_last_stage_is_one_cell():
+    sizes = {"image_size": [32, 32], "view_size": [32, 32]}
+    told = what_to_try({"encoder": {"stem": "imagenet"}, **sizes}, 0.5, pixels_ahead=True)
+    assert "encoder.grid" not in told
 
 
 def test_small_views_under_the_large_stem_are_told_of_the_small_one():

@@ -43,6 +43,10 @@ def told(flags, pretrains=True):
             "encoder",
         ),
         (
+            ["--task=regression", "--set", "finetuning.copies=2"],
+            "finetuning.copies is of no effect here: copies are for classes",
+        ),
+        (
             ["--set", "finetuning.dice=0.5"],
             "finetuning.dice is of no effect here: it is for segmentation",
         ),

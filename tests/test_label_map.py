@@ -95,10 +95,29 @@ def test_a_jpeg_is_refused():
         read_label_map(buffer.getvalue())
 
 
-@pytest.mark.parametrize("encoded", [b"", b"no image", png(Image.fromarray(IDS))[:-30]])
+WHOLE = png(Image.fromarray(IDS))
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        b"",
+        b"no image",
+        WHOLE[:-30],
+        WHOLE[:33] + odd_images.chunk(b"eXIf", b"MM\0*\0\0") + WHOLE[33:],
+        odd_images.png((20_100, 20_100), 8, 0, []),
+    ],
+    ids=["empty", "text", "cut", "exif", "404 million pixels"],
+)
 def test_what_is_no_whole_png_is_refused(encoded):
     with pytest.raises(ValueError, match="the label map cannot be decoded"):
         read_label_map(encoded)
+
+
+def test_a_label_map_may_have_as_many_pixels_as_a_picture():
+    with pytest.raises(ValueError, match="cannot be decoded") as refused:
+        read_label_map(odd_images.png((13_500, 14_000), 8, 0, []))
+    assert "truncated" in str(refused.value.__cause__)  # its pixels were read
 
 
 def test_a_label_map_of_its_images_size_with_known_class_ids_has_no_problem():

@@ -386,6 +386,11 @@ def test_a_grid_finer_than_the_last_stage_is_refused_before_a_run():
         choose("--input_size=24", "--set", "encoder.grid=4")
 
 
+def test_a_grid_is_judged_by_the_stem_that_the_views_decide():
+    chosen = choose("--input_size=96", "--crop_size=64", "--set", "encoder.grid=8")
+    assert chosen.encoder.grid == 8  # of 12: views of 64 pixels are those of the small stem
+
+
 @pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])
 @pytest.mark.parametrize("number", ["1", "-1"])
 def test_no_setting_takes_a_number_that_32_bits_do_not_hold(name, number):
@@ -404,6 +409,27 @@ def test_an_encoder_of_a_final_model_is_not_taken_without_a_word(tmp_path, image
     (extras / TASK_FILE).write_text(task_to_json(Unlabelled()))
     make_plan(choose(*flags))
     assert "final model" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("encoder", "told"),
+    [
+        (Encoder(stem="imagenet"), "at least 32 pixels on its shorter side for the imagenet stem"),
+        (Encoder(stem="small", grid=4), "`encoder.grid` must be at most 3"),
+    ],
+)
+def test_images_too_small_for_the_encoder_that_is_there_are_refused_before_a_run(
+    tmp_path, image_list, encoder, told
+):
+    left = tmp_path / "left"
+    write_record(str(left), EncoderRecord(encoder, (96, 96), (0.5,), (0.2,)))
+    (left / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
+    flags = [f"--train_file_path={image_list()}", f"--pretrain_save_path={left}"]
+    with pytest.raises(
+        InputError, match=rf"{told}.*encoder in {left}\. Fix: a larger --input_size"
+    ):
+        make_plan(choose(*flags, "--input_size=24"))
+    assert make_plan(choose(*flags, "--input_size=48 48", "--crop_size=24")).encoder == encoder
 
 
 @pytest.mark.parametrize("setting", ["dataset.name=shape", "dataset.options.seeds=1"])

@@ -113,9 +113,10 @@ def test_one_folder_cannot_hold_both(tmp_path):
         save_paths.check_save_paths(choices(pretrain=tmp_path, finetune=tmp_path))
 
 
-def test_a_damaged_record_is_named(tmp_path):
+@pytest.mark.parametrize("text", ['{"depth": 18}', "null", "[]", '{"encoder": null}', "{"])
+def test_a_damaged_record_is_named(tmp_path, text):
     write_model(tmp_path)
-    (tmp_path / EXTRAS / "encoder.json").write_text('{"depth": 18}')
+    (tmp_path / EXTRAS / "encoder.json").write_text(text)
     with pytest.raises(InputError, match=r"encoder.json. must be the record of an encoder"):
         save_paths.find_encoder(choices(pretrain=tmp_path))
 

@@ -170,3 +170,13 @@ def test_views_keep_label_maps_with_their_images():
         assert greys == sorted(
             greys
         )  # blended at edges and recoloured, but brighter where the class is higher
+
+
+@pytest.mark.parametrize("occur", [2, 4])
+def test_one_class_everywhere_scores_up_to_one_over_the_classes_that_occur(occur):
+    truth = np.zeros((1, 20, 20), np.uint8)
+    truth[0, 0, :occur] = np.arange(occur)
+    everywhere = np.eye(4)[np.zeros(truth.shape, int)]
+    score = TASK.metric_of(TASK.contributions(truth, everywhere, {}).sum(axis=0), len(truth))
+    assert 0.9 / occur < score < 1 / occur
+    assert (score < TASK.constant_score(["a.png"])) == (occur == 4)  # of 4 classes

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from trainer_module.checkpoint import FILE
 from trainer_module.cluster import EXAMPLE, Beat, Cluster, cluster_of
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
-from trainer_module.pretrain import Images, Places, pretrain
+from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.pretrain_job import job_of, lay_out
 from trainer_module.settings import Augmentation, Encoder, Pretraining, PretrainingScience
 from trainer_module.shared_images import few_bytes, images_of, write_images
@@ -42,6 +43,7 @@ from trainer_module.together import (
     meeting_place,
     train_together,
 )
+from trainer_module.trainer_process import start_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (12, 12)
@@ -204,6 +206,15 @@ def test_images_that_differ_between_machines_are_noticed(tmp_path):
     lay_out(data(), None, tmp_path)
     assert few_bytes(images_of(tmp_path, SIZE)) == few_bytes(images)
     assert few_bytes(images) != few_bytes(images[1:])
+
+
+def test_the_weights_to_begin_with_are_those_of_views_whatever_the_grid_of_the_features(tmp_path):
+    settings, views = Encoder(width=0.0625, grid=3), (16, 16)  # whose last stage is 2 x 2
+    start = untrained_encoder(replace(settings, grid=1), views, seed=1)
+    lay_out(replace(data(), start=start), None, tmp_path)
+    there = start_of(tmp_path, settings, views)
+    for one, other in zip(there.get_weights(), start.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_encoded_images_stay_so_between_machines(tmp_path):

@@ -9,7 +9,6 @@ N images of H x W pixels, B images a batch.
 import keras
 import numpy as np
 
-from trainer_module.encoded_images import EncodedImages
 from trainer_module.errors import InputError
 from trainer_module.settings import Pretraining
 
@@ -19,21 +18,22 @@ class EpochBatches(keras.utils.PyDataset):
 
     Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped:
     the contrastive loss depends on the batch size, and the images dropped are others in the next
-    epoch. Fewer images than a batch make one batch of all.
+    epoch.
     """
 
     def __init__(self, images, batch_size: int, seed: int, first_step: int = 0):
         """Takes over the images, without a copy.
 
         Args:
-            images: uint8 [N, H, W, 3], or encoded: those are decoded while the step before runs.
-            batch_size: B.
+            images: uint8 [N, H, W, 3], or encoded: those are decoded while the step before runs,
+                since `fit` reads ahead.
+            batch_size: B, at most N.
             seed: of the permutations.
             first_step: number of the batch to begin with.
         """
-        super().__init__(workers=int(isinstance(images, EncodedImages)), max_queue_size=2)
+        super().__init__()
         self.images = images
-        self.batch_size = min(batch_size, len(images))
+        self.batch_size = batch_size
         self.seed = seed
         self.first_step = first_step
         self._permuted = (-1, np.empty(0, int))  # epoch and its permutation
@@ -88,7 +88,7 @@ class LabelledBatches(keras.utils.PyDataset):
             batch_size: B; the last batch of an epoch may be smaller.
             seed: of the permutations.
         """
-        super().__init__(workers=0)
+        super().__init__()
         self.images, self.targets = images, targets
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self.on_epoch_end()

@@ -21,7 +21,7 @@ from trainer_module.gains import Judged
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
 from trainer_module.resnet import CELLS
-from trainer_module.settings import MILD, Finetuning
+from trainer_module.settings import Finetuning
 from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
@@ -73,7 +73,7 @@ class Finetuner(keras.Model):
         """Takes the model, the task, the statistics of its data, and how views come about."""
         super().__init__(name="finetuner")
         self.finetuned = finetuned
-        self._task, self._views = task, task.mild if settings.views == MILD else settings.views
+        self._task, self._views = task, settings.views
         self._mean, self._std = train.channel_mean, train.channel_std
         self._chance = keras.random.SeedGenerator(settings.seed, name="chance")
 
@@ -148,10 +148,10 @@ def features_to_learn(
     encoder: keras.Model, task: Task, train: Examples, settings: Finetuning
 ) -> np.ndarray:
     """Returns the features of the training images, float32 [N, D], followed by those of R copies,
-    [(1 + R) * N, D], where copies help.
+    [(1 + R) * N, D], where copies help: a crop leaves a class as it is, and no number.
     """
     features = train.features(encoder)
-    if not (settings.copies and task.fits_linear):
+    if not (settings.copies and task.fits_linear and task.one_class_an_image):
         return features
     copies = encode_crops(
         encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed

@@ -27,10 +27,10 @@ from trainer_module.finetune import (
 )
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
 from trainer_module.linear_eval import weights_checksum
-from trainer_module.log_files import EVALUATION_FILE, LOGS, UNTRAINED_LOGS
+from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import with_stem
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from_json
 from trainer_module.tasks.registry import task_from_json
@@ -88,8 +88,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
 def _encoder_of(settings: FinetuningScience) -> Encoder:
     """Returns the encoder's settings with the stem that pretraining chose for its views."""
-    stem = stem_for(settings.encoder, settings.view_size)
-    return dataclasses.replace(settings.encoder, stem=stem)
+    return with_stem(settings.encoder, settings.view_size)
 
 
 def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
@@ -121,7 +120,7 @@ def _from_scratch(
 ):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
     del untrained
-    return _trained(encoder, task, splits, finetuning, logs / LOGS), {}, []
+    return _trained(encoder, task, splits, finetuning, logs / SCRATCH_LOGS), {}, []
 
 
 def _beside_linear_heads(
@@ -220,7 +219,7 @@ def _beside_scratch(
     """
     print("The whole network from the labels alone, for comparison:")
     whole = dataclasses.replace(finetuning, freeze=False)
-    scratch = _trained(untrained, task, splits, whole, logs / UNTRAINED_LOGS)
+    scratch = _trained(untrained, task, splits, whole, logs / SCRATCH_LOGS)
     judged = {
         name: judge(task, splits[1], outputs_of(one, splits[1]))
         for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))

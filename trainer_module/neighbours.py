@@ -20,8 +20,9 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
       count: K, from 1 to N - 1.
 
     Returns:
-      int64 [N, K], the row numbers of the neighbours, the most similar first (the earlier row where
-      two are equally so), and float32 [N, K], their cosine similarities in [-1, 1].
+      int64 [N, K], the row numbers of the neighbours, the most similar first, and float32 [N, K],
+      their cosine similarities in [-1, 1]. Of rows that are equally similar any may be among the K;
+      the earlier of those that are stands first.
 
     Raises:
       ValueError: if K is out of range.

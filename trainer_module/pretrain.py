@@ -34,7 +34,7 @@ from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import cells_of
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import stem_for, with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.small_views import Growth, small_size
 
@@ -99,7 +99,7 @@ def pretrain(
         TrainingDivergedError: if the loss is no longer a number; the last good checkpoint stays.
     """
     started = time.monotonic()
-    encoder = dataclasses.replace(encoder, stem=stem_for(encoder, data.view_size))
+    encoder = with_stem(encoder, data.view_size)
     # float32 and of the images' size: it takes over the weights for measuring, and at the end
     result = untrained_encoder(encoder, data.images.shape[1:3], settings.seed)
     told = {
@@ -167,9 +167,8 @@ def build_learner(
 ) -> SimCLR:
     """Returns the compiled model that `fit` trains, its optimizer's variables made."""
     dtype = dtype_policy(settings.precision)
-    stem = stem_for(encoder, data.view_size)
     # in a crop, a thing may lie in any cell
-    whole = dataclasses.replace(encoder, grid=1, stem=stem)
+    whole = dataclasses.replace(with_stem(encoder, data.view_size), grid=1)
     size = data.view_size
     if settings.small_views:
         stem_for(whole, small_size(size))  # raises where the stem wants larger ones

@@ -28,7 +28,7 @@ from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
 from trainer_module.pretrain_job import job_of, lay_out
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import with_stem
 from trainer_module.saved_encoder import EXTRAS, encoder_record, write_record
 from trainer_module.settings import PretrainingScience, from_json, with_batch_for
 from trainer_module.tasks.registry import task_from_json
@@ -77,8 +77,7 @@ def run_fn(fn_args: FnArgs) -> None:
         kept = milestone_file(Path(fn_args.serving_model_dir, EXTRAS), epoch)
         kept.parent.mkdir(exist_ok=True)
         shutil.copy(milestone_file(checkpoints, epoch), kept)
-    stem = stem_for(settings.encoder, settings.view_size)
-    chosen = dataclasses.replace(settings.encoder, stem=stem)
+    chosen = with_stem(settings.encoder, settings.view_size)
     write_record(fn_args.serving_model_dir, encoder_record(chosen, examples, milestones))
     mark_finished(checkpoints)
 

@@ -3,6 +3,8 @@
 Standard library alone: weights of other programs are compared with it before Keras is imported.
 """
 
+import dataclasses
+
 from trainer_module.errors import require
 from trainer_module.settings import Encoder
 
@@ -46,6 +48,25 @@ def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
         image_size=image_size,
     )
     return stem
+
+
+def with_stem(settings: Encoder, view_size: tuple[int, int]) -> Encoder:
+    """Returns the settings with the stem decided, 'auto' by views of (H, W) pixels: an encoder is
+    made for these, whatever images it is used on.
+    """
+    stem = stem_for(settings, view_size) if settings.stem == "auto" else settings.stem
+    return dataclasses.replace(settings, stem=stem)
+
+
+def require_fit(settings: Encoder, image_size: tuple[int, int]) -> None:
+    """Refuses images of (H, W) pixels that are too small for an encoder whose stem is decided.
+
+    Raises:
+        ValueError: if stem or grid want larger ones.
+    """
+    most = last_side(settings, min(image_size))
+    rule = f"`encoder.grid` must be at most {most}, the last stage's side for these images"
+    require(settings.grid <= most, rule, grid=settings.grid, image_size=image_size)
 
 
 def last_side(settings: Encoder, side: int) -> int:

@@ -74,7 +74,7 @@ def read_record(model_dir: str | Path) -> EncoderRecord:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return from_json(EncoderRecord, values)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into "
             f"another folder"

@@ -21,6 +21,7 @@ STEMS = ("auto", "small", "imagenet", "lightly")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
+MOST_MINUTES = 525_600  # a year
 SEEDS = 2**31  # what every generator of random numbers on the way takes
 
 
@@ -188,7 +189,8 @@ class Pretraining:
         require_finite(self)
         rule = "`epochs` must be at least 1, or 0 beside `--encoder_weights`"
         require(self.epochs >= 0, rule, epochs=self.epochs)
-        require(self.minutes >= 0, "`minutes` must be at least 0", minutes=self.minutes)
+        rule = "`minutes` must be at least 0, and less than a year"
+        require(0 <= self.minutes < MOST_MINUTES, rule, minutes=self.minutes)
         require(
             self.batch_size >= 2,
             "`batch_size` must be at least 2: NT-Xent needs negatives",
@@ -327,7 +329,7 @@ class Finetuning:
     learning_rate: float = 1e-3
     weight_decay: float = 5e-6
     # randomly cropped and flipped copies of every image that a linear head on a frozen encoder is
-    # fitted to as well
+    # fitted to as well, for classes
     copies: int = 0
     class_balance: float = (
         0.5  # of a label map's pixels: 0 weighs all pixels alike, 1 all classes alike

@@ -7,9 +7,11 @@ Settings are JSON-able values by their names, as runs record them.
 from collections.abc import Mapping
 from typing import Any
 
-from trainer_module.resnets import SMALL_SIDE
+from trainer_module.resnets import SMALL_SIDE, last_side, with_stem
+from trainer_module.settings import Encoder
 
 LOW_TEMPERATURE, HIGH_RATE = 0.2, 0.24
+GRID = 4  # cells along a side, where there are so many
 TOO_EASY = (
     "  It answers all of the held-out images as it is: harder ones, or more, can tell what "
     "pretraining brings"
@@ -20,8 +22,8 @@ def what_to_try(settings: Mapping[str, Any], score: float, pixels_ahead: bool = 
     """Returns lines for a person.
 
     Args:
-      settings: of the run, with `pretraining`, `encoder` and `view_size`; {} where they are not
-        known.
+      settings: of the run, with `pretraining`, `encoder`, `image_size` and `view_size`; {} where
+        they are not known.
       score: of the untrained encoder where 1 is the best that can be; nan elsewhere.
       pixels_ahead: whether a linear model of pixels is better, as where the same things lie at the
         same place in every image.
@@ -41,9 +43,13 @@ def what_to_try(settings: Mapping[str, Any], score: float, pixels_ahead: bool = 
     if not pretraining.get("warmup_epochs"):
         rows.append(("warmed up", "--set pretraining.warmup_epochs=1"))
     rows.append(("other views", "--set augmentation.crop_area=0.5,1 or --strength=0.5"))
-    if pixels_ahead and settings.get("encoder", {}).get("grid", 1) == 1:
-        rows.append(("places kept", "--set encoder.grid=4, where images are aligned"))
     views, stem = settings.get("view_size"), settings.get("encoder", {}).get("stem")
+    if pixels_ahead and settings.get("encoder", {}).get("grid", 1) == 1:
+        images = settings.get("image_size")
+        most = last_side(with_stem(Encoder(stem=stem), views), min(images)) if images else GRID
+        if most > 1:
+            grid = f"--set encoder.grid={min(GRID, most)}, where images are aligned"
+            rows.append(("places kept", grid))
     if stem == "imagenet" and max(views) <= SMALL_SIDE:
         rows.append(("the small stem", "--set encoder.stem=small"))
     width = 1 + max(len(name) for name, _ in rows)

@@ -56,26 +56,19 @@ def _train(folder: Path) -> None:
         (folder / f"connected-{cluster.rank}").touch()
     import numpy as np
 
-    from trainer_module import checkpoint
     from trainer_module.monitor import Watched
-    from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
-    from trainer_module.resnets import stem_for
+    from trainer_module.pretrain import Images, Places, pretrain
     from trainer_module.settings import Augmentation, Encoder, Pretraining, from_json
     from trainer_module.shared_images import images_of
 
     job = read_file(folder / JOB)
     encoder, view_size = from_json(Encoder, job["encoder"]), tuple(job["view_size"])
-    start = None
-    if (folder / START).exists():
-        of_views = dataclasses.replace(encoder, stem=stem_for(encoder, view_size))
-        start = untrained_encoder(of_views, view_size, 0)
-        checkpoint.load_weights(start, folder / START)
     data = Images(
         images_of(folder, tuple(job["image_size"])),
         np.array(job["channel_mean"], np.float32),
         np.array(job["channel_std"], np.float32),
         view_size,
-        start,
+        start_of(folder, encoder, view_size),
         job["images_sha256"],
     )
     watched = Watched(**np.load(folder / WATCHED)) if (folder / WATCHED).exists() else None
@@ -87,6 +80,27 @@ def _train(folder: Path) -> None:
         Places(job["checkpoints"], job["logs"], tuple(job["milestones"])),
         watched,
     )
+
+
+def start_of(folder: Path, encoder, view_size: tuple[int, int]):
+    """Returns the encoder that training begins with, of the weights that `lay_out` wrote; None
+    where it wrote none.
+
+    Args:
+        folder: of the job.
+        encoder: its settings; the grid of the features is not of views (pretrain.py).
+        view_size: (H, W) in pixels.
+    """
+    if not (folder / START).exists():
+        return None
+    from trainer_module import checkpoint
+    from trainer_module.pretrain import untrained_encoder
+    from trainer_module.resnets import with_stem
+
+    whole = dataclasses.replace(with_stem(encoder, view_size), grid=1)
+    start = untrained_encoder(whole, view_size, 0)
+    checkpoint.load_weights(start, folder / START)
+    return start
 
 
 if __name__ == "__main__":

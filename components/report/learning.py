@@ -8,7 +8,7 @@ from components.metadata.stored_run import StoredRun
 from components.report import plots
 from components.report.event_file import scalars
 from components.report.scores import metric_title
-from trainer_module.log_files import HISTORY_FILE, LOGS, UNTRAINED_LOGS
+from trainer_module.log_files import HISTORY_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.tasks.task import Task
 
 # Names in the history, as trainer_module/monitor.py gives them.
@@ -18,6 +18,7 @@ WATCHED = {
     "probe_accuracy": "linear probe",
 }
 EMBEDDING = ("alignment", "uniformity")
+FINETUNED = {"pretrained": LOGS, "untrained": UNTRAINED_LOGS, "from scratch": SCRATCH_LOGS}
 
 
 def learning(run: StoredRun) -> list[dict]:
@@ -86,7 +87,7 @@ def finetuning(run: StoredRun, task: Task) -> list[dict]:
     None where the head was solved for, without epochs.
     """
     folder = run.folder(FINETUNER, "model_run")
-    logged = {"pretrained": scalars(folder / LOGS), "untrained": scalars(folder / UNTRAINED_LOGS)}
+    logged = {encoder: scalars(folder / name) for encoder, name in FINETUNED.items()}
     falls = "What fine-tuning makes small, mean of the epoch; it should fall."
     aims = (
         f"It should {'rise' if task.higher_is_better else 'fall'}. What counts is the number of "

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer_module.decoding import DAMAGED, UnreadableError
+from trainer_module.image_headers import MOST_PIXELS
+
 SHOWN_IDS = 5
 WHAT_IS_READ = "expected an 8-bit grey or palette PNG whose pixel values are class ids"
 
@@ -35,20 +38,25 @@ def read_label_map(encoded: bytes) -> np.ndarray:
 @functools.lru_cache(maxsize=1)  # its pixels and its colours are asked for one after the other
 def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns class ids, uint8 [H, W], and the palette, uint8 [N, 3]; None where it is grey."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.format != "PNG":
-                raise ValueError(
+                raise UnreadableError(
                     f"the label map is a {image.format}, which may blur class ids: {WHAT_IS_READ}"
                 )
             if image.mode not in ("1", "L", "P"):
-                raise ValueError(f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}")
+                raise UnreadableError(
+                    f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}"
+                )
             pixels = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint8)
             colours = image.getpalette("RGB") if image.mode == "P" else None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"the label map cannot be decoded: {WHAT_IS_READ}") from error
+    except UnreadableError:
+        raise
+    except (*DAMAGED, Image.DecompressionBombError) as error:
+        raise UnreadableError(f"the label map cannot be decoded: {WHAT_IS_READ}") from error
     palette = None if colours is None else np.asarray(colours, np.uint8).reshape(-1, 3)
     return pixels // _spread(encoded), palette
 

@@ -95,7 +95,10 @@ class Segmentation(Task):
         return "" if target else "no label map: a row of this task is `path,labelmap`"
 
     def constant_score(self, targets: Sequence[str]) -> float:
-        """Returns 1 / C: one class everywhere has an IoU of at most 1, every other class 0."""
+        """Returns 1 / C, at most which one class everywhere scores where all C classes occur.
+
+        Of K that occur it may score up to 1 / K; a list of files does not tell how many these are.
+        """
         del targets
         return 1 / self.num_classes
 

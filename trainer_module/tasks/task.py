@@ -27,10 +27,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from trainer_module.findings import Finding
+from trainer_module.intervals import SHARES
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
-SHARES = ("accuracy", "iou", "precision", "recall", "auc")  # end the names of metrics in [0, 1]
 
 
 class Task(Protocol):
@@ -196,7 +196,8 @@ class Task(Protocol):
         Asked only if `fits_linear`.
 
         Args:
-          features: [N, D], or [R * N, D] of R copies of the images, one after another.
+          features: [N, D]; of `one_class_an_image` also [R * N, D] of R copies of the images, one
+            after another.
           targets: [N, ...].
         """
 
@@ -207,7 +208,7 @@ class Task(Protocol):
           images: uint8 [B, H, W, 3].
           targets: [B, ...].
           chance: keras.random.SeedGenerator.
-          settings: the user's `finetuning.views`, or `mild` where they were left alone.
+          settings: `finetuning.views`, which are `mild` where recipe and user left them alone.
 
         Returns:
           float32 [B, H, W, 3] in [0, 1] and [B, ...].
