@@ -99,8 +99,6 @@ def run(
                 graph, record = prepared
                 nodes = partial(_run_nodes, plan, graph, root, record)
                 code, message = run_and_end(plan, root, record, begun, nodes)
-            elif not resume:  # a run that was not continued keeps its state
-                _note_unfinished(plan, root, run_id)
             print(interrupted() if code == INTERRUPTED else message)
         return code
 
