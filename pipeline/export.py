@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
 from pipeline.asked_model import asked_model, name_of
@@ -34,7 +35,7 @@ ENDINGS = {"safetensors": ".safetensors", "onnx": ".onnx", "keras": ".keras", "s
 
 
 def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False) -> str:
-    """Writes a model in a format, and its card beside it.
+    """Writes a model in a format, and its card beside it: both whole, or neither.
 
     Args:
         model_dir: a SavedModel that a run has left.
@@ -47,18 +48,27 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
 
     Raises:
         InputError: if the model cannot be said in that format.
+        OSError: if it cannot be written.
     """
     record = read_record(model_dir)
-    if kind == "saved_model":
-        shutil.copytree(model_dir, output)
-        told = "SavedModel with the signatures from_images, features and serving_default"
-    else:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        told = _write(model_dir, record, kind, output, preprocessing)
-    card = model_dir / EXTRAS / CARD_FILE
-    text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
-    output.with_name(f"{output.name}.md").write_text(text, encoding="utf-8")
+    with TemporaryDirectory(prefix=".", dir=output.absolute().parent) as place:
+        draft = Path(place, output.name)
+        if kind == "saved_model":
+            shutil.copytree(model_dir, draft)
+            told = "SavedModel with the signatures from_images, features and serving_default"
+        else:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            told = _write(model_dir, record, kind, draft, preprocessing)
+        card = model_dir / EXTRAS / CARD_FILE
+        text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
+        _card(draft).write_text(text, encoding="utf-8")
+        _card(draft).rename(_card(output))
+        draft.rename(output)
     return f"{told} -> {output.absolute()}"
+
+
+def _card(output: Path) -> Path:
+    return output.with_name(f"{output.name}.md")
 
 
 def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, preprocessing: bool):
@@ -186,7 +196,7 @@ def main(arguments: list[str]) -> int:
         _check(flags, output)
         with libraries_to_log(os.devnull):
             told = export(model_dir, flags.format, output, flags.preprocessing)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         print(f"pipeline.export: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"{told}\nmodel card -> {output.absolute()}.md")
@@ -194,8 +204,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(flags: argparse.Namespace, output: Path) -> None:
-    card = output.with_name(f"{output.name}.md")
-    there = [path for path in (output, card) if os.path.lexists(path)]
+    there = [path for path in (output, _card(output)) if os.path.lexists(path)]
     if there:
         raise InputError(
             f"`--output` must be new. Received: {there[0].absolute()}, which is there. Fix: "

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from components.metadata.url import without_password
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
 from pipeline.layers import numbers
 from pipeline.loading import INTERRUPTED
@@ -148,7 +149,7 @@ def run(flags: list[str]) -> int:
 
     A refused model still has its accuracy.
     """
-    print("\n$ python local_runner.py " + " ".join(flags), flush=True)
+    print(f"\n$ python local_runner.py {_told(flags)}", flush=True)
     free_gate = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
     with subprocess.Popen([sys.executable, str(RUNNER), *flags, *free_gate]) as process:
         try:
@@ -172,9 +173,14 @@ def table(rows: list[dict]) -> str:
 
 def write(root: Path, rows: list[dict], arguments: list[str]) -> None:
     """Leaves table and numbers in the pipeline root."""
-    result = {"command": "python -m pipeline.few_labels " + " ".join(arguments), "rows": rows}
+    result = {"command": f"python -m pipeline.few_labels {_told(arguments)}", "rows": rows}
     (root / JSON_FILE).write_text(json.dumps(result, indent=1), encoding="utf-8")
     (root / TABLE_FILE).write_text(table(rows), encoding="utf-8")
+
+
+def _told(flags: list[str]) -> str:
+    """Returns flags as a line to print and to keep."""
+    return " ".join(map(without_password, flags))
 
 
 def _summary(root: Path) -> dict:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from components.metadata.url import FORM, parse_mysql
+from components.metadata.url import FORM, parse_mysql, without_password
 from pipeline.arguments import nearest, path_of, refuse_empty
 from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
@@ -354,7 +354,8 @@ def _settings_by_name(given: list[str]) -> dict[str, Any]:
     for setting in given:
         name, equals, text = setting.partition("=")
         if not equals:
-            raise InputError(f"`--set` takes SECTION.FIELD=VALUE. Received: {setting!r}")
+            told = without_password(setting)
+            raise InputError(f"`--set` takes SECTION.FIELD=VALUE. Received: {told!r}")
         settings[name] = from_text(kind_of(name), text, name)
     return settings
 
@@ -439,7 +440,8 @@ def _refuse_contradiction(named: Mapping[str, tuple[str, Any]], settings: Layer)
     """Raises an InputError if `--set` says another thing than a flag of the same setting."""
     for setting, (flag, value) in named.items():
         if setting in settings and settings[setting] != value:
+            first, second = (without_password(str(one)) for one in (value, settings[setting]))
             raise InputError(
-                f"`{flag}` and `--set {setting}` must not differ. Received: {value} and "
-                f"{settings[setting]}. Fix: leave one of them out"
+                f"`{flag}` and `--set {setting}` must not differ. Received: {first} and {second}. "
+                f"Fix: leave one of them out"
             )

@@ -99,8 +99,6 @@ def run(
                 graph, record = prepared
                 nodes = partial(_run_nodes, plan, graph, root, record)
                 code, message = run_and_end(plan, root, record, begun, nodes)
-            elif not resume:  # a run that was not continued keeps its state
-                _note_unfinished(plan, root, run_id)
             print(interrupted() if code == INTERRUPTED else message)
         return code
 
@@ -109,7 +107,7 @@ def record_of(plan: Plan, root: Root, run_id: str, flags: list[str]) -> dict:
     """Returns what is kept of a run, so that it can be continued."""
     return {
         "run_id": run_id,
-        "flags": _without_password(flags, root),
+        "flags": [without_password(flag) for flag in flags],
         "folder": os.getcwd(),
         "took_encoder": plan.saved_encoder.is_final,
         "metadata": without_password(root.server),
@@ -369,13 +367,6 @@ def _launch(graph, root: Root, run_id: str) -> None:
             if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
             print_traceback()
-
-
-def _without_password(flags: list[str], root: Root) -> list[str]:
-    return [
-        flag.replace(root.server, without_password(root.server)) if root.server else flag
-        for flag in flags
-    ]
 
 
 def use_metadata(graph, metadata: str) -> None:

@@ -4,6 +4,7 @@ trusted.
 
 import io
 import pickle
+import resource
 import struct
 import subprocess
 import sys
@@ -32,9 +33,10 @@ def times(directory):
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
 
 
-def run(*arguments):
+def run(*arguments, **options):
     command = [sys.executable, "-m", "pipeline.datasets", *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    options |= {"capture_output": True, "text": True, "check": False}
+    return subprocess.run(command, cwd=REPOSITORY, **options)
 
 
 def tar_of(directory, path, mode="w"):
@@ -373,6 +375,20 @@ def test_a_cut_off_archive_is_named(python_version, tmp_path):
         cifar10.write(tmp_path / "out", archive)
 
 
+@pytest.mark.parametrize("packed", ["bz2", "xz"])
+def test_an_archive_that_is_damaged_in_its_middle_is_named(packed, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, 2_000_000, np.uint8)  # bz2's blocks: 900,000
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "0.png").write_bytes(noise.tobytes())
+    archive = tar_of(tmp_path / "images", tmp_path / f"images.tar.{packed}", f"w:{packed}")
+    content = bytearray(archive.read_bytes())
+    content[1_200_000:1_200_200] = bytes(200)
+    archive.write_bytes(content)
+    refused = pytest.raises(InputError, match=rf"images\.tar\.{packed}' is damaged")
+    with refused, files.open_source(archive) as source:
+        source.read("images/0.png")
+
+
 # folder
 
 
@@ -538,6 +554,16 @@ def test_bad_input_ends_with_2_and_one_message(case, tmp_path):
     result = run(*arguments)
     assert result.returncode == 2
     assert message in result.stderr and result.stderr.count("\n") == 1 and not result.stdout
+
+
+def no_large_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # bytes
+
+
+def test_what_cannot_be_written_is_one_line_and_exit_code_1(tmp_path):
+    result = run("shapes", "--output_dir", tmp_path, preexec_fn=no_large_files)
+    assert result.returncode == 1
+    assert "file too large" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_a_missing_package_is_named_with_its_command(tmp_path):

@@ -2,6 +2,11 @@
 written.
 """
 
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -204,6 +209,27 @@ def test_bad_input_ends_with_2_and_writes_nothing(
     assert main([str(models("small 18")[0]), *flags]) == 2
     assert message in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"there.keras", "link.keras"}
+
+
+def no_large_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # bytes
+
+
+def test_what_cannot_be_written_ends_with_1_and_leaves_nothing_in_the_way(models, tmp_path):
+    folder, *_ = models("small 18")
+    output = tmp_path / "exported"
+    flags = [str(folder), "--format=saved_model", f"--output={output}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipeline.export", *flags],
+        cwd=Path(__file__).resolve().parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=no_large_files,
+    )
+    assert (ended.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "file too large" in ended.stderr and ended.stderr.count("\n") == 1
+    assert main(flags) == 0
 
 
 def test_without_an_output_the_model_is_named_after_its_root_and_its_path_is_told(

@@ -76,6 +76,22 @@ def test_bad_flags_end_with_2(arguments, message, capfd):
     assert message in capfd.readouterr().err
 
 
+URL = "mysql://me:secret@host/base"
+
+
+@pytest.mark.parametrize("given", [[f"--metadata={URL}"], ["--metadata", URL]])
+def test_the_command_beside_the_numbers_holds_no_password(given, tmp_path):
+    few_labels.write(tmp_path, [], ["--recipe=demo", *given])
+    left = (tmp_path / "few_labels.json").read_text()
+    assert "mysql://me@host/base" in left and "secret" not in left
+
+
+def test_the_commands_that_are_told_hold_no_password(capfd):
+    few_labels.main(["--recipe=no_such_recipe", f"--metadata={URL}"])
+    told = "".join(capfd.readouterr())
+    assert "mysql://me@host/base" in told and "secret" not in told
+
+
 def test_who_stops_the_table_stops_the_run_that_goes_on(tmp_path, image_list):
     flags = [f"--train_file_path={image_list()}", f"--pipeline_root={tmp_path / 'root'}"]
     process = subprocess.Popen(

@@ -1,5 +1,7 @@
 """Checkpoints go where their training has ended, and only there."""
 
+import pytest
+
 from trainer_module.finished import mark_finished, remove_finished
 
 
@@ -17,3 +19,18 @@ def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tm
 def test_where_nothing_was_pretrained_nothing_is_removed(tmp_path):
     remove_finished(tmp_path / "none")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.tfx
+def test_a_training_that_begins_with_other_weights_has_checkpoints_of_its_own(tmp_path):
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+    from trainer_module.pretrain_run_fn import checkpoint_dir
+
+    def folder(base_model, run="1"):
+        given = {"custom_config": {"encoder": "18"}, "train_files": ["examples/*"]}
+        place = str(tmp_path / "model_run" / run)
+        return checkpoint_dir(FnArgs(**given, base_model=base_model, model_run_dir=place))
+
+    assert folder("imported/a") == folder("imported/a", run="2")
+    assert len({folder("imported/a"), folder("imported/b"), folder(None)}) == 3

@@ -134,6 +134,19 @@ def test_a_bad_flag_ends_at_once_with_exit_code_2_and_the_fix(arguments, message
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--metadata=mysql://me:secret@h/a", "--set=metadata=mysql://me:secret@h/b"),
+        ("--set=metadata:mysql://me:secret@h/a",),
+    ],
+)
+def test_what_is_told_of_a_wrong_flag_holds_no_password(arguments):
+    with pytest.raises(InputError) as told:
+        choose(*arguments)
+    assert "mysql://me@h/a" in str(told.value) and "secret" not in str(told.value)
+
+
 NUMBERS = {name: kind for name, kind in KINDS.items() if kind in (int, float)}
 TUPLES = {name: kind for name, kind in KINDS.items() if typing.get_origin(kind) is tuple}
 

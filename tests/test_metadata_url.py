@@ -68,6 +68,21 @@ def test_what_is_written_down_has_no_password():
     assert without_password("runs/demo/metadata.sqlite") == "runs/demo/metadata.sqlite"
 
 
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        ("--metadata=mysql://me:se@c/r:et@host/base", "--metadata=mysql://me@host/base"),
+        ("metadata=mysql://:secret@host/base", "metadata=mysql://@host/base"),
+        ("--metadata=postgres://me:secret@host/base", "--metadata=postgres://me@host/base"),
+        ("--metadata=mysql://me@host:3307/base", "--metadata=mysql://me@host:3307/base"),
+        ("--images=s3://bucket/12:00/a@b", "--images=s3://bucket/12:00/a@b"),
+        ("--images=photos/12:00/a@b", "--images=photos/12:00/a@b"),
+    ],
+)
+def test_a_flag_that_is_written_down_loses_its_password_and_nothing_else(flag, told):
+    assert without_password(flag) == told
+
+
 @pytest.mark.parametrize("secret", ["secret", 'quo"te', "back\\slash", "zürich"])
 def test_a_log_record_loses_the_password_in_protobufs_spelling_too(secret):
     from ml_metadata.proto.metadata_store_pb2 import MySQLDatabaseConfig

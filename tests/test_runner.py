@@ -190,6 +190,19 @@ def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp
     assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
 
 
+def refused(*_):
+    """Finds bad input while it builds a pipeline."""
+    raise InputError("no pipeline")
+
+
+@pytest.mark.parametrize(("create", "code"), [(stopped, INTERRUPTED), (refused, BAD_INPUT)])
+def test_a_run_that_never_began_leaves_what_the_one_before_it_left(create, code, start, tmp_path):
+    start()
+    before = state(tmp_path / "root")
+    assert start(create=create) == code
+    assert state(tmp_path / "root") == before
+
+
 def stopped_node(heard):
     """Returns a function that builds a pipeline of a node that is stopped by SIGTERM."""
 

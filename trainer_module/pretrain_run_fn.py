@@ -41,8 +41,8 @@ def run_fn(fn_args: FnArgs) -> None:
     """Pretrains an encoder with SimCLR; see TFX's Trainer for what `fn_args` holds.
 
     `custom_config` carries a `PretrainingScience`. Checkpoints lie beside the node's outputs, in a
-    folder named after settings and data: a killed or failed run finds them again, whatever its run
-    id, until one has ended.
+    folder named after settings, data and what is begun with: a killed or failed run finds them
+    again, whatever its run id, until one has ended.
     """
     keras.utils.clear_session()
     settings = from_json(PretrainingScience, fn_args.custom_config)
@@ -83,8 +83,11 @@ def run_fn(fn_args: FnArgs) -> None:
 
 
 def checkpoint_dir(fn_args: FnArgs) -> str:
-    """Returns the node's folder for the checkpoints of these settings and these data."""
-    key = json.dumps([fn_args.custom_config, fn_args.train_files], sort_keys=True)
+    """Returns the node's folder for the checkpoints of these settings, these data and the weights
+    that are begun with.
+    """
+    begun_with = [fn_args.base_model] if fn_args.base_model else []
+    key = json.dumps([fn_args.custom_config, fn_args.train_files, *begun_with], sort_keys=True)
     node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
     return str(node_dir / CHECKPOINTS / hashlib.sha256(key.encode()).hexdigest()[:16])
 

@@ -6,6 +6,7 @@ the machine. Standard library alone, so that a wrong URL is told at once.
 """
 
 import os
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -17,6 +18,8 @@ FORM = "mysql://user:password@host:port/database"
 PORT = 3306
 POSTGRES = "; ML Metadata writes SQL that PostgreSQL refuses, from the first execution on"
 PASSWORD_VARIABLE = "MYSQL_PWD"
+# Of ours it may hold @ and / as they are; of other URLs, whose paths may, it ends before a slash.
+PASSWORD = re.compile(rf"({PREFIX}[^:]*):.*@|(://[^/:@]*):[^/]*@", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,9 @@ def parse_mysql(url: str) -> Server:
     return Server(parts.hostname, port, database, unquote(parts.username), password, socket)
 
 
-def without_password(metadata: str) -> str:
-    """Returns the same place fit for logs and records."""
-    if not is_mysql(metadata):
-        return metadata
-    credentials, at, rest = metadata.removeprefix(PREFIX).rpartition("@")
-    return f"{PREFIX}{credentials.partition(':')[0]}{at}{rest}"
+def without_password(text: str) -> str:
+    """Returns a place, or a flag that names one, fit for logs and records."""
+    return PASSWORD.sub(r"\1\2@", text)
 
 
 def password_of(metadata: str) -> str:

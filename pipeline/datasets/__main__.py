@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
         _require_writable(Path(flags["output_dir"]))
         module = importlib.import_module(f"pipeline.datasets.{name}")
         lists = module.write(**flags)
-    except (InputError, OSError) as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import lzma
 import os
 import tarfile
 import zlib
@@ -181,7 +182,9 @@ def open_source(path: Path) -> Iterator[Source]:
     try:
         with tarfile.open(path) as archive:
             yield TarSource(archive)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        if getattr(error, "errno", None):  # of the machine; what bz2 and gzip say of bytes has none
+            raise
         raise InputError(f"The archive '{path}' is damaged: {error}. Fetch it again") from error
 
 
