@@ -1,6 +1,6 @@
 """Checkpoints go where their training has ended, and only there."""
 
-from trainer_module.finished import mark_finished, remove_finished
+from trainer_module.finished import MARK, mark_finished, remove_finished
 
 
 def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tmp_path):
@@ -17,3 +17,8 @@ def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tm
 def test_where_nothing_was_pretrained_nothing_is_removed(tmp_path):
     remove_finished(tmp_path / "none")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_training_without_checkpoints_leaves_no_mark(tmp_path):
+    mark_finished(tmp_path / "none")
+    assert not list(tmp_path.rglob(MARK))

@@ -5,11 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer_module.cluster import START, WATCHED
+from trainer_module import checkpoint
+from trainer_module.cluster import PRETRAINING, START, WATCHED
 from trainer_module.monitor import MOST_EVAL_IMAGES, MOST_TRAIN_IMAGES, Watched, thinned
-from trainer_module.pretrain import Images, Places
-from trainer_module.settings import PretrainingScience
-from trainer_module.shared_images import few_bytes, write_images
+from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
+from trainer_module.resnets import stem_for
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Pretraining,
+    PretrainingScience,
+    from_json,
+)
+from trainer_module.shared_images import data_of, told_of, write_images
 
 
 def job_of(science: PretrainingScience, data: Images, places: Places, precision: str) -> dict:
@@ -21,22 +29,22 @@ def job_of(science: PretrainingScience, data: Images, places: Places, precision:
         places: folders that all machines see.
         precision: that of the chief, because `auto` may be another one elsewhere.
     """
+    loss = science.pretraining.loss
     return {
+        "kind": PRETRAINING,
+        "take_part": "trainer_module.pretrain_job.take_part",
         "task": science.task,
         "fingerprint": science.fingerprint,
+        "chosen": [science.encoder.builder, *([loss] if "." in loss else [])],
         "encoder": dataclasses.asdict(science.encoder),
         "augmentation": dataclasses.asdict(science.augmentation),
         "pretraining": dataclasses.asdict(science.pretraining) | {"precision": precision},
-        "channel_mean": [float(value) for value in data.channel_mean],
-        "channel_std": [float(value) for value in data.channel_std],
         "view_size": list(data.view_size),
-        "image_size": list(data.images.shape[1:3]),
-        "images_sha256": data.sha256,
-        "few_bytes": few_bytes(data.images),
+        "sha256": data.sha256,
         "checkpoints": places.checkpoints,
         "logs": places.logs,
         "milestones": list(places.milestones),
-    }
+    } | told_of(data)
 
 
 def lay_out(data: Images, watched: Watched | None, folder: Path) -> None:
@@ -56,3 +64,28 @@ def lay_out(data: Images, watched: Watched | None, folder: Path) -> None:
             "eval_labels": watched.eval_labels[held_out],
         }
         np.savez(folder / WATCHED, **arrays)
+
+
+def take_part(job: dict, folder: Path) -> None:
+    """Pretrains as one of the processes, of which a single one is a run of its own.
+
+    Args:
+        job: what `job_of` returned.
+        folder: where `lay_out` wrote.
+    """
+    encoder, view_size = from_json(Encoder, job["encoder"]), tuple(job["view_size"])
+    start = None
+    if (folder / START).exists():
+        of_views = dataclasses.replace(encoder, stem=stem_for(encoder, view_size))
+        start = untrained_encoder(of_views, view_size, 0)
+        checkpoint.load_weights(start, folder / START)
+    data = Images(*data_of(job, folder), view_size, start, job["sha256"])
+    watched = Watched(**np.load(folder / WATCHED)) if (folder / WATCHED).exists() else None
+    pretrain(
+        data,
+        encoder,
+        from_json(Augmentation, job["augmentation"]),
+        from_json(Pretraining, job["pretraining"]),
+        Places(job["checkpoints"], job["logs"], tuple(job["milestones"])),
+        watched,
+    )
