@@ -31,7 +31,7 @@ import tensorflow as tf
 from trainer_module.batches import EpochBatches
 from trainer_module.examples import Examples
 from trainer_module.fast_layers import BatchNormalization, Conv2D
-from trainer_module.finetune import finetune
+from trainer_module.finetune import Kept, finetune
 from trainer_module.pretrain import Images, build_learner
 from trainer_module.settings import (
     LOSSES,
@@ -255,7 +255,7 @@ def finetuning(observer: Observer, task: str, frozen: bool, augmentation="none",
     }[task]
     train = Examples(drawn_images(), targets, CHANNEL_MEAN, CHANNEL_STD, statistics)
     encoder = tiny_encoder(Encoder(), (SIDE, SIDE), seed=settings.seed)
-    finetune(encoder, kind, train, settings, callbacks=[observer])
+    finetune(encoder, kind, train, settings, kept=Kept([observer]))
 
 
 def drawn_images() -> np.ndarray:

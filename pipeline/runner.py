@@ -159,7 +159,8 @@ def _end(
     leave_card(result, plan, record["flags"])
     for uri, path in models.values():
         leave(uri, path)
-    remove_finished(root.artifacts / PRETRAINER / CHECKPOINTS)
+    for trainer in TRAINERS:
+        remove_finished(root.artifacts / trainer / CHECKPOINTS)
     remove_others(plan.saved_encoder, root.path, store)
     root.write_record(**record, finished=True)
     return (REFUSED if done.blessed is False else DONE), told

@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
 from pipeline.stopping import run_tool
 from trainer_module.cluster import (
     ERROR,
     EXAMPLE,
+    FINETUNING,
     JOB,
+    PRETRAINING,
     VARIABLE,
     Beat,
     Cluster,
@@ -29,6 +32,7 @@ from trainer_module.errors import InputError
 from trainer_module.together import CHIEF, PAUSE, Place, child, end
 
 TOGETHER = "together"  # folder of a pipeline root where the machines of a run meet
+NODES = {PRETRAINING: PRETRAINER, FINETUNING: FINETUNER}  # by the kind of training
 
 
 def main(arguments: list[str]) -> int:
@@ -121,15 +125,13 @@ def _take_part(place: Place, job: str, watch: Watch) -> None:
 
 def _refuse_other_work(folder: Path) -> None:
     """Refuses a training whose result this worker's code would change, or other images."""
-    from components.metadata.names import PRETRAINER
     from pipeline.fingerprint import node_fingerprint
     from trainer_module.shared_images import few_bytes, images_of
     from trainer_module.tasks.registry import task_from_json
 
     job = read_file(folder / JOB)
-    task, settings = task_from_json(job["task"]), job["pretraining"]
-    own_loss = (settings["loss"],) if "." in settings["loss"] else ()
-    code = node_fingerprint(PRETRAINER, type(task), job["encoder"]["builder"], *own_loss)
+    task = task_from_json(job["task"])
+    code = node_fingerprint(NODES[job["kind"]], type(task), *job["chosen"])
     if code != job["fingerprint"]:
         raise InputError(
             f"All machines must have the same code and versions of libraries. Received: "

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer_module.batches import EpochBatches, LabelledBatches
+from trainer_module.batches import EpochBatches, LabelledBatches, refuse_empty_parts
+from trainer_module.errors import InputError
 
 
 @pytest.fixture
@@ -42,12 +43,33 @@ def test_an_epoch_of_labelled_batches_holds_every_image_with_its_target_once_in_
 ):
     batches = LabelledBatches(images, np.arange(10), 4, seed=0)
     orders = []
-    for _ in range(2):
-        parts = [batches[index][0] for index in range(len(batches))]
+    for epoch in range(2):
+        parts = [batches[3 * epoch + step][0] for step in range(batches.steps_per_epoch)]
         assert [len(part[0]) for part in parts] == [4, 4, 2]
         for seen, targets in parts:
             np.testing.assert_array_equal(seen[:, 0, 0, 0], targets)
         orders.append(np.concatenate([targets for _, targets in parts]).tolist())
-        batches.on_epoch_end()
     assert sorted(orders[0]) == sorted(orders[1]) == list(range(10))
     assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("index", [0, 2], ids=["a whole batch", "the rest of an epoch"])
+def test_the_parts_of_a_batch_are_the_batch_and_differ_by_an_image_at_most(images, index):
+    batches = LabelledBatches(images, np.arange(10), 4, seed=0)
+    parts = [batches.part(index, number, 3)[1] for number in range(3)]
+    assert np.concatenate(parts).tolist() == batches[index][0][1].tolist()
+    assert np.ptp([len(part) for part in parts]) == 1
+
+
+def test_labelled_batches_go_on_where_a_run_was_killed(images):
+    whole, rest = (LabelledBatches(images, np.arange(10), 4, 0, first) for first in (0, 4))
+    assert all(rest[step][0][1].tolist() == whole[4 + step][0][1].tolist() for step in range(5))
+
+
+def test_a_batch_with_less_than_an_image_a_device_is_refused_with_one_that_fits():
+    refuse_empty_parts(15, 47, replicas=2)
+    refuse_empty_parts(15, 46, replicas=1)
+    with pytest.raises(InputError, match=r"a last batch of 1; devices=2\. Fix: .*batch_size=14, "):
+        refuse_empty_parts(15, 46, replicas=2)
+    with pytest.raises(InputError, match=r"a last batch of 3; devices=4\. Fix: fewer machines"):
+        refuse_empty_parts(8, 3, replicas=4)

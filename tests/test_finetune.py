@@ -3,7 +3,9 @@ float32.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 
 import keras
@@ -12,10 +14,12 @@ import pytest
 from small_encoder import build_with_norms
 
 from components.report.event_file import scalars
+from trainer_module import checkpoint
 from trainer_module.checkpoint import TrainingDivergedError
+from trainer_module.errors import InputError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
-from trainer_module.finetune import Finetuner, finetune, in_precision, labelled_subset
+from trainer_module.finetune import Finetuner, Kept, finetune, in_precision, labelled_subset
 from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
@@ -74,18 +78,18 @@ def test_a_single_step_is_enough_to_learn_from(train, encoder):
 )
 @pytest.mark.parametrize("epochs", [1, 3], ids=["in its only step", "before its end"])
 def test_a_run_that_diverges_stops_and_says_where_and_what_to_change(
-    train, small, freeze, head, epochs
+    train, small, tmp_path, freeze, head, epochs
 ):
     batch = len(train.images) // epochs
     diverging = replace(SETTINGS, epochs=epochs, batch_size=batch, learning_rate=9e37)
     diverging = replace(diverging, freeze=freeze, head=head, weight_decay=1e3)
     told = r"Received: .* at step \d+, learning rate .*Fix: a lower `finetuning.learning_rate`"
     with pytest.raises(TrainingDivergedError, match=told):
-        finetune(small, Classification(2), train, diverging)
+        finetune(small, Classification(2), train, diverging, kept=Kept([], str(tmp_path)))
 
 
 def test_every_epoch_of_finetuning_is_logged_and_read_back(train, small, tmp_path):
-    finetune(small, Classification(2), train, SETTINGS, callbacks=[EventLog(str(tmp_path))])
+    finetune(small, Classification(2), train, SETTINGS, kept=Kept([EventLog(str(tmp_path))]))
     logged = scalars(tmp_path)
     assert {name: len(values) for name, values in logged.items()} == dict.fromkeys(
         ["learning_rate", "loss", "accuracy"], SETTINGS.epochs
@@ -111,7 +115,7 @@ def test_a_linear_head_that_is_solved_for_has_no_epochs_to_log(train, small, tmp
         Classification(2),
         train,
         replace(SETTINGS, freeze=True),
-        callbacks=[EventLog(str(tmp_path))],
+        kept=Kept([EventLog(str(tmp_path))]),
     )
     assert scalars(tmp_path) == {} == scalars("")
 
@@ -186,3 +190,49 @@ def test_the_seed_chooses_the_images():
 @pytest.mark.parametrize("targets", [np.linspace(0, 1, 50), np.zeros((50, 4, 4), int)])
 def test_targets_that_are_no_classes_are_chosen_regardless(targets):
     assert len(labelled_subset(targets, 0.1, 0)) == 5
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+class Kill(keras.callbacks.Callback):
+    """Kills a training in the middle of its third epoch."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.model.optimizer.iterations.numpy() == 2 * 5 + 3:
+            raise KilledError
+
+
+OFTEN = replace(SETTINGS, batch_size=15, precision="float32", checkpoint_every_minutes=1e-6)
+
+
+def history(folder):
+    with np.load(folder / checkpoint.FILE) as file:
+        return json.loads(str(file["record"]))["history"]
+
+
+def test_a_training_that_was_killed_ends_as_an_unbroken_one(train, tmp_path):
+    ended = {}
+    for name, callbacks in (("unbroken", []), ("killed", [Kill()])):
+        kept = Kept(callbacks, str(tmp_path / name))
+        small = partial(build_with_norms, Encoder(width=0.125), (16, 16))
+        with suppress(KilledError):
+            finetune(small(), Classification(2), train, OFTEN, kept=kept)
+        ended[name] = finetune(
+            small(), Classification(2), train, OFTEN, kept=replace(kept, callbacks=[])
+        )
+    for one, other in zip(*(model.get_weights() for model in ended.values()), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    told = [history(tmp_path / name) for name in ended]
+    assert all(len(values) == OFTEN.epochs for values in told[1].values())
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(told[0][name], told[1][name], rtol=1e-5)
+
+
+def test_the_checkpoint_of_other_targets_or_of_another_encoder_is_refused(train, small, tmp_path):
+    kept, brief = Kept([], str(tmp_path)), replace(SETTINGS, epochs=1)
+    finetune(small, Classification(2), train, brief, kept=kept)  # so that it is another encoder
+    other = replace(train, targets=1 - train.targets)
+    with pytest.raises(InputError, match=r"belongs to another run.*start: .*sha256: "):
+        finetune(small, Classification(2), other, brief, kept=kept)

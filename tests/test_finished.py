@@ -2,7 +2,7 @@
 
 import pytest
 
-from trainer_module.finished import mark_finished, remove_finished
+from trainer_module.finished import MARK, checkpoint_dir, mark_finished, remove_finished
 
 
 def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tmp_path):
@@ -25,8 +25,6 @@ def test_where_nothing_was_pretrained_nothing_is_removed(tmp_path):
 def test_a_training_that_begins_with_other_weights_has_checkpoints_of_its_own(tmp_path):
     from tfx.components.trainer.fn_args_utils import FnArgs
 
-    from trainer_module.pretrain_run_fn import checkpoint_dir
-
     def folder(base_model, run="1"):
         given = {"custom_config": {"encoder": "18"}, "train_files": ["examples/*"]}
         place = str(tmp_path / "model_run" / run)
@@ -34,3 +32,8 @@ def test_a_training_that_begins_with_other_weights_has_checkpoints_of_its_own(tm
 
     assert folder("imported/a") == folder("imported/a", run="2")
     assert len({folder("imported/a"), folder("imported/b"), folder(None)}) == 3
+
+
+def test_a_training_without_checkpoints_leaves_no_mark(tmp_path):
+    mark_finished(tmp_path / "none")
+    assert not list(tmp_path.rglob(MARK))

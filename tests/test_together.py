@@ -1,37 +1,50 @@
-"""Several machines pretrain as one does, and end clearly when one of them is lost: processes on
-loopback, which share a folder.
+"""Several machines pretrain and fine-tune as one does, and end clearly when one of them is lost:
+processes on loopback, which share a folder.
 """
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from small_encoder import build_with_norms
 
-from components.metadata.names import PRETRAINER
+from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.fingerprint import node_fingerprint
 from pipeline.machines import with_workers
 from pipeline.root import Root
 from pipeline.worker import TOGETHER
 from pipeline.worker import main as work
+from trainer_module import finetune_job, pretrain_job
 from trainer_module.checkpoint import FILE
 from trainer_module.cluster import EXAMPLE, Beat, Cluster, cluster_of
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
+from trainer_module.examples import Examples
+from trainer_module.finetune import Kept, digest_of_examples, finetune
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
-from trainer_module.pretrain_job import job_of, lay_out
-from trainer_module.settings import Augmentation, Encoder, Pretraining, PretrainingScience
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Finetuning,
+    FinetuningScience,
+    Pretraining,
+    PretrainingScience,
+)
 from trainer_module.shared_images import few_bytes, images_of, write_images
 from trainer_module.stored_images import PNG, decoder_of, pack_images
+from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.unlabelled import Unlabelled
 from trainer_module.together import (
@@ -43,11 +56,10 @@ from trainer_module.together import (
     meeting_place,
     train_together,
 )
-from trainer_module.trainer_process import start_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (12, 12)
-KILLED_AT = 30  # steps of 120, so in the middle of a run of 3-step epochs
+KILLED_AT, STEPS = 30, 120
 ENCODER = Encoder(width=0.0625, builder="small_encoder.build_with_norms")
 SETTINGS = Pretraining(
     epochs=40,  # of 3 steps: long enough to be killed on the way
@@ -62,6 +74,16 @@ SETTINGS = Pretraining(
 )
 
 
+# An epoch is of 15, 15, 15 and 2 images: two machines have 7 and 8 of them, or one each.
+TUNING = Finetuning(
+    epochs=30,
+    batch_size=15,
+    freeze=False,
+    precision="float32",
+    checkpoint_every_minutes=1e-6,
+)
+
+
 def data():
     images = np.random.default_rng(0).integers(0, 256, (52, *SIZE, 3), dtype=np.uint8)
     return Images(images, np.full(3, 0.5), np.full(3, 0.25), SIZE, None, digest_of(images))
@@ -71,15 +93,62 @@ def places(folder):
     return Places(str(folder / "checkpoints"), str(folder / "logs"))
 
 
-def trained(folder):
-    """Returns encoder, head and report of one process alone."""
-    return pretrain(data(), ENCODER, Augmentation(), SETTINGS, places(folder))
+def pretrained(folder):
+    """Pretrains in one process alone."""
+    pretrain(data(), ENCODER, Augmentation(), SETTINGS, places(folder))
 
 
-def science(fingerprint):
+def pretraining(folder, fingerprint):
     code = fingerprint or node_fingerprint(PRETRAINER, Unlabelled, ENCODER.builder)
-    task = task_to_json(Unlabelled())
-    return PretrainingScience(task, SIZE, SIZE, ENCODER, Augmentation(), SETTINGS, code)
+    task, here = task_to_json(Unlabelled()), data()
+    science = PretrainingScience(task, SIZE, SIZE, ENCODER, Augmentation(), SETTINGS, code)
+    job = pretrain_job.job_of(science, here, places(folder), "float32")
+    return job, partial(pretrain_job.lay_out, here, None)
+
+
+def labelled():
+    images = data().images[:47]
+    labels = images.mean(axis=(1, 2, 3)) > images.mean()
+    return Examples(images, labels.astype(int), data().channel_mean, data().channel_std)
+
+
+def kept(folder):
+    return Kept([], places(folder).checkpoints, digest_of_examples(labelled()))
+
+
+def finetuned(folder):
+    """Fine-tunes in one process alone."""
+    encoder = build_with_norms(ENCODER, SIZE)
+    finetune(encoder, Classification(2), labelled(), TUNING, kept=kept(folder))
+
+
+def finetuning(folder, fingerprint):
+    code = fingerprint or node_fingerprint(FINETUNER, Classification, ENCODER.builder)
+    shared = task_to_json(Classification(2)), SIZE, SIZE, ENCODER, Augmentation(), SETTINGS, code
+    science = FinetuningScience(*shared, TUNING)
+    job = finetune_job.job_of(science, labelled(), kept(folder), places(folder).logs)
+    return job, partial(finetune_job.lay_out, build_with_norms(ENCODER, SIZE), labelled())
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A training: by one process alone, into a folder; and laid out for several."""
+
+    alone: Any
+    together: Any
+
+
+KINDS = {
+    "pretraining": Kind(pretrained, pretraining),
+    "fine-tuning": Kind(finetuned, finetuning),
+}
+
+
+def outcome(folder):
+    """Returns the loss of every epoch, and all weights, in the last checkpoint."""
+    with np.load(folder / "checkpoints" / FILE) as file:
+        record = json.loads(str(file["record"]))
+        return record["history"], [file[name] for name in file.files if name.startswith("model/")]
 
 
 def free_port():
@@ -110,15 +179,14 @@ class Two:
         environment = {**os.environ, "TF_CONFIG": self.tf_config("worker")}
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
-    def train(self, fingerprint=""):
+    def train(self, kind="pretraining", fingerprint=""):
         """Trains as the chief does."""
-        here = data()
-        job = job_of(science(fingerprint), here, places(self.folder), "float32")
+        job, lay_out = KINDS[kind].together(self.folder, fingerprint)
         beat = Beat(self.folder / TOGETHER / CHIEF, state="runs", job="")
         with beat:
             beating(beat)
             try:
-                train_together(meeting_place(), job, partial(lay_out, here, None))
+                train_together(meeting_place(), job, lay_out)
             finally:
                 beat.tell(state="ended")
 
@@ -141,8 +209,13 @@ def kill_at(step, folder, worker):
         os.kill(process, signal.SIGKILL)
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def lost(tmp_path_factory):
+def lost(tmp_path_factory, kind):
     """Returns the folder of a training that lost its worker, the error, and the step by then."""
     folder = tmp_path_factory.mktemp("lost")
     with pytest.MonkeyPatch.context() as patch:
@@ -151,29 +224,46 @@ def lost(tmp_path_factory):
         killer = threading.Thread(target=kill_at, args=(KILLED_AT, folder, worker))
         killer.start()
         with pytest.raises(MachineLostError) as error:
-            two.train()
+            two.train(kind)
         killer.join()
     return folder, str(error.value), step_of(folder), two.addresses[1]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("alone"))
+def alone(tmp_path_factory, kind):
+    folder = tmp_path_factory.mktemp("alone")
+    KINDS[kind].alone(folder)
+    return outcome(folder)
 
 
 def test_a_lost_machine_ends_the_training_with_its_name_and_what_to_do(lost):
     _, told, step, address = lost
     assert address in told and "The last checkpoint is kept" in told
-    assert KILLED_AT <= step < 3 * SETTINGS.epochs
+    assert KILLED_AT <= step < STEPS
 
 
-def test_what_two_machines_began_one_ends_as_if_it_had_been_alone(lost, alone):
-    encoder, head, report = trained(lost[0])
-    np.testing.assert_allclose(report["history"]["loss"], alone[2]["history"]["loss"], rtol=1e-5)
-    ours, theirs = (
-        [*one.get_weights(), *two.get_weights()] for one, two in ((encoder, head), alone[:2])
-    )
-    for one, other in zip(ours, theirs, strict=True):
+def alone_again(folder, patch, kind):
+    del patch
+    KINDS[kind].alone(folder)
+
+
+def two_again(folder, patch, kind):
+    two = Two(folder, patch)
+    worker = two.start_worker()
+    two.train(kind)
+    assert worker.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("end", [alone_again, two_again])
+def test_what_two_machines_began_ends_as_if_one_had_been_alone(
+    lost, alone, kind, end, tmp_path, monkeypatch
+):
+    shutil.copytree(lost[0] / "checkpoints", tmp_path / "checkpoints")
+    end(tmp_path, monkeypatch, kind)
+    history, weights = outcome(tmp_path)
+    for name in ("loss", *(["accuracy"] if kind == "fine-tuning" else [])):
+        np.testing.assert_allclose(history[name], alone[0][name], rtol=1e-5)
+    for one, other in zip(weights, alone[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -203,7 +293,7 @@ def test_a_worker_whose_run_does_not_begin_says_so(tmp_path, monkeypatch, capsys
 
 def test_images_that_differ_between_machines_are_noticed(tmp_path):
     images = data().images
-    lay_out(data(), None, tmp_path)
+    pretrain_job.lay_out(data(), None, tmp_path)
     assert few_bytes(images_of(tmp_path, SIZE)) == few_bytes(images)
     assert few_bytes(images) != few_bytes(images[1:])
 
@@ -211,8 +301,8 @@ def test_images_that_differ_between_machines_are_noticed(tmp_path):
 def test_the_weights_to_begin_with_are_those_of_views_whatever_the_grid_of_the_features(tmp_path):
     settings, views = Encoder(width=0.0625, grid=3), (16, 16)  # whose last stage is 2 x 2
     start = untrained_encoder(replace(settings, grid=1), views, seed=1)
-    lay_out(replace(data(), start=start), None, tmp_path)
-    there = start_of(tmp_path, settings, views)
+    pretrain_job.lay_out(replace(data(), start=start), None, tmp_path)
+    there = pretrain_job.start_of(tmp_path, settings, views)
     for one, other in zip(there.get_weights(), start.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

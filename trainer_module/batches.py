@@ -13,12 +13,9 @@ from trainer_module.errors import InputError
 from trainer_module.settings import Pretraining
 
 
-class EpochBatches(keras.utils.PyDataset):
-    """An endless sequence of random batches; give `fit` its `steps_per_epoch`.
-
-    Every epoch is a new permutation of the images. The last, partial batch of an epoch is dropped:
-    the contrastive loss depends on the batch size, and the images dropped are others in the next
-    epoch.
+class _RandomBatches(keras.utils.PyDataset):
+    """An endless sequence of random batches, every epoch of another permutation of the images; give
+    `fit` its `steps_per_epoch`.
     """
 
     def __init__(self, images, batch_size: int, seed: int, first_step: int = 0):
@@ -39,11 +36,6 @@ class EpochBatches(keras.utils.PyDataset):
         self._permuted = (-1, np.empty(0, int))  # epoch and its permutation
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Batches in an epoch, at least one."""
-        return len(self.images) // self.batch_size
-
-    @property
     def num_batches(self) -> None:
         """Tells Keras that there is no end, so that it asks for batch after batch instead of
         beginning anew.
@@ -51,18 +43,18 @@ class EpochBatches(keras.utils.PyDataset):
         return None
 
     def __getitem__(self, index: int):
-        """Returns one batch, uint8 [B, H, W, 3], as a tuple of inputs."""
+        """Returns one batch as a tuple of inputs, of which there is one."""
         return (self.part(index, 0, 1),)
 
-    def part(self, index: int, number: int, count: int):
-        """Returns part `number` of `count` equal parts of a batch, uint8 [B / count, H, W, 3].
-
-        Nothing else of it is read.
+    def _places(self, index: int, number: int, count: int):
+        """Returns where the images of part `number` of `count` parts of a batch lie among all,
+        integers; parts differ by an image at most.
         """
         epoch, step = divmod(self.first_step + index, self.steps_per_epoch)
-        share = self.batch_size // count
-        first = step * self.batch_size + number * share
-        return self.images[self._permutation(epoch)[first : first + share]]
+        first = step * self.batch_size
+        places = self._permutation(epoch)[first : first + self.batch_size]
+        first, end = (len(places) * one // count for one in (number, number + 1))
+        return places[first:end]
 
     def _permutation(self, epoch: int):
         if self._permuted[0] != epoch:
@@ -73,39 +65,55 @@ class EpochBatches(keras.utils.PyDataset):
         return self._permuted[1]
 
 
-class LabelledBatches(keras.utils.PyDataset):
-    """Random batches of images with their targets, every epoch in a new order.
+class EpochBatches(_RandomBatches):
+    """Random batches of images alone.
 
-    Nothing but the batch is copied out of the arrays.
+    The last, partial batch of an epoch is dropped: the contrastive loss depends on the batch size,
+    and the images dropped are others in the next epoch. Fewer images than a batch make one batch of
+    all.
     """
 
-    def __init__(self, images, targets, batch_size: int, seed: int):
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch, at least one."""
+        return len(self.images) // self.batch_size
+
+    def part(self, index: int, number: int, count: int):
+        """Returns part `number` of `count` equal parts of a batch, uint8 [B / count, H, W, 3].
+
+        Nothing else of it is read.
+        """
+        return self.images[self._places(index, number, count)]
+
+
+class LabelledBatches(_RandomBatches):
+    """Random batches of images with their targets; the last one of an epoch may be smaller."""
+
+    def __init__(self, images, targets, batch_size: int, seed: int, first_step: int = 0):
         """Takes over the arrays, without a copy.
 
         Args:
-            images: uint8 [N, H, W, 3].
+            images: uint8 [N, H, W, 3], or encoded.
             targets: [N, ...].
-            batch_size: B; the last batch of an epoch may be smaller.
+            batch_size: B.
             seed: of the permutations.
+            first_step: number of the batch to begin with.
         """
-        super().__init__()
-        self.images, self.targets = images, targets
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-        self.on_epoch_end()
+        super().__init__(images, batch_size, seed, first_step)
+        self.targets = targets
 
-    def __len__(self) -> int:
-        """Returns the batches of an epoch."""
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
         return -(-len(self.images) // self.batch_size)
 
-    def __getitem__(self, index: int):
-        """Returns one batch as the inputs of a model that takes both: ((images, targets),)."""
-        chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        return ((self.images[chosen], self.targets[chosen]),)
+    def part(self, index: int, number: int, count: int):
+        """Returns images and targets of part `number` of `count` parts of a batch.
 
-    def on_epoch_end(self):
-        """Draws the order of the next epoch."""
-        self._order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
-        self.epoch += 1
+        Nothing else of it is read.
+        """
+        places = self._places(index, number, count)
+        return self.images[places], self.targets[places]
 
 
 def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> None:
@@ -135,3 +143,27 @@ def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> Non
             f"one). Received: {name}={size}, devices={replicas}. "
             f"Fix: --set pretraining.{name}={fitting}"
         )
+
+
+def refuse_empty_parts(batch_size: int, images: int, replicas: int) -> None:
+    """Refuses batches of which one of R devices would have no image: TensorFlow's convolutions on a
+    CPU take none to an output of another shape.
+
+    Args:
+        batch_size: of fine-tuning.
+        images: N; the last batch of an epoch holds what is left of them.
+        replicas: R.
+
+    Raises:
+        InputError: if that is so.
+    """
+    smallest = images % batch_size or batch_size
+    if smallest >= replicas:
+        return
+    fitting = next(size for size in range(batch_size, 0, -1) if not 0 < images % size < replicas)
+    fix = f"--set finetuning.batch_size={fitting}, or " if fitting >= replicas else ""
+    raise InputError(
+        f"Every batch of fine-tuning must hold an image for each device (GPUs, or machines without "
+        f"one). Received: batch_size={batch_size}, images={images}, so a last batch of {smallest}; "
+        f"devices={replicas}. Fix: {fix}fewer machines"
+    )

@@ -21,12 +21,13 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from trainer_module.devices import whole_value
 from trainer_module.errors import InputError
 
 FILE = "checkpoint.npz"
 RECORD = "record"  # the entry of the file that is JSON; all others are variables
 STEPS_BETWEEN_CHECKS = 20  # of the loss; reading it makes a GPU wait
+# What to try where training diverged, unless the model names it as `calmer`.
+CALMER = "a lower `learning_rate`, longer `warmup_epochs`, or precision float32"
 
 
 # What NumPy and zipfile raise for a file cut short or with bytes changed; RuntimeError for flags of
@@ -215,8 +216,7 @@ def diverged(model: keras.Model, path: Path, step: int, received: str) -> Traini
     return TrainingDivergedError(
         f"Training must stay finite. Received: {received} at step {step}, learning rate "
         f"{rate:.3g}, "
-        f"precision {model.dtype_policy.name}. {kept} Fix: a lower `learning_rate`, longer "
-        f"`warmup_epochs`, or precision float32"
+        f"precision {model.dtype_policy.name}. {kept} Fix: {getattr(model, 'calmer', CALMER)}"
     )
 
 
@@ -303,9 +303,8 @@ class Checkpoint(keras.callbacks.Callback):
     def _save_within_epoch(self):
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        self.progress.running_metrics = [
-            whole_value(variable) for variable in self.model.metrics_variables
-        ]
+        whole = getattr(self.model, "metrics_of_all", self.model.metrics_variables)
+        self.progress.running_metrics = [keras.ops.convert_to_numpy(value) for value in whole]
         self._save()
         self.progress.running_metrics = []
 

@@ -20,6 +20,8 @@ ROLES = ("chief", "worker")
 # Files of a training, in a folder that all machines see.
 JOB, ERROR = "job.json", "error.json"
 IMAGES, BOUNDS, WATCHED, START = "images.npy", "bounds.npy", "watched.npz", "start.npz"
+TARGETS, STATISTICS, ENCODER = "targets.npy", "statistics.npz", "encoder.keras"
+PRETRAINING, FINETUNING = "pretraining", "finetuning"  # kinds of training
 SECONDS_OF_A_BEAT = 1.0
 EXAMPLE = (
     '{"cluster": {"chief": ["a:2222"], "worker": ["b:2222"]}, '

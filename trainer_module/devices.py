@@ -18,7 +18,6 @@ import contextlib
 from pathlib import Path
 
 import keras
-import numpy as np
 from keras import ops
 
 AMPERE = (8, 0)  # compute capability from which NVIDIA GPUs multiply bfloat16 matrices
@@ -139,6 +138,13 @@ def leads() -> bool:
     return not _with_others or _with_others[1] == 0
 
 
+def all_machines():
+    """Returns the scope in which to build a model that trains on all machines that train together;
+    one machine's model has one device.
+    """
+    return all_devices() if machine_count() > 1 else contextlib.nullcontext()
+
+
 def all_devices():
     """Returns the scope in which to build a model that trains on all GPUs, of all machines that
     train together.
@@ -156,29 +162,23 @@ def all_devices():
     return tf.distribute.MirroredStrategy().scope()
 
 
-def gathered(embedding):
-    """Joins the embeddings of all replicas.
+def gathered(rows):
+    """Joins what all replicas have, such as embeddings.
 
     The gradient of every replica's loss flows back to where they came from.
 
     Args:
-        embedding: of this replica's images, [B / R, P].
+        rows: of this replica's images, [B / R, ...]; replicas may have different numbers of them.
 
     Returns:
-        [B, P] on every replica, the first replica's rows first.
+        [B, ...] on every replica, the first replica's rows first.
     """
     replica = _this_replica()
-    return embedding if replica is None else replica.all_gather(embedding, axis=0)
-
-
-def whole_value(variable) -> np.ndarray:
-    """Returns the value of a variable that sums over replicas, without asking other machines: the
-    replicas of each have summed the same.
-    """
-    if machine_count() == 1:
-        return variable.numpy()
-    local = _with_others[0].experimental_local_results(variable.value)
-    return machine_count() * np.sum([one.numpy() for one in local], axis=0)
+    if replica is None:
+        return rows
+    whole = replica.all_gather(rows, axis=0)
+    whole.set_shape((None, *rows.shape[1:]))
+    return whole
 
 
 def share_of_replica(loss):
@@ -189,11 +189,12 @@ def share_of_replica(loss):
     return loss if replica is None else loss / replica.num_replicas_in_sync
 
 
-def rows_of_replica(share):
+def rows_of_replica(share, even: bool = True):
     """Returns where this replica's images stand in the batch, and how many the batch has.
 
     Args:
         share: B / R, images that this replica sees.
+        even: whether all replicas see as many; else they tell each other.
 
     Returns:
         Integers [B / R], and B.
@@ -201,8 +202,11 @@ def rows_of_replica(share):
     replica = _this_replica()
     if replica is None:
         return ops.arange(share), share
-    first = share * replica.replica_id_in_sync_group
-    return first + ops.arange(share), share * replica.num_replicas_in_sync
+    number = replica.replica_id_in_sync_group
+    if even:
+        return share * number + ops.arange(share), share * replica.num_replicas_in_sync
+    shares = replica.all_gather(ops.reshape(share, (1,)), axis=0)  # [R]
+    return ops.sum(shares[:number]) + ops.arange(share), ops.sum(shares)
 
 
 def _this_replica():

@@ -1,4 +1,4 @@
-"""The epochs of pretraining: `fit` of Keras on one machine, and the same loop by hand where several
+"""The epochs of a training: `fit` of Keras on one machine, and the same loop by hand where several
 machines train together.
 
 By hand, because Keras 3.15's `fit` fails there in two private functions: it averages the uint8
@@ -9,12 +9,15 @@ Keras' own `train_step`, and so are the callbacks.
 import sys
 
 import keras
+import numpy as np
 
-from trainer_module.batches import EpochBatches
+from trainer_module.batches import EpochBatches, LabelledBatches
 from trainer_module.devices import leads, machine_count
 
 
-def fit_epochs(learner, batches: EpochBatches, epochs: int, callbacks: list) -> None:
+def fit_epochs(
+    learner, batches: EpochBatches | LabelledBatches, epochs: int, callbacks: list
+) -> None:
     """Runs the epochs that are left; first the rest of an epoch that a checkpoint interrupted.
 
     Args:
@@ -50,14 +53,17 @@ class _Together:
 
         self._learner, self._strategy = learner, learner.distribute_strategy
 
+        def train_step(part, rows):
+            return learner.train_step((tf.nest.map_structure(lambda one: one[:rows], part),))
+
         @tf.function
-        def step(images, view_size):
+        def step(part, rows, view_size):
             del view_size  # a step is traced anew for each, which `train_step` reads from the model
-            logs = self._strategy.run(learner.train_step, args=((images,),))
-            return {
-                name: self._strategy.reduce("MEAN", value, axis=None)
-                for name, value in logs.items()
-            }
+            self._strategy.run(train_step, args=(part, rows))
+            variables = learner.metrics_variables
+            values = [tf.convert_to_tensor(variable.value) for variable in variables]  # of all
+            with keras.StatelessScope(zip(variables, values, strict=True)):
+                return learner.get_metrics_result(), values
 
         self._step = step
 
@@ -73,7 +79,8 @@ class _Together:
             told.on_epoch_begin(epoch)
             for number in range(steps_per_epoch):
                 told.on_train_batch_begin(number)
-                logs = self._step(self._own_part(batches, index), learner.views.size)
+                logs, values = self._step(*self._own_part(batches, index), learner.view_size)
+                learner.metrics_of_all = values  # which a machine alone cannot read
                 told.on_train_batch_end(number, logs)
                 index += 1
             logs = {name: float(value) for name, value in logs.items()}
@@ -82,9 +89,25 @@ class _Together:
                 break
         told.on_train_end(logs)
 
-    def _own_part(self, batches: EpochBatches, index: int):
-        """Returns the images of a batch that this machine's replicas see; no others are read."""
+    def _own_part(self, batches, index: int):
+        """Returns what this machine's replicas see of a batch, and how many rows of that count; no
+        other images are read.
+
+        Parts of all sizes have one shape: machines that trace a step anew must do so together.
+        """
         count = self._strategy.num_replicas_in_sync
-        return self._strategy.experimental_distribute_values_from_function(
-            lambda context: batches.part(index, context.replica_id_in_sync_group, count)
-        )
+        most = -(-batches.batch_size // count)
+
+        def part_of(context):
+            part = batches.part(index, context.replica_id_in_sync_group, count)
+            rows = len(keras.tree.flatten(part)[0])
+            return keras.tree.map_structure(lambda one: _filled(one, most), part), np.array(rows)
+
+        return self._strategy.experimental_distribute_values_from_function(part_of)
+
+
+def _filled(rows: np.ndarray, most: int) -> np.ndarray:
+    """Returns rows [n, ...] followed by zeros, [most, ...]."""
+    if len(rows) == most:
+        return rows
+    return np.concatenate([rows, np.zeros((most - len(rows), *rows.shape[1:]), rows.dtype)])

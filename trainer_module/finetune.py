@@ -5,16 +5,34 @@ N images, B of them a batch, H x W pixels, D feature dims. Randomness comes from
 alone.
 """
 
+import dataclasses
+import hashlib
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
-from trainer_module.batches import LabelledBatches
+from trainer_module import checkpoint
+from trainer_module.batches import LabelledBatches, refuse_empty_parts
+from trainer_module.chance import Chance
 from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedError
-from trainer_module.devices import compiles_with_xla, dtype_policy
+from trainer_module.devices import (
+    all_machines,
+    compiles_with_xla,
+    dtype_policy,
+    gathered,
+    leads,
+    replica_count,
+    rows_of_replica,
+    share_of_replica,
+)
+from trainer_module.encoded_images import digest_of
+from trainer_module.epoch_loop import fit_epochs
 from trainer_module.examples import Examples
 from trainer_module.features import encode, encode_crops
 from trainer_module.gains import Judged
@@ -22,10 +40,27 @@ from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
 from trainer_module.resnet import CELLS
 from trainer_module.settings import Finetuning
+from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
 SCORED_AT_ONCE = 32  # images
+CALMER = "a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
+# Settings that the result of a training does not depend on.
+FREE_SETTINGS = ("checkpoint_every_minutes", "beside_scratch")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a training on its way."""
+
+    callbacks: Sequence[keras.callbacks.Callback] = ()  # as `fit` takes them
+    # folder where a training that was killed finds its checkpoint again, '' for none
+    checkpoints: str = ""
+    sha256: str = ""  # of the images and targets, where it is known
+
+
+NOTHING = Kept()
 
 
 class StopDiverged(keras.callbacks.Callback):
@@ -55,19 +90,21 @@ class StopDiverged(keras.callbacks.Callback):
         rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
         raise TrainingDivergedError(
             f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate "
-            f"{rate:.3g}. "
-            "Fix: a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
+            f"{rate:.3g}. Fix: {CALMER}"
         )
 
 
 class Finetuner(keras.Model):
     """A head, and the encoder unless it is frozen, learning from views of uint8 images.
 
-    Views and their targets are one compiled step.
+    Views and their targets are one compiled step. Replicas see parts of a batch, in the views that
+    one device would draw; the loss is of the whole batch, however the task's sums up.
 
     Call it with images and targets; it returns outputs and the targets of the very views that the
     outputs belong to.
     """
+
+    calmer = CALMER
 
     def __init__(self, finetuned: keras.Model, task: Task, train: Examples, settings: Finetuning):
         """Takes the model, the task, the statistics of its data, and how views come about."""
@@ -75,26 +112,44 @@ class Finetuner(keras.Model):
         self.finetuned = finetuned
         self._task, self._views = task, settings.views
         self._mean, self._std = train.channel_mean, train.channel_std
-        self._chance = keras.random.SeedGenerator(settings.seed, name="chance")
+        self._chance = Chance(settings.seed, name="chance")
+        self._judges = task.metrics(train.statistics)
+        self.built = True
+
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(H, W) in pixels, that of the images."""
+        return tuple(self.finetuned.input_shape[1:3])
 
     def call(self, inputs, training=False):
         """Returns outputs [B, ...] and targets [B, ...] for uint8 images [B, H, W, 3] and their
         targets.
         """
-        images, targets = inputs
-        if training:
-            images, targets = self._task.views(images, targets, self._chance, self._views)
+        images, targets = self._random_views(*inputs) if training else inputs
         return self.finetuned(normalize(images, self._mean, self._std), training=training), targets
+
+    def _random_views(self, images, targets):
+        if replica_count() == 1:
+            return self._task.views(images, targets, self._chance, self._views)
+        part = self._chance.of_rows(*rows_of_replica(ops.shape(images)[0], even=False))
+        views = self._task.views(images, targets, part, self._views)
+        self._chance.move_behind(part)
+        return views
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the task's loss of the outputs against the targets of their views."""
         outputs, targets = y_pred
-        return super().compute_loss(x, targets, outputs, sample_weight, training)
+        if replica_count() == 1:
+            return super().compute_loss(x, targets, outputs, sample_weight, training)
+        losses = self.loss(gathered(targets), gathered(outputs))  # not reduced
+        return share_of_replica(ops.mean(losses) + sum(self.losses))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Returns the task's metrics of the outputs against the targets of their views."""
         outputs, targets = y_pred
-        return super().compute_metrics(x, targets, outputs, sample_weight)
+        for judge_of_task in self._judges:
+            judge_of_task.update_state(targets, outputs)
+        return self.get_metrics_result()
 
 
 def finetune(
@@ -103,9 +158,10 @@ def finetune(
     train: Examples,
     settings: Finetuning,
     features: np.ndarray | None = None,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    kept: Kept = NOTHING,
 ) -> keras.Model:
-    """Trains the task's head, and the encoder too unless it is frozen.
+    """Trains the task's head, and the encoder too unless it is frozen; what learns from views
+    continues from a checkpoint of the same training if one is there.
 
     Args:
       encoder: normalized images [B, H, W, 3] -> features [B, D].
@@ -114,34 +170,92 @@ def finetune(
       settings: how.
       features: what `features_to_learn` returned, where the caller has it; a head on a frozen
         encoder's features learns from these.
-      callbacks: as `fit` takes them; a linear head that is solved for, without epochs, calls none.
+      kept: callbacks, and checkpoints of what learns from views; a linear head that is solved for,
+        without epochs, has neither.
 
     Returns:
       A model from normalized images to the head's output; it shares the encoder's weights.
 
     Raises:
+      InputError: if the checkpoint cannot be read, or a batch is too small for all devices.
       TrainingDivergedError: if the loss or a weight is no longer a number.
     """
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
-    if settings.freeze and task.on_features:
+    if not learns_from_views(task, settings):
         features = (
             features_to_learn(encoder, task, train, settings) if features is None else features
         )
-        fit_on_features(head_alone(encoder, finetuned), task, train, features, settings, callbacks)
+        head = head_alone(encoder, finetuned)
+        fit_on_features(head, task, train, features, settings, kept.callbacks)
         return finetuned
-    twin = in_precision(encoder, settings.precision)
-    trained = task.head(twin, settings.head)
-    trained.set_weights(finetuned.get_weights())
-    # batch normalization of a frozen encoder keeps its statistics, too
-    twin.trainable = not settings.freeze
-    batches = LabelledBatches(train.images, train.targets, settings.batch_size, settings.seed)
-    _fit(
-        Finetuner(trained, task, train, settings), task, train, {"x": batches}, settings, callbacks
+    with all_machines():
+        refuse_empty_parts(settings.batch_size, len(train.images), replica_count())
+        twin = in_precision(encoder, settings.precision)
+        trained = task.head(twin, settings.head)
+        trained.set_weights(finetuned.get_weights())
+        # batch normalization of a frozen encoder keeps its statistics, too
+        twin.trainable = not settings.freeze
+        learner = Finetuner(trained, task, train, settings)
+        _compile(learner, task, train, settings)
+        learner.optimizer.build(learner.trainable_variables)
+    progress, saving = checkpoint.Progress(), []
+    if kept.checkpoints:
+        identity = _identity(finetuned, task, train, settings, kept.sha256)
+        progress, saving = _continued(learner, identity, settings, kept.checkpoints)
+    batches = LabelledBatches(
+        train.images, train.targets, settings.batch_size, settings.seed, progress.step
     )
+    fit_epochs(learner, batches, settings.epochs, [*kept.callbacks, StopDiverged(), *saving])
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
+
+
+def learns_from_views(task: Task, settings: Finetuning) -> bool:
+    """Tells whether the images themselves are trained on, in ever new views, and not features that
+    are computed once.
+    """
+    return not (settings.freeze and task.on_features)
+
+
+def digest_of_examples(train: Examples) -> str:
+    """Returns the SHA-256 of images and targets."""
+    both = digest_of(train.images) + digest_of(train.targets)
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
+def _identity(
+    start: keras.Model, task: Task, train: Examples, settings: Finetuning, sha256: str
+) -> dict:
+    """Returns what two trainings must have in common to end with the same weights, as JSON
+    values.
+    """
+    named = dataclasses.asdict(settings) | {"precision": dtype_policy(settings.precision)}
+    return {
+        "task": task_to_json(task),
+        "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
+        "start": hashlib.sha256(b"".join(one.tobytes() for one in start.get_weights())).hexdigest(),
+        "images": list(train.images.shape),
+        "sha256": sha256 or digest_of_examples(train),
+        "channel_mean": [float(value) for value in train.channel_mean],
+        "channel_std": [float(value) for value in train.channel_std],
+        "statistics": {name: np.asarray(one).tolist() for name, one in train.statistics.items()},
+    }
+
+
+def _continued(
+    learner: Finetuner, identity: dict, settings: Finetuning, folder: str
+) -> tuple[checkpoint.Progress, list]:
+    """Brings a learner to where the last checkpoint left it; returns how far that is, and the
+    callbacks that go on saving.
+    """
+    path = Path(folder, checkpoint.FILE)
+    progress = checkpoint.load(learner, path, identity)
+    # The state of AdamW is twice as large as the network: saved by the clock, and at the end.
+    rhythm = checkpoint.Rhythm(settings.epochs, settings.checkpoint_every_minutes)
+    kind = checkpoint.Checkpoint if leads() else checkpoint.Follower
+    return progress, [kind(path, identity, progress, rhythm)]
 
 
 def features_to_learn(
@@ -160,9 +274,10 @@ def features_to_learn(
 
 
 def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
-    """Returns a twin of an encoder that computes in a precision of the settings.
+    """Returns a twin of an encoder that computes in a precision of the settings, with the
+    statistics of all replicas where there are several.
 
-    Features and weights are float32 in all of them.
+    Features and weights are float32 in all precisions.
 
     float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in
     float32.
@@ -174,6 +289,8 @@ def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
         config = layer.get_config()
         kept = isinstance(layer, keras.layers.InputLayer) or layer is encoder.layers[-1]
         kept = kept or layer.name == CELLS
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config |= {"synchronized": replica_count() > 1}
         return type(layer).from_config(config if kept else config | {"dtype": policy})
 
     twin = keras.models.clone_model(encoder, clone_function=twin_of)
@@ -202,34 +319,37 @@ def fit_on_features(
     if task.fits_linear and settings.head == "linear":
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
-        data = {
-            "x": features[: len(train.images)],
-            "y": train.targets,
-            "batch_size": settings.batch_size,
-        }
-        _fit(head, task, train, data, settings, callbacks)
+        _compile(head, task, train, settings, task.metrics(train.statistics))
+        head.fit(
+            features[: len(train.images)],
+            train.targets,
+            batch_size=settings.batch_size,
+            epochs=settings.epochs,
+            callbacks=[*callbacks, StopDiverged()],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
 
 
-def _fit(
+def _compile(
     model: keras.Model,
     task: Task,
     train: Examples,
-    data: dict,
     settings: Finetuning,
-    callbacks: Sequence,
+    metrics: list | None = None,
 ) -> None:
-    """Trains on `data`, given as `fit` takes it."""
+    """Compiles a model for all steps of a training; for several replicas with a loss that is not
+    reduced.
+    """
     steps = settings.epochs * -(-len(train.images) // settings.batch_size)
     # A single step that warms up would be one at learning rate 0.
     warmup = min(max(1, int(WARMUP_SHARE * steps)), steps - 1)
     rate = cosine_schedule(settings.learning_rate, steps, warmup)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    loss, metrics = task.loss(train.statistics, settings), task.metrics(train.statistics)
-    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=compiles_with_xla())
-    verbose = 1 if sys.stdout.isatty() else 2
-    model.fit(
-        **data, epochs=settings.epochs, callbacks=[*callbacks, StopDiverged()], verbose=verbose
-    )
+    # named, so that a checkpoint finds its state again
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, name="adamw")
+    loss, alone = task.loss(train.statistics, settings), replica_count() == 1
+    if not alone:
+        loss.reduction = "none"
+    model.compile(optimizer, loss, metrics=metrics, jit_compile=compiles_with_xla() and alone)
 
 
 def judge(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> Judged:

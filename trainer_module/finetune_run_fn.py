@@ -7,6 +7,8 @@ before pretraining, and proof that a frozen encoder did not move.
 
 import dataclasses
 import json
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -17,14 +19,19 @@ from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_head, save_served_model
 from trainer_module.finetune import (
+    Kept,
+    digest_of_examples,
     features_to_learn,
     finetune,
     fit_on_features,
     head_alone,
     judge,
     labelled_subset,
+    learns_from_views,
     outputs_of,
 )
+from trainer_module.finetune_job import job_of, lay_out
+from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
 from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
@@ -36,6 +43,7 @@ from trainer_module.settings import Encoder, Finetuning, FinetuningScience, from
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import thumbnails
+from trainer_module.together import meeting_place, train_together
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -62,8 +70,8 @@ def run_fn(fn_args: FnArgs) -> None:
         else untrained
     )
     before = weights_checksum(encoder)
-    learn, logs = _learner(fn_args.base_model, task), Path(fn_args.model_run_dir)
-    model, metrics, gains = learn(encoder, untrained, task, (train, held_out), finetuning, logs)
+    learn, run = _learner(fn_args.base_model, task), _Run.of_node(settings, fn_args)
+    model, metrics, gains = learn(encoder, untrained, task, (train, held_out), finetuning, run)
     answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
     served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
@@ -79,11 +87,31 @@ def run_fn(fn_args: FnArgs) -> None:
         "freeze": proof,
     }
     for folder in (
-        logs,
+        run.logs,
         Path(fn_args.serving_model_dir, EXTRAS),
     ):  # the pushed model carries it
         folder.mkdir(parents=True, exist_ok=True)
         (folder / EVALUATION_FILE).write_text(json.dumps(measured, indent=1), encoding="utf-8")
+    mark_finished(run.checkpoints)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the trainings of a run share: what its other machines are told, and where they leave
+    things.
+    """
+
+    science: FinetuningScience
+    checkpoints: Path
+    logs: Path
+
+    @classmethod
+    def of_node(cls, science: FinetuningScience, fn_args: FnArgs) -> "_Run":
+        return cls(science, Path(checkpoint_dir(fn_args)), Path(fn_args.model_run_dir))
+
+    def of(self, name: str) -> "_Run":
+        """Returns the same for one of the trainings."""
+        return _Run(self.science, self.checkpoints / name, self.logs / name)
 
 
 def _encoder_of(settings: FinetuningScience) -> Encoder:
@@ -116,11 +144,11 @@ def _from_scratch(
     task: Task,
     splits: tuple[Examples, Examples],
     finetuning: Finetuning,
-    logs: Path,
+    run: _Run,
 ):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
     del untrained
-    return _trained(encoder, task, splits, finetuning, logs / SCRATCH_LOGS), {}, []
+    return _trained(encoder, task, splits, finetuning, run.of(SCRATCH_LOGS)), {}, []
 
 
 def _beside_linear_heads(
@@ -129,7 +157,7 @@ def _beside_linear_heads(
     task: Task,
     splits: tuple[Examples, Examples],
     finetuning: Finetuning,
-    logs: Path,
+    run: _Run,
 ):
     """Returns the fine-tuned model, what linear heads on frozen features score, before and after
     pretraining and of pixels alone, and how they differ.
@@ -157,9 +185,9 @@ def _beside_linear_heads(
         metrics["knn_accuracy"] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
-    model = _trained(encoder, task, splits, finetuning, logs / LOGS, features[0])
+    model = _trained(encoder, task, splits, finetuning, run.of(LOGS), features[0])
     if finetuning.beside_scratch:
-        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, logs)
+        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, run)
         metrics |= score
         gains.append(gain)
     return model, metrics, gains
@@ -185,14 +213,14 @@ def _beside_an_untrained_twin(
     task: Task,
     splits: tuple[Examples, Examples],
     finetuning: Finetuning,
-    logs: Path,
+    run: _Run,
 ):
     """Returns the fine-tuned model, its score at the size of Transform, that of the same training
     on an encoder never pretrained, and how they differ.
     """
-    model = _trained(encoder, task, splits, finetuning, logs / LOGS)
+    model = _trained(encoder, task, splits, finetuning, run.of(LOGS))
     print("The same head and training on the untrained encoder, for comparison:")
-    twin = _trained(untrained, task, splits, finetuning, logs / UNTRAINED_LOGS)
+    twin = _trained(untrained, task, splits, finetuning, run.of(UNTRAINED_LOGS))
     judged = {
         f"{name}_{task.metric}": judge(task, splits[1], outputs_of(one, splits[1]))
         for name, one in (("pretrained", model), ("untrained", twin))
@@ -200,7 +228,7 @@ def _beside_an_untrained_twin(
     metrics = {name: one.score for name, one in judged.items()}
     gains = [_gain(task, judged, UNTRAINED)]
     if finetuning.beside_scratch and finetuning.freeze:
-        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, logs)
+        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, run)
         metrics |= score
         gains.append(gain)
     return model, metrics, gains
@@ -212,14 +240,14 @@ def _beside_scratch(
     task: Task,
     splits: tuple[Examples, Examples],
     finetuning: Finetuning,
-    logs: Path,
+    run: _Run,
 ) -> tuple[dict[str, float], Gain]:
     """Returns what the whole network scores that learns from the labels alone, and how the
     fine-tuned model differs from it.
     """
     print("The whole network from the labels alone, for comparison:")
     whole = dataclasses.replace(finetuning, freeze=False)
-    scratch = _trained(untrained, task, splits, whole, logs / SCRATCH_LOGS)
+    scratch = _trained(untrained, task, splits, whole, run.of(SCRATCH_LOGS))
     judged = {
         name: judge(task, splits[1], outputs_of(one, splits[1]))
         for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))
@@ -233,10 +261,20 @@ def _trained(
     task: Task,
     splits: tuple[Examples, Examples],
     finetuning: Finetuning,
-    logs: Path,
+    run: _Run,
     features=None,
 ) -> keras.Model:
-    return finetune(encoder, task, splits[0], finetuning, features, [EventLog(str(logs))])
+    """Returns the model that the machines of a run train together, or this one alone where it
+    learns from features, or there is no other.
+    """
+    train, kept = splits[0], Kept([EventLog(str(run.logs))])
+    if learns_from_views(task, finetuning):
+        kept = Kept(kept.callbacks, str(run.checkpoints), digest_of_examples(train))
+        if place := meeting_place():  # they leave a checkpoint: nothing is left to do below
+            science = dataclasses.replace(run.science, finetuning=finetuning)
+            job = job_of(science, train, kept, str(run.logs))
+            train_together(place, job, partial(lay_out, encoder, train))
+    return finetune(encoder, task, train, finetuning, features, kept)
 
 
 def _gain(task: Task, judged: dict[str, Judged], against: str) -> Gain:

@@ -59,6 +59,11 @@ class SimCLR(keras.Model):
         self.micro_batches = micro_batches
         self.built = True
 
+    @property
+    def view_size(self) -> tuple[int, int]:
+        """(h, w) in pixels."""
+        return self.views.size
+
     def call(self, images, training=False):
         """Returns the embedding of two random views of every image.
 

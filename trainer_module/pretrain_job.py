@@ -3,13 +3,22 @@
 import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from trainer_module.cluster import START, WATCHED
+from trainer_module import checkpoint
+from trainer_module.cluster import PRETRAINING, START, WATCHED
 from trainer_module.monitor import MOST_EVAL_IMAGES, MOST_TRAIN_IMAGES, Watched, thinned
-from trainer_module.pretrain import Images, Places
-from trainer_module.settings import PretrainingScience
-from trainer_module.shared_images import few_bytes, write_images
+from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
+from trainer_module.resnets import with_stem
+from trainer_module.settings import (
+    Augmentation,
+    Encoder,
+    Pretraining,
+    PretrainingScience,
+    from_json,
+)
+from trainer_module.shared_images import data_of, told_of, write_images
 
 
 def job_of(science: PretrainingScience, data: Images, places: Places, precision: str) -> dict:
@@ -21,22 +30,22 @@ def job_of(science: PretrainingScience, data: Images, places: Places, precision:
         places: folders that all machines see.
         precision: that of the chief, because `auto` may be another one elsewhere.
     """
+    loss = science.pretraining.loss
     return {
+        "kind": PRETRAINING,
+        "take_part": "trainer_module.pretrain_job.take_part",
         "task": science.task,
         "fingerprint": science.fingerprint,
+        "chosen": [science.encoder.builder, *([loss] if "." in loss else [])],
         "encoder": dataclasses.asdict(science.encoder),
         "augmentation": dataclasses.asdict(science.augmentation),
         "pretraining": dataclasses.asdict(science.pretraining) | {"precision": precision},
-        "channel_mean": [float(value) for value in data.channel_mean],
-        "channel_std": [float(value) for value in data.channel_std],
         "view_size": list(data.view_size),
-        "image_size": list(data.images.shape[1:3]),
-        "images_sha256": data.sha256,
-        "few_bytes": few_bytes(data.images),
+        "sha256": data.sha256,
         "checkpoints": places.checkpoints,
         "logs": places.logs,
         "milestones": list(places.milestones),
-    }
+    } | told_of(data)
 
 
 def lay_out(data: Images, watched: Watched | None, folder: Path) -> None:
@@ -56,3 +65,41 @@ def lay_out(data: Images, watched: Watched | None, folder: Path) -> None:
             "eval_labels": watched.eval_labels[held_out],
         }
         np.savez(folder / WATCHED, **arrays)
+
+
+def take_part(job: dict, folder: Path) -> None:
+    """Pretrains as one of the processes, of which a single one is a run of its own.
+
+    Args:
+        job: what `job_of` returned.
+        folder: where `lay_out` wrote.
+    """
+    encoder, view_size = from_json(Encoder, job["encoder"]), tuple(job["view_size"])
+    start = start_of(folder, encoder, view_size)
+    data = Images(*data_of(job, folder), view_size, start, job["sha256"])
+    watched = Watched(**np.load(folder / WATCHED)) if (folder / WATCHED).exists() else None
+    pretrain(
+        data,
+        encoder,
+        from_json(Augmentation, job["augmentation"]),
+        from_json(Pretraining, job["pretraining"]),
+        Places(job["checkpoints"], job["logs"], tuple(job["milestones"])),
+        watched,
+    )
+
+
+def start_of(folder: Path, encoder: Encoder, view_size: tuple[int, int]) -> keras.Model | None:
+    """Returns the encoder that training begins with, of the weights that `lay_out` wrote; None
+    where it wrote none.
+
+    Args:
+        folder: of the job.
+        encoder: its settings; the grid of the features is not of views (pretrain.py).
+        view_size: (H, W) in pixels.
+    """
+    if not (folder / START).exists():
+        return None
+    whole = dataclasses.replace(with_stem(encoder, view_size), grid=1)
+    start = untrained_encoder(whole, view_size, 0)
+    checkpoint.load_weights(start, folder / START)
+    return start

@@ -3,7 +3,6 @@ and a served model.
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from functools import partial
@@ -23,7 +22,7 @@ from trainer_module.export import (
     save_projection_head,
     save_served_model,
 )
-from trainer_module.finished import CHECKPOINTS, mark_finished
+from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.log_files import HISTORY_FILE
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, pretrain
@@ -80,16 +79,6 @@ def run_fn(fn_args: FnArgs) -> None:
     chosen = with_stem(settings.encoder, settings.view_size)
     write_record(fn_args.serving_model_dir, encoder_record(chosen, examples, milestones))
     mark_finished(checkpoints)
-
-
-def checkpoint_dir(fn_args: FnArgs) -> str:
-    """Returns the node's folder for the checkpoints of these settings, these data and the weights
-    that are begun with.
-    """
-    begun_with = [fn_args.base_model] if fn_args.base_model else []
-    key = json.dumps([fn_args.custom_config, fn_args.train_files, *begun_with], sort_keys=True)
-    node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
-    return str(node_dir / CHECKPOINTS / hashlib.sha256(key.encode()).hexdigest()[:16])
 
 
 def _watched(

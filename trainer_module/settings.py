@@ -48,6 +48,11 @@ def _require_seed(seed: int) -> None:
     require(0 <= seed < SEEDS, f"`seed` must satisfy 0 <= seed < {SEEDS}", seed=seed)
 
 
+def _require_checkpoints(minutes: float) -> None:
+    rule = "`checkpoint_every_minutes` must be greater than 0"
+    require(minutes > 0, rule, checkpoint_every_minutes=minutes)
+
+
 def _require_probabilities(settings: Any) -> None:
     for field in dataclasses.fields(settings):
         if field.name.endswith("_probability"):
@@ -268,11 +273,7 @@ class Pretraining:
                 **{name: getattr(self, name)},
             )
         _require_seed(self.seed)
-        require(
-            self.checkpoint_every_minutes > 0,
-            "`checkpoint_every_minutes` must be greater than 0",
-            checkpoint_every_minutes=self.checkpoint_every_minutes,
-        )
+        _require_checkpoints(self.checkpoint_every_minutes)
 
 
 def with_batch_for(settings: Pretraining, images: int) -> Pretraining:
@@ -341,6 +342,7 @@ class Finetuning:
     # also train the whole network from the labels alone, and tell how much worse or better it is
     beside_scratch: bool = False
     label_fraction: float = 1.0  # of the labels of each class that count, at least one image each
+    checkpoint_every_minutes: float = 15.0  # of what learns from views
     seed: int = 0
 
     def __post_init__(self):
@@ -349,6 +351,7 @@ class Finetuning:
         require(self.epochs >= 1, "`epochs` must be at least 1", epochs=self.epochs)
         require(self.batch_size >= 1, "`batch_size` must be at least 1", batch_size=self.batch_size)
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
+        _require_checkpoints(self.checkpoint_every_minutes)
         require(
             self.precision in PRECISIONS,
             f"`precision` must be one of {PRECISIONS}",

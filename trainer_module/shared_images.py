@@ -32,6 +32,27 @@ def images_of(folder: Path, image_size: tuple[int, int]) -> np.ndarray | Encoded
     return EncodedImages(content, np.load(folder / BOUNDS), image_size, _decoded(*image_size))
 
 
+def told_of(data) -> dict:
+    """Returns what processes must know of images and their statistics besides what lies in the
+    folder, as JSON values.
+
+    Args:
+        data: has `images`, [N, H, W, 3], and `channel_mean` and `channel_std`, [3].
+    """
+    return {
+        "channel_mean": [float(value) for value in data.channel_mean],
+        "channel_std": [float(value) for value in data.channel_std],
+        "image_size": list(data.images.shape[1:3]),
+        "few_bytes": few_bytes(data.images),
+    }
+
+
+def data_of(job: dict, folder: Path) -> tuple:
+    """Returns images, channel means and deviations of what `told_of` and `write_images` left."""
+    statistics = (np.array(job[name], np.float32) for name in ("channel_mean", "channel_std"))
+    return images_of(folder, tuple(job["image_size"])), *statistics
+
+
 def few_bytes(images: np.ndarray | EncodedImages) -> str:
     """Returns a digest of the shape and of a few images spread over all, as they lie."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())

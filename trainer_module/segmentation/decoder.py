@@ -13,6 +13,7 @@ W_s positions.
 import keras
 from keras import ops
 
+from trainer_module.devices import replica_count
 from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization
 from trainer_module.resnet import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, stage_outputs
@@ -96,8 +97,13 @@ class _Layers:
         return layer(tensor)
 
     def norm(self, tensor, name: str):
-        """Batch normalization with the encoder's constants, then the rectifier."""
+        """Batch normalization with the encoder's constants, over the whole batch on all replicas,
+        then the rectifier.
+        """
         layer = BatchNormalization(
-            momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, name=f"{name}_norm"
+            momentum=BATCH_NORM_MOMENTUM,
+            epsilon=BATCH_NORM_EPSILON,
+            synchronized=replica_count() > 1,
+            name=f"{name}_norm",
         )
         return ops.relu(layer(tensor))

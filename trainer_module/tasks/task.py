@@ -207,7 +207,8 @@ class Task(Protocol):
         Args:
           images: uint8 [B, H, W, 3].
           targets: [B, ...].
-          chance: keras.random.SeedGenerator.
+          chance: keras.random.SeedGenerator; what is drawn with it, by trainer_module/chance.py, is
+            the same for an image however many machines share a batch.
           settings: `finetuning.views`, which are `mild` where recipe and user left them alone.
 
         Returns:
@@ -218,7 +219,7 @@ class Task(Protocol):
         return augment(images, settings, images.shape[1:3], chance), targets
 
     def loss(self, statistics: dict, settings: Finetuning):
-        """Returns the Keras loss of outputs against targets."""
+        """Returns the Keras loss of outputs against targets, a mean over images."""
 
     def metrics(self, statistics: dict) -> list:
         """Returns the Keras metrics of outputs against targets, the one named `metric` first."""
