@@ -80,7 +80,8 @@ def _work(place: Place) -> int:
             return FAILED
         if watch.came and told.get("job") not in ("", done):
             done = told["job"]
-            _take_part(place, done, watch)
+            if not _take_part(place, done, watch):
+                return FAILED
         time.sleep(PAUSE)
 
 
@@ -97,8 +98,9 @@ def _silent(place: Place, watch: Watch) -> str:
     )
 
 
-def _take_part(place: Place, job: str, watch: Watch) -> None:
-    """Trains in one training, until it is over for the chief.
+def _take_part(place: Place, job: str, watch: Watch) -> bool:
+    """Trains in one training, until it is over for the chief; returns whether this worker's process
+    did not fail.
 
     Raises:
       InputError: if this worker's code or images are not the chief's.
@@ -112,15 +114,17 @@ def _take_part(place: Place, job: str, watch: Watch) -> None:
             raise
         beat.tell(state="joined")
         print("Training together", flush=True)
-        process = child(folder, os.environ[VARIABLE])
+        process, failed = child(folder, os.environ[VARIABLE]), False
         try:
             while watch.look().get("job") == job and watch.still_for <= seconds_to_be_lost():
-                if process.poll() not in (None, 0):
+                if process.poll() not in (None, 0) and not failed:
+                    failed = True
                     why = f"its process ended with {process.returncode}"
                     beat.tell(state="failed", why=read_file(folder / ERROR).get("why") or why)
                 time.sleep(PAUSE)
         finally:
             end(process)
+    return not failed
 
 
 def _refuse_other_work(folder: Path) -> None:

@@ -26,9 +26,9 @@ from pipeline.machines import with_workers
 from pipeline.root import Root
 from pipeline.worker import TOGETHER
 from pipeline.worker import main as work
-from trainer_module import finetune_job, pretrain_job
+from trainer_module import cluster, finetune_job, pretrain_job
 from trainer_module.checkpoint import FILE
-from trainer_module.cluster import EXAMPLE, Beat, Cluster, cluster_of
+from trainer_module.cluster import EXAMPLE, Beat, Cluster, Watch, cluster_of
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples
@@ -249,9 +249,12 @@ def alone_again(folder, patch, kind):
 
 def two_again(folder, patch, kind):
     two = Two(folder, patch)
+    of_a_killed_run = folder / TOGETHER / "job-1-1"
+    of_a_killed_run.mkdir(parents=True)
     worker = two.start_worker()
     two.train(kind)
     assert worker.wait(timeout=60) == 0
+    assert not of_a_killed_run.exists()
 
 
 @pytest.mark.parametrize("end", [alone_again, two_again])
@@ -265,6 +268,30 @@ def test_what_two_machines_began_ends_as_if_one_had_been_alone(
         np.testing.assert_allclose(history[name], alone[0][name], rtol=1e-5)
     for one, other in zip(weights, alone[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_a_beat_that_cannot_be_read_for_a_moment_says_what_it_said(tmp_path):
+    watch, beat = Watch(tmp_path / "chief"), Beat(tmp_path / "chief", job="a")
+    beat.tell(state="runs")
+    assert watch.look()["job"] == "a" and watch.came
+    (tmp_path / "chief").write_text("{")
+    assert watch.look()["job"] == "a"
+    beat.tell(job="b")
+    assert watch.look()["job"] == "b"
+
+
+def test_a_beat_that_cannot_be_written_for_a_moment_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "SECONDS_OF_A_BEAT", 0.01)
+    folder = tmp_path / "together"
+    with Beat(folder / "chief"):
+        shutil.rmtree(folder)
+        folder.write_text("")  # where no folder can be made
+        time.sleep(0.2)
+        folder.unlink()
+        deadline = time.monotonic() + 20
+        while not (folder / "chief").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert (folder / "chief").exists()
 
 
 def test_a_worker_with_other_code_is_refused_there_and_on_the_chief(tmp_path, monkeypatch):

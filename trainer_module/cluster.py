@@ -6,6 +6,7 @@ root. There every process writes a small file again and again, its beat; whose f
 changes is lost. Clocks are not compared. Standard library alone.
 """
 
+import contextlib
 import json
 import os
 import threading
@@ -116,7 +117,9 @@ class Beat:
 
     def _go_on(self) -> None:
         while not self._left.wait(SECONDS_OF_A_BEAT):
-            self.tell()
+            # a folder on a network may refuse one beat; many are missed by those who watch
+            with contextlib.suppress(OSError):
+                self.tell()
 
 
 class Watch:
@@ -124,15 +127,15 @@ class Watch:
 
     def __init__(self, path: Path):
         """Takes the file, which need not be there yet."""
-        self._path, self._seen, self._since = path, read_file(path).get("beat"), time.monotonic()
+        self._path, self._values, self._since = path, read_file(path), time.monotonic()
         self.came = False  # whether it has changed since
 
     def look(self) -> dict:
-        """Returns what stands in the file."""
+        """Returns what stands in the file, or stood there when it could last be read."""
         values = read_file(self._path)
-        if values and values.get("beat") != self._seen:
-            self._seen, self._since, self.came = values.get("beat"), time.monotonic(), True
-        return values
+        if values and values.get("beat") != self._values.get("beat"):
+            self._values, self._since, self.came = values, time.monotonic(), True
+        return self._values
 
     @property
     def still_for(self) -> float:

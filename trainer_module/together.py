@@ -104,6 +104,8 @@ def train_together(place: Place, job: dict, lay_out) -> None:
     """
     name = f"job-{os.getpid()}-{time.time_ns()}"
     folder = place.folder / name
+    for left in place.folder.glob("job-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
         lay_out(folder)
