@@ -51,19 +51,26 @@ two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
 import test_devices as t
 with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    said = {"whole": t.one_step(), "cut": t.one_step(micro_batches=2)}
-    said["report"] = t.pretrained(sys.argv[1])
-    print(json.dumps(said))
+    print(json.dumps(getattr(t, sys.argv[1])(*sys.argv[2:])))
 """
+
+
+def on_two_devices(name, *arguments):
+    """Returns what a function below returns where a model has two replicas."""
+    command = [sys.executable, "-c", ON_TWO_DEVICES, name, *map(str, arguments)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def two_devices(tmp_path_factory):
-    """Returns what the functions below return where a model has two replicas."""
-    command = [sys.executable, "-c", ON_TWO_DEVICES, str(tmp_path_factory.mktemp("two"))]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return json.loads(finished.stdout.splitlines()[-1])
+    return on_two_devices("steps_and_report", tmp_path_factory.mktemp("two"))
+
+
+def steps_and_report(folder):
+    said = {"whole": one_step(), "cut": one_step(micro_batches=2)}
+    return said | {"report": pretrained(folder)}
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +119,36 @@ def test_gradients_and_moving_statistics_are_those_of_one_device(one_device, two
 def test_pretraining_runs_on_two_replicas(two_devices):
     assert two_devices["report"]["steps"] == 3
     assert np.isfinite(two_devices["report"]["history"]["loss"]).all()
+
+
+def segmented():
+    """Returns the logs of an epoch of fine-tuning, of 15, 15 and 2 images, and the weights.
+
+    The loss is no mean over images: rare classes weigh more, a class is ignored, Dice is of all.
+    """
+    import keras
+
+    from benchmarks.compiled_step import tiny_encoder
+    from trainer_module.examples import Examples
+    from trainer_module.finetune import Kept, finetune
+    from trainer_module.settings import Encoder, Finetuning
+    from trainer_module.tasks.segmentation import Segmentation
+
+    rng, logs = np.random.default_rng(0), []
+    images = rng.integers(0, 256, (32, 16, 16, 3), dtype=np.uint8)
+    label_maps = np.array([0, 1, 2, 255], np.uint8)[rng.integers(0, 4, images.shape[:3])]
+    mean, std = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
+    statistics = {"class_pixels": np.array([5.0, 3.0, 1.0])}
+    train = Examples(images, label_maps, mean, std, statistics)
+    noted = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, told: logs.append(told))
+    settings = Finetuning(epochs=1, batch_size=15, freeze=False, precision="float32", dice=0.5)
+    encoder = tiny_encoder(Encoder(), (16, 16))
+    model = finetune(encoder, Segmentation(3), train, settings, kept=Kept([noted]))
+    return {"logs": logs[0], "weights": [weight.tolist() for weight in model.get_weights()]}
+
+
+def test_two_devices_segment_as_one_where_batches_do_not_divide():
+    one, two = segmented(), on_two_devices("segmented")
+    assert two["logs"] == pytest.approx(one["logs"], abs=TOLERANCE)
+    for of_one, of_two in zip(one["weights"], two["weights"], strict=True):
+        np.testing.assert_allclose(of_two, of_one, atol=TOLERANCE)

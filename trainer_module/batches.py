@@ -146,8 +146,8 @@ def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> Non
 
 
 def refuse_empty_parts(batch_size: int, images: int, replicas: int) -> None:
-    """Refuses batches of which one of R devices would have no image: TensorFlow's convolutions on a
-    CPU take none to an output of another shape.
+    """Refuses batches of which one of R devices would have no image: the devices' sums over them,
+    of TensorFlow 2.21 on CPUs, then have other shapes, and none goes on.
 
     Args:
         batch_size: of fine-tuning.

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from trainer_module.batches import EpochBatches, LabelledBatches
-from trainer_module.devices import leads, machine_count
+from trainer_module.devices import leads, machine_count, replica_count
 
 
 def fit_epochs(
@@ -29,7 +29,9 @@ def fit_epochs(
     steps = batches.steps_per_epoch
     done, begun = divmod(batches.first_step, steps)
     verbose = 1 if sys.stdout.isatty() else 2  # a bar for a person, a line for a file
-    fit = learner.fit if machine_count() == 1 else _Together(learner).fit
+    # Keras' `fit` shares out parts of one size.
+    uneven = replica_count() > 1 and isinstance(batches, LabelledBatches)
+    fit = _Together(learner).fit if uneven or machine_count() > 1 else learner.fit
     shared = {"shuffle": False, "epochs": epochs, "verbose": verbose if leads() else 0}
     if begun:
         # It is stopped, not told to be the last: the callbacks do more at the end of a run.
