@@ -24,7 +24,7 @@ from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
-from trainer_module.tasks.regression import Regression
+from trainer_module.tasks.regression import STD, Regression
 
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 SETTINGS = Finetuning(epochs=6, batch_size=16, freeze=False, learning_rate=3e-3)
@@ -104,8 +104,9 @@ def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
     untrained = build_with_norms(Encoder(width=0.125), (16, 16), seed=1)
     settings = replace(SETTINGS, epochs=2, freeze=True, head="mlp", beside_scratch=True)
     beside, splits = finetune_run_fn._beside_an_untrained_twin, (train, train)
-    beside(small, untrained, Classification(2), splits, settings, tmp_path)
-    files = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    run = finetune_run_fn._Run(None, tmp_path / "checkpoints", tmp_path / "logs")
+    beside(small, untrained, Classification(2), splits, settings, run)
+    files = {folder.name: len(list(folder.iterdir())) for folder in run.logs.iterdir()}
     assert files == {LOGS: 1, UNTRAINED_LOGS: 1, SCRATCH_LOGS: 1}
 
 
@@ -157,7 +158,8 @@ def test_views_that_are_another_tasks_are_learned_from_too(train):
     brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     rising = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None, None] * 16, (8, 16, 16, 3))
     settings = replace(SETTINGS, views=MILD)
-    learner = Finetuner(brightness, Regression(), train, settings)
+    numbers = replace(train, statistics={STD: np.float32(1)})
+    learner = Finetuner(brightness, Regression(), numbers, settings)
     views, _ = learner((np.array(rising), np.zeros(8, np.float32)), training=True)
     assert np.std(np.asarray(views)) > 0.01
 
