@@ -24,7 +24,8 @@ from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
 from trainer_module.settings import MILD, Encoder, Finetuning, from_json
 from trainer_module.tasks.classification import Classification
-from trainer_module.tasks.regression import STD, Regression
+from trainer_module.tasks.regression import STD as STD_OF_NUMBERS
+from trainer_module.tasks.regression import Regression
 
 MEAN, STD = np.full(3, 0.5, np.float32), np.full(3, 0.25, np.float32)
 SETTINGS = Finetuning(epochs=6, batch_size=16, freeze=False, learning_rate=3e-3)
@@ -158,7 +159,7 @@ def test_views_that_are_another_tasks_are_learned_from_too(train):
     brightness = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs))
     rising = np.broadcast_to(np.arange(16, dtype=np.uint8)[:, None, None] * 16, (8, 16, 16, 3))
     settings = replace(SETTINGS, views=MILD)
-    numbers = replace(train, statistics={STD: np.float32(1)})
+    numbers = replace(train, statistics={STD_OF_NUMBERS: np.float32(1)})
     learner = Finetuner(brightness, Regression(), numbers, settings)
     views, _ = learner((np.array(rising), np.zeros(8, np.float32)), training=True)
     assert np.std(np.asarray(views)) > 0.01
