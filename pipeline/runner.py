@@ -42,6 +42,7 @@ from pipeline.loading import INTERRUPTED
 from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
+from pipeline.pushed import forget_removed
 from pipeline.root import PATIENCE, Root
 from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable, the_stop
@@ -291,8 +292,10 @@ def enter(plan: Plan, graph, root: Root, record: dict, facts: dict[str, str]) ->
     """Binds a compiled pipeline to its run, of which the store knows the facts from then on, more
     `facts` among them.
     """
+    store = root.open_store()
+    forget_removed(root, store)
     if plan.saved_encoder.path:
-        enter_again(plan.saved_encoder, root.path, root.open_store())
+        enter_again(plan.saved_encoder, root.path, store)
     told = summary.facts(plan, record["flags"]) | {"state": "running"} | facts
     enter_store(graph, root, record["run_id"], told)
 

@@ -314,6 +314,37 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     assert (tmp_path / "root").read_text() == "mine"
 
 
+def pushing(model):
+    """Returns a function that builds a pipeline that pushes a model which is there."""
+
+    def create(plan, folders):
+        from tfx.components import Pusher
+        from tfx.dsl.components.common.importer import Importer
+        from tfx.orchestration.pipeline import Pipeline
+        from tfx.proto.pusher_pb2 import PushDestination
+        from tfx.types.standard_artifacts import Model
+
+        given = Importer(source_uri=str(model), artifact_type=Model).with_id("Given")
+        place = PushDestination.Filesystem(base_directory=folders.serving)
+        pushed = PushDestination(filesystem=place)
+        pusher = Pusher(model=given.outputs["result"], push_destination=pushed)
+        return Pipeline(plan.name, folders.root, components=[given, pusher], enable_cache=True)
+
+    return create
+
+
+def test_a_pushed_model_that_was_removed_is_pushed_again_by_the_same_command(start, tmp_path):
+    model, root = tmp_path / "model" / "Format-Serving", tmp_path / "root"
+    model.mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(b"graph")
+    start(create=pushing(model.parent))
+    shutil.rmtree(json.loads(state(root)[0])["pushed_model"])
+    assert start(create=pushing(model.parent)) == ENDED
+    (again,) = (root / "serving").iterdir()
+    assert (again / "saved_model.pb").read_bytes() == b"graph"
+    assert json.loads(state(root)[0])["pushed_model"] == str(again)
+
+
 @pytest.fixture
 def ingest(tmp_path, monkeypatch):
     """Returns a function that runs a pipeline whose only node reads a list, and gives back the exit
