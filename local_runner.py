@@ -12,10 +12,12 @@ if __name__ == "__main__":  # before the rest is loaded, which takes a while
 import argparse
 import os
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.choices import RUNS
+from pipeline.choices import FOLDER, RUNS
 from pipeline.engines.engine import VARIABLE, engine_of
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
@@ -50,25 +52,33 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         print(text_of(choices), end="")
         return DONE
     engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    from pipeline.lock import lock
     from pipeline.plan import make_plan
 
-    plan = make_plan(choices)
-    from pipeline.root import Root  # heavy, as is the next
-    from pipeline.runner import run
+    place = choices.root.resolve()
+    with ExitStack() as held:
+        hold_root = partial(held.enter_context, lock(place))
+        plan = make_plan(choices, hold_root=hold_root)
+        if choices.dataset.name != FOLDER:  # else it is held since its lists were written
+            hold_root()
+        from pipeline.root import Root, refuse_unfit  # heavy, as are the next
+        from pipeline.runner import run
 
-    root = Root(choices.root.resolve(), choices.metadata)
-    if flags.recheck:
-        from pipeline.recheck import forget_changed
+        root = Root(place, choices.metadata)
+        refuse_unfit(root)
+        if flags.recheck:
+            from pipeline.recheck import forget_changed
 
-        forget_changed(plan, root)
-    return run(plan, root, arguments, engine=engine)
+            forget_changed(plan, root)
+        return run(plan, root, arguments, engine=engine)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     """Continues an interrupted run with the settings that it was started with."""
     from pipeline.config_file import FILE
+    from pipeline.lock import lock
     from pipeline.plan import make_plan
-    from pipeline.root import Root, interrupted_root
+    from pipeline.root import Root, interrupted_root, refuse_unfit
     from pipeline.runner import run
 
     root = interrupted_root(flags.pipeline_root, RUNS)
@@ -77,9 +87,11 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     record = root.record()
     os.chdir(record["folder"])  # its data/ lies there
     choices = choices_of(parser.parse_args([f"--config={root.path / FILE}"]))
-    plan = make_plan(choices, record.get("took_encoder", True))
-    root = Root(root.path, flags.metadata or record.get("metadata", ""))
-    return run(plan, root, record["flags"], resume=True, engine=engine)
+    with lock(root.path):
+        plan = make_plan(choices, record.get("took_encoder", True))
+        root = Root(root.path, flags.metadata or record.get("metadata", ""))
+        refuse_unfit(root)
+        return run(plan, root, record["flags"], resume=True, engine=engine)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import LISTS, lists_of
 from pipeline.engines.engine import VARIABLE, engine_of
 from pipeline.flags import build_parser, choices_of
+from pipeline.lock import refuse_place
 from pipeline.plan import decided, encoder_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -86,8 +87,6 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _refuse_place(choices: Choices, flags: argparse.Namespace) -> None:
     """Refuses where a run cannot be, and what its data nodes cannot run on."""
-    from pipeline.root import refuse_place
-
     engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
     refuse_place(choices.root.resolve())
 

@@ -7,6 +7,8 @@ The graph, its checks and its settings are those of a run on this machine; nothi
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 
 from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.engines.engine import VARIABLE, engine_of
@@ -23,9 +25,12 @@ def main(arguments: list[str]) -> int:
         choices = choices_of(flags)
         target = target_of(flags, choices)
         engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+        from pipeline.lock import lock
         from pipeline.plan import make_plan
 
-        plan = make_plan(choices)
+        with ExitStack() as held:
+            hold_root = partial(held.enter_context, lock(choices.root.resolve()))
+            plan = make_plan(choices, hold_root=hold_root)
         with libraries_to_log(os.devnull):
             print(_compiler(target.orchestrator)(plan, target, flags.beam_runner))
     except ValueError as error:

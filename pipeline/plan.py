@@ -5,7 +5,7 @@ heavy is loaded.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,11 @@ def as_chosen(choices: Choices, task: Task) -> Plan:
     )
 
 
-def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
+def make_plan(
+    choices: Choices,
+    may_take_encoder: bool = True,
+    hold_root: Callable[[], object] = lambda: None,
+) -> Plan:
     """Looks for what the choices name, writes the recipe's data set if it is not there, and checks
     every row of every list.
 
@@ -74,12 +78,14 @@ def make_plan(choices: Choices, may_take_encoder: bool = True) -> Plan:
       choices: of a person.
       may_take_encoder: False continues a run that found none at its `--pretrain_save_path`: the one
         that is there by now is its own.
+      hold_root: called before lists are written into the pipeline root, those of a folder of
+        images; without it the caller holds the root.
 
     Raises:
       InputError: naming what breaks a rule; all bad rows together.
     """
     found = encoder_of(choices, may_take_encoder)
-    lists = lists_of(choices)
+    lists = lists_of(choices, hold_root)
     checked = checked_rows(choices, lists)
     if checked.findings:
         print(table(checked.findings))

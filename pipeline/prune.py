@@ -60,14 +60,15 @@ def _parser() -> argparse.ArgumentParser:
 def _prune(flags: argparse.Namespace) -> int:
     # heavy, all of them
     from pipeline.lineage.__main__ import metadata_of
-    from pipeline.root import Root, lock, refuse_unfit
+    from pipeline.lock import lock
+    from pipeline.root import Root, refuse_unfit
     from pipeline.unneeded import lines, removals, remove
 
     if flags.keep < 1:
         raise InputError(f"`--keep` must be at least 1. Received: {flags.keep}")
     metadata = flags.metadata or metadata_of(flags.pipeline_root)
     root = Root(flags.pipeline_root.resolve(), metadata if is_mysql(metadata) else "")
-    with lock(root):
+    with lock(root.path):
         refuse_unfit(root)
         store = root.open_store()
         found = removals(root, store, flags.keep)

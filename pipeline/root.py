@@ -1,21 +1,17 @@
-"""The folder of a pipeline: what lies in it, who works in it, and whether a run can go on there.
+"""The folder of a pipeline: what lies in it, and whether a run can go on there.
 
-What is asked before a run writes anything: nobody else is at work in the folder, it is where its
+What is asked of it once it is held (lock.py), before a run writes anything: it is where its
 artifacts were made, its metadata store is the one that numbered them, and the clock has not gone
 back behind its models.
 """
 
-import fcntl
 import os
-import re
 import shlex
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 
@@ -24,13 +20,11 @@ from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import SQLITE_FILE
 from pipeline.faults import fault
-from pipeline.left_folder import nearest_folder
 from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
 
 ARTIFACTS, SERVING = "artifacts", "serving"
-PATTERN = re.compile(r"[\[*?\\]")  # what Beam or TensorFlow take for a pattern in a path
 PATIENCE = 3.0  # seconds for another program to let go of the store
 PRIVATE = 0o600  # the store and the logs tell paths, names of images and flags
 
@@ -95,62 +89,6 @@ class Root:
     def write_record(self, **values) -> None:
         """Replaces the record in one step, so that a kill leaves the old or the new one."""
         write_whole(self.run_file, values)
-
-
-@contextmanager
-def lock(root: Root, shared: bool = False) -> Iterator[None]:
-    """Holds the pipeline root for this process, or, `shared`, for this and others that run single
-    nodes of one run.
-
-    Raises:
-      InputError: if another run holds it, or it is no folder that can be written to.
-    """
-    _refuse_pattern(root.path)
-    try:
-        root.path.mkdir(parents=True, exist_ok=True)
-        held = open(root.path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise _unwritable(root.path, error) from error
-    with held as file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"Another run is going on in {root.path}; wait for it, or give another "
-                f"--pipeline_root"
-            ) from error
-        yield
-
-
-def refuse_place(path: Path) -> None:
-    """Refuses a place where no pipeline root can be, as far as that shows without making it, and
-    leaves nothing there.
-
-    Raises:
-      InputError: naming it and the fix.
-    """
-    _refuse_pattern(path)
-    try:
-        with TemporaryDirectory(prefix=".", dir=nearest_folder(path)):
-            pass
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _refuse_pattern(path: Path) -> None:
-    if found := PATTERN.search(str(path)):
-        raise InputError(
-            f"`--pipeline_root` must be a folder without [ * ? or a backslash in its whole path: "
-            f"Beam and TensorFlow take them for patterns. Received: {path}, with "
-            f"{found.group()}. Fix: another folder"
-        )
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"`--pipeline_root` must be a folder that can be written to. Received: {path}, "
-        f"{error.strerror}. Fix: another folder"
-    )
 
 
 def refuse_unfit(root: Root) -> None:

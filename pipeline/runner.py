@@ -42,7 +42,8 @@ from pipeline.loading import INTERRUPTED
 from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
-from pipeline.root import PATIENCE, Root, lock, refuse_unfit
+from pipeline.pushed import forget_removed
+from pipeline.root import PATIENCE, Root
 from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable, the_stop
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
@@ -70,7 +71,7 @@ def run(
 
     Args:
       plan: of the run.
-      root: the pipeline root.
+      root: the pipeline root; the caller holds its lock, and has refused an unfit one.
       flags: the command line, kept for `--resume`.
       resume: continue the interrupted run of this root.
       create: builds the pipeline of a plan and folders, instead of the functions of
@@ -80,27 +81,25 @@ def run(
     Returns:
       The exit code: 0 done, 2 bad input, 3 model refused, 130 stopped, 1 anything else.
     """
-    with lock(root):
-        refuse_unfit(root)
-        begun, moment = time.monotonic(), datetime.now().isoformat(timespec="milliseconds")
-        run_id = root.record()["run_id"] if resume else moment
-        log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
-        log_path.parent.mkdir(exist_ok=True)
-        print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
-        interrupted = partial(_interrupted, root, run_id)
-        last_word = partial(_note_in_time, plan, root, run_id, interrupted)
-        told = libraries_to_log(str(log_path))
-        with with_workers(root, plan.pretraining.minutes), told, stoppable(last_word):
-            compiled = partial(compiled_pipeline, plan, root, create)
-            record = record_of(plan, root, run_id, flags)
-            prepared = partial(prepare, compiled, plan, root, record, resume, engine)
-            code, message, prepared = guarded(root, prepared)
-            if code == DONE:
-                graph, record = prepared
-                nodes = partial(_run_nodes, plan, graph, root, record)
-                code, message = run_and_end(plan, root, record, begun, nodes)
-            print(interrupted() if code == INTERRUPTED else message)
-        return code
+    begun, moment = time.monotonic(), datetime.now().isoformat(timespec="milliseconds")
+    run_id = root.record()["run_id"] if resume else moment
+    log_path = root.path / "logs" / f"{run_id.replace(':', '-')}.log"
+    log_path.parent.mkdir(exist_ok=True)
+    print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
+    interrupted = partial(_interrupted, root, run_id)
+    last_word = partial(_note_in_time, plan, root, run_id, interrupted)
+    told = libraries_to_log(str(log_path))
+    with with_workers(root, plan.pretraining.minutes), told, stoppable(last_word):
+        compiled = partial(compiled_pipeline, plan, root, create)
+        record = record_of(plan, root, run_id, flags)
+        prepared = partial(prepare, compiled, plan, root, record, resume, engine)
+        code, message, prepared = guarded(root, prepared)
+        if code == DONE:
+            graph, record = prepared
+            nodes = partial(_run_nodes, plan, graph, root, record)
+            code, message = run_and_end(plan, root, record, begun, nodes)
+        print(interrupted() if code == INTERRUPTED else message)
+    return code
 
 
 def record_of(plan: Plan, root: Root, run_id: str, flags: list[str]) -> dict:
@@ -294,8 +293,10 @@ def enter(plan: Plan, graph, root: Root, record: dict, facts: dict[str, str]) ->
     """Binds a compiled pipeline to its run, of which the store knows the facts from then on, more
     `facts` among them.
     """
+    store = root.open_store()
+    forget_removed(root, store)
     if plan.saved_encoder.path:
-        enter_again(plan.saved_encoder, root.path, root.open_store())
+        enter_again(plan.saved_encoder, root.path, store)
     told = summary.facts(plan, record["flags"]) | {"state": "running"} | facts
     enter_store(graph, root, record["run_id"], told)
 

@@ -1,14 +1,17 @@
 """`--images DIR`: a folder is enough."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline import check
+import local_runner
+from pipeline import check, compile
 from pipeline.config_file import text_of
 from pipeline.datasets import files
 from pipeline.flags import build_parser, choices_of
+from pipeline.lock import lock
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
 
@@ -53,6 +56,36 @@ def test_a_folder_a_class_is_classified_by_sorted_names_and_a_fifth_is_held_out(
     train, held_out = rows(plan.lists.train), rows(plan.lists.eval)
     assert len(train) + len(held_out) == 80 and 8 <= len(held_out) <= 24
     assert "cat/tabby/0.png,cat" in {*train, *held_out}
+
+
+@pytest.mark.parametrize(
+    ("main", "flags"),
+    [(local_runner.main, []), (compile.main, ["--for=airflow", "--output=dag.py"])],
+    ids=["run", "compile"],
+)
+def test_the_lists_of_a_run_that_goes_on_stay_those_of_its_images(main, flags, tmp_path, capsys):
+    many("dog", "cat")
+    place = f"--pipeline_root={tmp_path / 'root'}"
+    lists = Path(planned(place).lists.train)
+    before = lists.read_bytes()
+    shutil.copytree("photos", "others")
+    with lock(tmp_path / "root"):
+        assert main([place, "--images=others", *flags]) == 2
+    assert "Another run is going on" in capsys.readouterr().err
+    assert lists.read_bytes() == before
+
+
+def test_a_pipeline_root_that_is_a_file_is_bad_input(capsys):
+    many("dog", "cat")
+    Path("file").touch()
+    assert local_runner.main(["--images=photos", "--pipeline_root=file"]) == 2
+    assert "`--pipeline_root` must be a folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_leaves_no_pipeline_root(capsys):
+    assert local_runner.main(["--images=absent", "--pipeline_root=root"]) == 2
+    assert "`--images` must be a folder that is there" in capsys.readouterr().err
+    assert not Path("root").exists()
 
 
 def test_the_lists_are_kept_in_the_folder_of_the_run():

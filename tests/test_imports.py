@@ -26,6 +26,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.datasets.of_recipe",
     "pipeline.flags",
     "pipeline.layers",
+    "pipeline.lock",
     "pipeline.machines",
     "pipeline.orchestrators.choosing",
     "pipeline.orchestrators.container",

@@ -12,7 +12,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from benchmarks.lineage import FIRST_VERSION, fill
 from pipeline import prune
 from pipeline.lineage import __main__ as lineage
-from pipeline.root import Root, lock
+from pipeline.lock import lock
+from pipeline.root import Root
 
 CHANGES = ["data", "parameter", "data", "parameter", "nothing"]  # from run to run
 PUSHED = 4  # models; the last run found all in the cache
@@ -225,7 +226,7 @@ def test_to_keep_none_is_refused(root, keep, capsys):
 
 def test_while_a_run_goes_on_nothing_is_removed(root, capsys):
     before = files(root)
-    with lock(root):
+    with lock(root.path):
         assert call(root, "--yes") == 2
     assert "Another run is going on" in capsys.readouterr().err
     assert files(root) == before

@@ -7,12 +7,14 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from PIL import Image
 
+import local_runner
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import parse_rows
 from components.metadata.names import EXAMPLE_GEN
 from pipeline.check import read_images
 from pipeline.data_check import checked_rows
 from pipeline.flags import build_parser, choices_of
+from pipeline.lock import lock
 from pipeline.plan import make_plan
 from pipeline.recheck import FINGERPRINT, _fingerprints, forget_changed
 from pipeline.runner import Root
@@ -65,12 +67,28 @@ def test_examples_that_are_as_the_files_are_stay(ingested):
     assert forget_changed(*ingested) == 0
 
 
-def test_an_image_replaced_by_one_of_the_same_size_and_time_marks_them_deleted(ingested, tmp_path):
-    plan, root = ingested
+def replace_image(plan):
+    """Puts other pixels in the place of an image, with its size and time."""
     (row, *_), _ = parse_rows(plan.lists.train)
     pixels = np.random.default_rng(99).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).save(row.path)
     os.utime(row.path, ns=(10**18, 10**18))
+
+
+def test_while_a_run_goes_on_no_examples_are_marked(ingested, capsys):
+    plan, root = ingested
+    replace_image(plan)
+    flags = [f"--train_file_path={plan.lists.train}", f"--pipeline_root={root.path}"]
+    with lock(root.path):
+        assert local_runner.main([*flags, "--recheck"]) == 2
+    assert "Another run is going on" in capsys.readouterr().err
+    (artifact,) = root.open_store().get_artifacts()
+    assert artifact.state == mlmd.Artifact.LIVE
+
+
+def test_an_image_replaced_by_one_of_the_same_size_and_time_marks_them_deleted(ingested):
+    plan, root = ingested
+    replace_image(plan)
     assert forget_changed(plan, root) == 1
     (artifact,) = root.open_store().get_artifacts()
     assert artifact.state == mlmd.Artifact.DELETED

@@ -16,7 +16,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.metadata.snapshot import read
 from components.metadata.store import sweep_interrupted
 from pipeline.lineage.__main__ import metadata_of
-from pipeline.root import Root, interrupted_root, lock, refuse_unfit
+from pipeline.lock import lock
+from pipeline.root import Root, interrupted_root, refuse_unfit
 from pipeline.state_files import write_whole
 from trainer_module.errors import InputError
 
@@ -33,7 +34,7 @@ sys.stdin.read()
 def root(tmp_path):
     """A root with one artifact that a node of one run made."""
     root = Root(tmp_path / "root")
-    with lock(root):
+    with lock(root.path):
         made(root, "2026-01-01T00:00:00.000")
     return root
 
@@ -76,14 +77,14 @@ def test_a_root_in_which_a_run_has_ended_is_fit(root):
     "name", ["a b", "100%", "#1", "Bäume", "a'b", 'a"b', "a&b;c", "~", "{b}", "]"]
 )
 def test_most_signs_may_stand_in_its_name(name, tmp_path):
-    with lock(Root(tmp_path / name)):
+    with lock(tmp_path / name):
         refuse_unfit(Root(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["[1]", "a*", "a?", "a\\b"])
 def test_what_libraries_take_for_a_pattern_may_not_and_nothing_is_made(name, tmp_path):
     told = pytest.raises(InputError, match=r"`--pipeline_root`.*Received: .*Fix: ")
-    with told, lock(Root(tmp_path / name / "root")):
+    with told, lock(tmp_path / name / "root"):
         pass
     assert not list(tmp_path.iterdir())
 
@@ -149,7 +150,7 @@ def test_no_node_takes_less_than_no_time(root):
 
 def test_nodes_of_one_run_share_a_root_in_which_no_run_may_begin_then(root):
     refused = pytest.raises(InputError, match="Another run is going on")
-    with lock(root, shared=True), lock(root, shared=True), refused, lock(root):
+    with lock(root.path, shared=True), lock(root.path, shared=True), refused, lock(root.path):
         pass
 
 

@@ -23,8 +23,9 @@ from pipeline.choices import Choices, Lists
 from pipeline.config_file import FILE, read_settings
 from pipeline.lineage import __main__ as lineage
 from pipeline.loading import INTERRUPTED
+from pipeline.lock import lock
 from pipeline.plan import as_chosen
-from pipeline.root import Root, interrupted_root
+from pipeline.root import Root, interrupted_root, refuse_unfit
 from pipeline.runner import run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
@@ -36,6 +37,13 @@ from trainer_module.tasks.unlabelled import Unlabelled
 pytestmark = pytest.mark.tfx
 
 ENDED = DONE  # a run of one node that judges nothing
+
+
+def run_held(plan, root, flags, *more, **named):
+    """Runs a plan in a root that is fit for it and held."""
+    with lock(root.path):
+        refuse_unfit(root)
+        return run(plan, root, flags, *more, **named)
 
 
 @pytest.fixture
@@ -56,7 +64,7 @@ def start(tmp_path, monkeypatch):
 
     def start(name="tiny", resume=False, create=one_node, **choices):
         plan = as_chosen(Choices(name, **choices), Unlabelled())
-        return run(plan, Root(tmp_path / "root"), [], resume, create)
+        return run_held(plan, Root(tmp_path / "root"), [], resume, create)
 
     return start
 
@@ -259,12 +267,11 @@ from pathlib import Path
 from pipeline.choices import Choices, Lists
 from pipeline.plan import as_chosen
 from pipeline.root import Root
-from pipeline.runner import run
-from test_runner import stopped_node
+from test_runner import run_held, stopped_node
 from trainer_module.tasks.unlabelled import Unlabelled
 
 root = Root(Path(sys.argv[1]))
-run(as_chosen(Choices("tiny"), Unlabelled()), root, [], create=stopped_node("not at all"))
+run_held(as_chosen(Choices("tiny"), Unlabelled()), root, [], create=stopped_node("not at all"))
 """
 
 
@@ -307,6 +314,37 @@ def test_a_root_that_is_a_file_is_refused_by_name(start, tmp_path):
     assert (tmp_path / "root").read_text() == "mine"
 
 
+def pushing(model):
+    """Returns a function that builds a pipeline that pushes a model which is there."""
+
+    def create(plan, folders):
+        from tfx.components import Pusher
+        from tfx.dsl.components.common.importer import Importer
+        from tfx.orchestration.pipeline import Pipeline
+        from tfx.proto.pusher_pb2 import PushDestination
+        from tfx.types.standard_artifacts import Model
+
+        given = Importer(source_uri=str(model), artifact_type=Model).with_id("Given")
+        place = PushDestination.Filesystem(base_directory=folders.serving)
+        pushed = PushDestination(filesystem=place)
+        pusher = Pusher(model=given.outputs["result"], push_destination=pushed)
+        return Pipeline(plan.name, folders.root, components=[given, pusher], enable_cache=True)
+
+    return create
+
+
+def test_a_pushed_model_that_was_removed_is_pushed_again_by_the_same_command(start, tmp_path):
+    model, root = tmp_path / "model" / "Format-Serving", tmp_path / "root"
+    model.mkdir(parents=True)
+    (model / "saved_model.pb").write_bytes(b"graph")
+    start(create=pushing(model.parent))
+    shutil.rmtree(json.loads(state(root)[0])["pushed_model"])
+    assert start(create=pushing(model.parent)) == ENDED
+    (again,) = (root / "serving").iterdir()
+    assert (again / "saved_model.pb").read_bytes() == b"graph"
+    assert json.loads(state(root)[0])["pushed_model"] == str(again)
+
+
 @pytest.fixture
 def ingest(tmp_path, monkeypatch):
     """Returns a function that runs a pipeline whose only node reads a list, and gives back the exit
@@ -325,7 +363,7 @@ def ingest(tmp_path, monkeypatch):
             return Pipeline(plan.name, folders.root, enable_cache=True, **args)
 
         choices = Choices("tiny", task=task.name, lists=Lists(str(path)))
-        return run(as_chosen(choices, task), Root(tmp_path / "root"), [], create=ingest_alone)
+        return run_held(as_chosen(choices, task), Root(tmp_path / "root"), [], create=ingest_alone)
 
     return run_alone
 
@@ -415,6 +453,6 @@ def test_a_full_disk_below_the_log_ends_in_a_line_too(start, capfd, monkeypatch)
 def test_a_server_that_does_not_answer_is_told_with_its_flag_before_anything_starts(tmp_path):
     root = Root(tmp_path / "root", "mysql://simclr:secret@127.0.0.1:1/simclr")
     with pytest.raises(InputError, match=r"`--metadata`.*simclr@127.0.0.1:1/simclr") as told:
-        run(as_chosen(Choices("tiny"), Unlabelled()), root, [])
+        run_held(as_chosen(Choices("tiny"), Unlabelled()), root, [])
     assert "secret" not in str(told.value)
     assert not (tmp_path / "root" / "logs").exists()

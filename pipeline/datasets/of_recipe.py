@@ -8,7 +8,7 @@ import dataclasses
 import importlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -41,9 +41,13 @@ class Written:
     lists: Sequence[str] = ()
 
 
-def lists_of(choices: Choices) -> Lists:
+def lists_of(choices: Choices, hold_root: Callable[[], object] = lambda: None) -> Lists:
     """Returns the user's own lists; those of a folder of images, written into the pipeline root;
     or those of the recipe's data set, which is written unless it is there.
+
+    Args:
+      choices: of a person.
+      hold_root: called before anything is written into the pipeline root.
 
     Raises:
       InputError: if there is no such data set, its source is missing or has no meaning, an option
@@ -55,18 +59,19 @@ def lists_of(choices: Choices) -> Lists:
     options = json.loads(json.dumps(chosen.options))
     # A whole data set is written once for all recipes.
     folder = DATA / (choices.recipe if options else chosen.name)
+    hold = hold_root if chosen.name == FOLDER else lambda: None
     if chosen.name == FOLDER:
         folder = choices.root / LISTS
         options |= {"labelled": False} if choices.task == "pretrain" else {}
-    written = _written(folder, Written(chosen.name, options, chosen.source))
+    written = _written(folder, Written(chosen.name, options, chosen.source), hold)
     if not options.get("labelled", True):
         return Lists(str(folder / written.lists[0]))
     splits = ("train", "eval")
     return Lists(*(str(folder / _list_for(choices.task, written, split)) for split in splits))
 
 
-def _written(folder: Path, wanted: Written) -> Written:
-    """Returns what the folder holds once it holds what is wanted."""
+def _written(folder: Path, wanted: Written, hold: Callable[[], object]) -> Written:
+    """Returns what the folder holds once it holds what is wanted; it is held before it changes."""
     module = _module(wanted.name)
     accepted = inspect.signature(module.write).parameters
     _check_options(wanted, accepted)
@@ -78,6 +83,7 @@ def _written(folder: Path, wanted: Written) -> Written:
     if known and not module.LISTS_ALONE:
         return before
     _require_source(wanted, accepted, again)
+    hold()
     given = {"source": source} if source else {"download": True} if "download" in accepted else {}
     verb = "Downloading" if "download" in given else "Writing"
     origin = f" from {source}{', as before' if again else ''}" if source else ""
@@ -120,7 +126,7 @@ def _read(folder: Path) -> Written | None:
     try:
         text = (folder / RECORD).read_text(encoding="utf-8")
         name, options, source, *lists = json.loads(text)
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     if lists:
         return Written(name, options, source, lists[0])

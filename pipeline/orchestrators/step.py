@@ -57,11 +57,12 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     goes on with the run that it began.
     """
     from pipeline.datasets.files import write_file
+    from pipeline.lock import lock
     from pipeline.plan import make_plan
-    from pipeline.root import lock, refuse_unfit
+    from pipeline.root import refuse_unfit
     from pipeline.runner import compiled_pipeline, enter, prepare, record_of
 
-    with lock(root):
+    with lock(root.path):
         refuse_unfit(root)
         record = root.record()
         again = record.get("run_id") == flags.run_id
@@ -79,11 +80,11 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
     """Runs one node as LocalDagRunner does, which passes over all others."""
     from components.metadata.stored_run import GOOD
     from components.metadata.url import password_of
-    from pipeline.root import lock
+    from pipeline.lock import lock
     from pipeline.runner import bind, guarded, load_libraries, state_of
     from pipeline.terminal import ProgressHandler, progress
 
-    with lock(root, shared=True):
+    with lock(root.path, shared=True):
         graph = _graph_of(root, run_id)
         load_libraries()
         from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -105,11 +106,11 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
 
 def _end(choices, root, run_id: str) -> int:
     """Says how the run ended, leaves its models, and writes summary.json."""
+    from pipeline.lock import lock
     from pipeline.plan import make_plan
-    from pipeline.root import lock
     from pipeline.runner import finished, run_and_end
 
-    with lock(root):
+    with lock(root.path):
         graph, record = _graph_of(root, run_id), root.record()
         plan = make_plan(choices, record["took_encoder"])
         begun = time.monotonic() - (time.time() - root.stored_run(run_id).started)
