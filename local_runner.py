@@ -62,7 +62,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         if choices.dataset.name != FOLDER:  # else it is held since its lists were written
             hold_root()
         from pipeline.root import Root, refuse_unfit  # heavy, as are the next
-        from pipeline.runner import run
+        from pipeline.runner import run_held
 
         root = Root(place, choices.metadata)
         refuse_unfit(root)
@@ -70,7 +70,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
             from pipeline.recheck import forget_changed
 
             forget_changed(plan, root)
-        return run(plan, root, arguments, engine=engine)
+        return run_held(plan, root, arguments, engine=engine)
 
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
@@ -79,7 +79,7 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import Root, interrupted_root, refuse_unfit
-    from pipeline.runner import run
+    from pipeline.runner import run_held
 
     root = interrupted_root(flags.pipeline_root, RUNS)
     refuse_beside_resume(parser, flags)
@@ -91,7 +91,7 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
         plan = make_plan(choices, record.get("took_encoder", True))
         root = Root(root.path, flags.metadata or record.get("metadata", ""))
         refuse_unfit(root)
-        return run(plan, root, record["flags"], resume=True, engine=engine)
+        return run_held(plan, root, record["flags"], resume=True, engine=engine)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from trainer_module.linear_eval import fit_linear, fit_ridge, linear_accuracy
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.preprocessing import decode_images
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
-from trainer_module.resnet import with_stem
+from trainer_module.resnets import with_stem
 from trainer_module.tasks.classification import Classification
 from trainer_module.thumbnails import thumbnails
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.metadata_store import MetadataStore
 
@@ -39,11 +40,12 @@ from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
 from pipeline.imported import bring_in, enter_again, remove_others
 from pipeline.loading import INTERRUPTED
+from pipeline.lock import lock
 from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.pushed import forget_removed
-from pipeline.root import PATIENCE, Root
+from pipeline.root import PATIENCE, Root, refuse_unfit
 from pipeline.save_paths import leave
 from pipeline.stopping import asked_to_stop, stoppable, the_stop
 from pipeline.terminal import ProgressHandler, libraries_to_log, progress
@@ -59,7 +61,18 @@ ENVIRONMENT = {
 }
 
 
-def run(
+def run(plan: Plan, root: Root, flags: list[str], **options: Any) -> int:
+    """Holds a pipeline root, and does there what `run_held` does, with its arguments.
+
+    Raises:
+      InputError: if another run holds the root, or it is unfit for a run.
+    """
+    with lock(root.path):
+        refuse_unfit(root)
+        return run_held(plan, root, flags, **options)
+
+
+def run_held(
     plan: Plan,
     root: Root,
     flags: list[str],

@@ -156,7 +156,7 @@ def test_an_encoder_that_is_no_better_than_before_is_told_early_with_what_to_try
     told = capsys.readouterr().out
     assert told.startswith("Epoch 2: not better than random weights yet")
     assert "+0.0 points" in told and told.count("--temperature") == 1
-    assert told.count("not better than before") == 3
+    assert told.count("not better than random weights") == 3
 
 
 def test_an_encoder_that_is_better_than_before_is_not_warned_of(learner, capsys):

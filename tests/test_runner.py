@@ -23,9 +23,8 @@ from pipeline.choices import Choices, Lists
 from pipeline.config_file import FILE, read_settings
 from pipeline.lineage import __main__ as lineage
 from pipeline.loading import INTERRUPTED
-from pipeline.lock import lock
 from pipeline.plan import as_chosen
-from pipeline.root import Root, interrupted_root, refuse_unfit
+from pipeline.root import Root, interrupted_root
 from pipeline.runner import run
 from trainer_module.errors import InputError
 from trainer_module.finished import mark_finished
@@ -37,13 +36,6 @@ from trainer_module.tasks.unlabelled import Unlabelled
 pytestmark = pytest.mark.tfx
 
 ENDED = DONE  # a run of one node that judges nothing
-
-
-def run_held(plan, root, flags, *more, **named):
-    """Runs a plan in a root that is fit for it and held."""
-    with lock(root.path):
-        refuse_unfit(root)
-        return run(plan, root, flags, *more, **named)
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def start(tmp_path, monkeypatch):
 
     def start(name="tiny", resume=False, create=one_node, **choices):
         plan = as_chosen(Choices(name, **choices), Unlabelled())
-        return run_held(plan, Root(tmp_path / "root"), [], resume, create)
+        return run(plan, Root(tmp_path / "root"), [], resume=resume, create=create)
 
     return start
 
@@ -267,11 +259,12 @@ from pathlib import Path
 from pipeline.choices import Choices, Lists
 from pipeline.plan import as_chosen
 from pipeline.root import Root
-from test_runner import run_held, stopped_node
+from pipeline.runner import run
+from test_runner import stopped_node
 from trainer_module.tasks.unlabelled import Unlabelled
 
 root = Root(Path(sys.argv[1]))
-run_held(as_chosen(Choices("tiny"), Unlabelled()), root, [], create=stopped_node("not at all"))
+run(as_chosen(Choices("tiny"), Unlabelled()), root, [], create=stopped_node("not at all"))
 """
 
 
@@ -363,7 +356,7 @@ def ingest(tmp_path, monkeypatch):
             return Pipeline(plan.name, folders.root, enable_cache=True, **args)
 
         choices = Choices("tiny", task=task.name, lists=Lists(str(path)))
-        return run_held(as_chosen(choices, task), Root(tmp_path / "root"), [], create=ingest_alone)
+        return run(as_chosen(choices, task), Root(tmp_path / "root"), [], create=ingest_alone)
 
     return run_alone
 
@@ -453,6 +446,6 @@ def test_a_full_disk_below_the_log_ends_in_a_line_too(start, capfd, monkeypatch)
 def test_a_server_that_does_not_answer_is_told_with_its_flag_before_anything_starts(tmp_path):
     root = Root(tmp_path / "root", "mysql://simclr:secret@127.0.0.1:1/simclr")
     with pytest.raises(InputError, match=r"`--metadata`.*simclr@127.0.0.1:1/simclr") as told:
-        run_held(as_chosen(Choices("tiny"), Unlabelled()), root, [])
+        run(as_chosen(Choices("tiny"), Unlabelled()), root, [])
     assert "secret" not in str(told.value)
     assert not (tmp_path / "root" / "logs").exists()
