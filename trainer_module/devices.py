@@ -106,6 +106,8 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
+# What TensorFlow's collectives do not take is sent as what holds it.
+SENT_AS = {"bfloat16": "float32", "uint8": "int32", "bool": "int32"}
 _with_others: list = []  # the strategy of a process that has joined others, and its rank
 
 
@@ -176,9 +178,10 @@ def gathered(rows):
     replica = _this_replica()
     if replica is None:
         return rows
-    whole = replica.all_gather(rows, axis=0)
+    dtype = keras.backend.standardize_dtype(rows.dtype)
+    whole = replica.all_gather(ops.cast(rows, SENT_AS.get(dtype, dtype)), axis=0)
     whole.set_shape((None, *rows.shape[1:]))
-    return whole
+    return ops.cast(whole, dtype)
 
 
 def share_of_replica(loss):
