@@ -79,7 +79,7 @@ def test_a_step_of_grown_views_is_that_of_a_learner_which_never_saw_others():
     set_view_size(grown, (8, 8))
     grown.train_on_batch(batch)
     for mine, theirs in zip(everything(plain), everything(grown), strict=True):
-        mine.assign(theirs.value)
+        mine.assign(np.array(theirs.value))
     set_view_size(grown, runs.VIEW_SIZE)
     losses = []
     for learner in (grown, plain):
