@@ -24,7 +24,7 @@ class _RandomBatches(keras.utils.PyDataset):
         Args:
             images: uint8 [N, H, W, 3], or encoded: those are decoded while the step before runs,
                 since `fit` reads ahead.
-            batch_size: B, at most N.
+            batch_size: B.
             seed: of the permutations.
             first_step: number of the batch to begin with.
         """
@@ -69,8 +69,8 @@ class EpochBatches(_RandomBatches):
     """Random batches of images alone.
 
     The last, partial batch of an epoch is dropped: the contrastive loss depends on the batch size,
-    and the images dropped are others in the next epoch. Fewer images than a batch make one batch of
-    all.
+    and the images dropped are others in the next epoch. A batch is no larger than the images, which
+    is refused before one is made.
     """
 
     @property

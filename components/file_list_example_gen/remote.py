@@ -74,8 +74,7 @@ def _asking(path: str) -> Iterator[None]:
     """Asks a store: one kind of error comes out of it, and a person hears that it does not answer,
     which Google's client waits for two minutes.
     """
-    told = WAITING.format(path.partition("://")[0])
-    timer = threading.Timer(PATIENCE, print, [told], {"file": sys.stderr, "flush": True})
+    timer = threading.Timer(PATIENCE, _tell_of_waiting, [path.partition("://")[0]])
     timer.daemon = True
     timer.start()
     try:
@@ -85,6 +84,11 @@ def _asking(path: str) -> Iterator[None]:
         raise OSError(told or type(error).__name__) from error
     finally:
         timer.cancel()
+
+
+@functools.cache  # once a store's kind, not once an image
+def _tell_of_waiting(scheme: str) -> None:
+    print(WAITING.format(scheme), file=sys.stderr, flush=True)
 
 
 def _is_installed(module: str) -> bool:
