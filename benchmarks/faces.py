@@ -33,8 +33,9 @@ import tensorflow as tf
 
 from pipeline.choices import Choices
 from pipeline.datasets import files, utkface
-from pipeline.layers import from_text, kind_of, stacked
+from pipeline.precedence import stacked
 from pipeline.recipes import recipe_named
+from pipeline.setting_types import from_text, kind_of
 from trainer_module.checkpoint import load_weights, milestone_file
 from trainer_module.examples import Examples
 from trainer_module.finetune import finetune, labelled_subset, outputs_of

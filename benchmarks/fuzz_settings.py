@@ -25,9 +25,9 @@ sys.path.insert(0, str(ROOT))
 
 from pipeline.config_file import text_of  # noqa: E402
 from pipeline.flags import build_parser, choices_of  # noqa: E402
-from pipeline.layers import KINDS  # noqa: E402
 from pipeline.recipes import RECIPES  # noqa: E402
 from pipeline.save_paths import check_save_paths  # noqa: E402
+from pipeline.setting_types import KINDS  # noqa: E402
 from trainer_module.errors import InputError  # noqa: E402
 from trainer_module.tasks.registry import TASKS  # noqa: E402
 

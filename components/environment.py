@@ -36,6 +36,20 @@ def versions() -> dict[str, str]:
     return {library: version_of(library) for library in LIBRARIES}
 
 
+def has_gpu() -> bool:
+    """Tells whether TensorFlow will find a GPU, without loading it: an NVIDIA device that is not
+    hidden, and a TensorFlow that is not the one for CPUs alone.
+    """
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
+    if hidden or not os.path.exists("/dev/nvidia0"):
+        return False
+    try:
+        importlib.metadata.version("tensorflow-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
+
+
 def hardware() -> str:
     """Returns the processor's name, the number of cores, and the names of the GPUs that TensorFlow
     has seen.

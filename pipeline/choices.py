@@ -159,7 +159,7 @@ class Weights:
 @dataclass(frozen=True)
 class Choices:
     """Everything that a person may set. A recipe, a file and the command line make it together
-    (layers.py).
+    (precedence.py).
     """
 
     # of the folder below runs/, of the models that a new one is compared with; 'own' stands for one
@@ -185,7 +185,7 @@ class Choices:
     # the task learns the whole network from its labels, without pretraining
     from_scratch: bool = False
     # what nobody named of sizes and of pretraining follows from the images and the machine
-    # (fitting.py); what was chosen then is written down, and this is false
+    # (data_defaults.py); what was chosen then is written down, and this is false
     fit_to_data: bool = False
     save_paths: SavePaths = SavePaths()
     weights: Weights = Weights()

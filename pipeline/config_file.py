@@ -24,7 +24,8 @@ import yaml
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
 from pipeline.datasets.files import write_file
-from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of, settings_of
+from pipeline.precedence import settings_of
+from pipeline.setting_types import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of
 from trainer_module.errors import InputError
 
 FILE = "config.yaml"  # in the pipeline root
@@ -84,7 +85,7 @@ _Dumper.add_representer(
 
 
 def read_settings(path: str) -> dict[str, Any]:
-    """Reads a file's settings as a layer (layers.py), each of its setting's type.
+    """Reads a file's settings as a layer (precedence.py), each of its setting's type.
 
     Raises:
       InputError: naming the file, the setting, the rule and the value received.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from components.metadata.url import without_password
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
-from pipeline.layers import numbers
 from pipeline.loading import INTERRUPTED
+from pipeline.setting_types import numbers
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
 from trainer_module.findings import counted

@@ -13,8 +13,9 @@ from components.metadata.url import FORM, parse_mysql, without_password
 from pipeline.arguments import nearest, path_of, refuse_empty
 from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
-from pipeline.layers import KINDS, LISTS, Layer, from_text, kind_of, stacked
+from pipeline.precedence import Layer, stacked
 from pipeline.recipes import RECIPES, recipe_named
+from pipeline.setting_types import KINDS, LISTS, from_text, kind_of
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS
 from trainer_module.tasks.registry import TASKS

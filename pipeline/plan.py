@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.environment import has_gpu
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import Checked, checked_rows
+from pipeline.data_defaults import with_data_defaults
 from pipeline.datasets.of_recipe import lists_of
-from pipeline.fitting import fitted, has_gpu
 from pipeline.idle import idle
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder, refuse_small_images
 from pipeline.weights import find_weights, refuse_two_encoders
@@ -109,7 +110,7 @@ def decided(
     (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.is_final or choices.from_scratch)
-    choices = fitted(choices, pretrained_on, has_gpu(), pretrains)
+    choices = with_data_defaults(choices, pretrained_on, has_gpu(), pretrains)
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)

@@ -8,18 +8,17 @@ from dataclasses import replace
 from pipeline.arguments import nearest
 from pipeline.choices import OWN, Choices, Dataset, Gate
 from trainer_module.errors import InputError
-from trainer_module.settings import Augmentation, Encoder, Finetuning, Pretraining, Target
-
-# Minutes on a CPU: small batches for many steps, a low temperature for hard negatives, a higher
-# rate than for 1000 epochs.
-FEW_IMAGES = Pretraining(
-    batch_size=128,
-    temperature=0.2,
-    learning_rate=0.24,
-    warmup_epochs=1.0,
-    projection_hidden=256,
-    monitor_every_epochs=5,
+from trainer_module.settings import (
+    SHORT_RUN,
+    Augmentation,
+    Encoder,
+    Finetuning,
+    Pretraining,
+    Target,
 )
+
+# Minutes on a CPU: small batches for many steps, and what short runs want.
+SHORT_PRETRAINING = Pretraining(batch_size=128, monitor_every_epochs=5, **SHORT_RUN)
 
 # Views of grey cells without up or down: brightness and contrast differ from photograph to
 # photograph.
@@ -51,7 +50,7 @@ def demo() -> Choices:
         # A pattern, not a colour, is the class: full hue rotation and much colour drop make colour
         # useless.
         augmentation=Augmentation(hue=0.5, colour_drop_probability=0.8),
-        pretraining=replace(FEW_IMAGES, epochs=10),
+        pretraining=replace(SHORT_PRETRAINING, epochs=10),
         gate=Gate(min_metric=0.6),
     )
 
@@ -74,7 +73,7 @@ def cifar10_small() -> Choices:
             24,
             24,
         ),  # 0.56 of the work of 32 x 32 a step, so more epochs in the same minutes
-        pretraining=replace(FEW_IMAGES, epochs=30, monitor_every_epochs=10),
+        pretraining=replace(SHORT_PRETRAINING, epochs=30, monitor_every_epochs=10),
         gate=Gate(min_metric=0.4),
     )
 
@@ -95,7 +94,7 @@ def cifar10_cpu() -> Choices:
         dataset=Dataset("cifar10"),
         encoder=Encoder(width=0.25, grid=2),
         view_size=(24, 24),  # of a crop, on average 0.77 of a side: things have their usual size
-        pretraining=replace(FEW_IMAGES, epochs=90, monitor_every_epochs=10),
+        pretraining=replace(SHORT_PRETRAINING, epochs=90, monitor_every_epochs=10),
         eval_epochs=(10, 30, 50, 70, 90),
         gate=Gate(min_metric=0.6),
     )
@@ -142,7 +141,7 @@ def shapes_segmentation() -> Choices:
         augmentation=Augmentation(
             crop_area=(0.4, 1.0), hue=0.5, colour_drop_probability=0.8
         ),  # smaller crops share no region
-        pretraining=replace(FEW_IMAGES, epochs=40, monitor_every_epochs=40),
+        pretraining=replace(SHORT_PRETRAINING, epochs=40, monitor_every_epochs=40),
         finetuning=Finetuning(epochs=15, batch_size=32, learning_rate=1e-2),
         gate=Gate(min_metric=0.2),
     )
@@ -171,7 +170,7 @@ def camvid() -> Choices:
         # Batches of 32 give NT-Xent few negatives; without the positive pair in the denominator
         # (DCL) it minds less.
         pretraining=replace(
-            FEW_IMAGES, epochs=30, batch_size=32, loss="dcl", monitor_every_epochs=30
+            SHORT_PRETRAINING, epochs=30, batch_size=32, loss="dcl", monitor_every_epochs=30
         ),
         finetuning=Finetuning(
             epochs=40, batch_size=8, freeze=False, learning_rate=2e-3, weight_decay=1e-4
@@ -235,7 +234,7 @@ def elpv() -> Choices:
         image_size=(128, 128),
         view_size=(96, 96),  # 0.56 of the work a step
         augmentation=replace(CELLS, crop_area=(0.4, 1.0), brightness=0.4, contrast=0.4),
-        pretraining=replace(FEW_IMAGES, epochs=60, monitor_every_epochs=20),
+        pretraining=replace(SHORT_PRETRAINING, epochs=60, monitor_every_epochs=20),
         finetuning=Finetuning(
             epochs=60,
             batch_size=32,
@@ -266,7 +265,7 @@ def utkface() -> Choices:
         image_size=(48, 48),
         view_size=(32, 32),  # with the small stem, a quarter of the work of 64 x 64 a step
         encoder=Encoder(width=0.25, grid=3),
-        pretraining=replace(FEW_IMAGES, epochs=30, monitor_every_epochs=10),
+        pretraining=replace(SHORT_PRETRAINING, epochs=30, monitor_every_epochs=10),
         eval_epochs=(10, 20, 30),
         gate=Gate(min_metric=0.6),
     )
@@ -274,7 +273,7 @@ def utkface() -> Choices:
 
 def own() -> Choices:
     """The user's own list files or folder: what nobody names follows from the images and the
-    machine (pipeline/fitting.py, docs/own-images.md), the model must beat chance.
+    machine (pipeline/data_defaults.py, docs/own-images.md), the model must beat chance.
     """
     return Choices(
         name=OWN,

@@ -42,9 +42,9 @@ def keys(project, task_name):
         del sys.modules[name]
     sys.path.insert(0, str(project))
     from pipeline.choices import Choices, Lists
-    from pipeline.layers import stacked
     from pipeline.pipeline import Folders, graph_of
     from pipeline.plan import as_chosen
+    from pipeline.precedence import stacked
     from trainer_module.tasks.classification import Classification
     from trainer_module.tasks.regression import Regression
     from trainer_module.tasks.segmentation import Segmentation

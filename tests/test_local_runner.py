@@ -12,10 +12,10 @@ import pytest
 from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
-from pipeline.layers import KINDS
 from pipeline.loading import INTERRUPTED, NOT_BEGUN
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.save_paths import SavedEncoder
+from pipeline.setting_types import KINDS
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
     ENCODER_FILE,

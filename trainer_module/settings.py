@@ -316,6 +316,15 @@ class Target:
 
 
 # A label must survive them.
+# Of runs of minutes on a CPU: a low temperature for hard negatives, a higher rate than for 1000
+# epochs, which wants a warm-up.
+SHORT_RUN = {
+    "temperature": 0.2,
+    "learning_rate": 0.24,
+    "warmup_epochs": 1.0,
+    "projection_hidden": 256,
+}
+
 MILD = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainer_module.resnets import SMALL_SIDE, last_side, with_stem
-from trainer_module.settings import Encoder
+from trainer_module.settings import SHORT_RUN, Encoder
 
-LOW_TEMPERATURE, HIGH_RATE = 0.2, 0.24
+LOW_TEMPERATURE, HIGH_RATE = SHORT_RUN["temperature"], SHORT_RUN["learning_rate"]
 GRID = 4  # cells along a side, where there are so many
 TOO_EASY = (
     "  It answers all of the held-out images as it is: harder ones, or more, can tell what "

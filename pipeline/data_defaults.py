@@ -5,19 +5,18 @@ Standard library alone.
 """
 
 import dataclasses
-import os
 import statistics
 import struct
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 from components.file_list_example_gen.layout import is_remote
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices
-from pipeline.layers import settings_of
+from pipeline.precedence import settings_of
 from trainer_module.findings import counted
 from trainer_module.image_headers import header
+from trainer_module.settings import SHORT_RUN
 
 SAMPLE = 64  # images whose size is looked at
 LONGEST_HEADER = 1 << 17  # bytes
@@ -25,15 +24,14 @@ SIDES = {False: (32, 48, 64), True: (32, 48, 64, 96, 128)}  # pixels, by whether
 VIEW_SHARE = 0.75  # of an image's side, on a CPU: 0.56 of the work
 BATCHES = {False: 128, True: 256}
 LEAST_BATCH, LEAST_STEPS = 16, 8  # images; of an epoch
-SEEN = {False: 300_000, True: 10_000_000}  # images, over all epochs
+IMAGES_SEEN = {False: 300_000, True: 10_000_000}  # over all epochs
 EPOCHS = {False: (20, 200), True: (100, 1000)}
-SHORT = 20_000  # steps; a run of fewer wants a low temperature and a high rate
+SHORT_STEPS = 20_000  # a run of fewer wants a low temperature and a high rate
 SHORT_MINUTES = 60
-FEW = {"temperature": 0.2, "learning_rate": 0.24, "projection_hidden": 256, "warmup_epochs": 1.0}
 PLACE = "Chosen for {} on a {} (docs/own-images.md, Defaults that fit; a flag of yours wins):"
 
 
-def fitted(
+def with_data_defaults(
     choices: Choices, pretrained_on: Sequence[Row], gpu: bool, pretrains: bool = True
 ) -> Choices:
     """Returns choices of which nothing is open any more, and tells what was chosen and why.
@@ -58,20 +56,6 @@ def fitted(
         images = f"{counted(len(pretrained_on), 'image')}{sized}"
         print("\n".join([PLACE.format(images, "GPU" if gpu else "CPU"), *lines]))
     return _with(choices, {**chosen, "fit_to_data": False})
-
-
-def has_gpu() -> bool:
-    """Tells whether TensorFlow will find a GPU, without loading it: an NVIDIA device that is not
-    hidden, and a TensorFlow that is not the one for CPUs alone.
-    """
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1")
-    if hidden or not os.path.exists("/dev/nvidia0"):
-        return False
-    try:
-        metadata.version("tensorflow-cpu")
-    except metadata.PackageNotFoundError:
-        return True
-    return False
 
 
 def usual_side(rows: Sequence[Row]) -> int:
@@ -111,37 +95,56 @@ def _sizes(choices: Choices, side: int, gpu: bool):
 
 def _training(choices: Choices, known: Mapping[str, Any], images: int, gpu: bool):
     """Returns the settings of pretraining that nobody named, and why."""
-    open_ones, reasons = {}, []
+    length = _length(known, images, gpu)
+    batch, epochs = (
+        known[name] if name in choices.named else value for name, (value, _) in length.items()
+    )
+    chosen = length | _short_run(known["pretraining.minutes"], epochs, images // batch, gpu)
+    chosen = {name: one for name, one in chosen.items() if name not in choices.named}
+    reasons = [
+        _line(name.partition(".")[2].replace("_", " "), f"{value:g}: {why}")
+        for name, (value, why) in chosen.items()
+        if why
+    ]
+    return {name: value for name, (value, _) in chosen.items()}, reasons
 
-    def choose(name: str, value: Any, why: str = "") -> Any:
-        name = f"pretraining.{name}"
-        if name in choices.named:
-            return known[name]
-        open_ones[name] = value
-        if why:
-            reasons.append(_line(name.partition(".")[2].replace("_", " "), f"{value:g}: {why}"))
-        return value
 
-    few = 1 << max(0, (images // LEAST_STEPS).bit_length() - 1)  # a power of two
-    batch = min(BATCHES[gpu], max(LEAST_BATCH, few), max(2, images))
+def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple[int, str]]:
+    """Returns batch and epochs, each with the reason for it, '' where that is not told."""
+    power_of_two = 1 << max(0, (images // LEAST_STEPS).bit_length() - 1)
+    batch = min(BATCHES[gpu], max(LEAST_BATCH, power_of_two), max(2, images))
     if known["pretraining.micro_batch"]:  # a person's, which must divide the batch
         batch = known["pretraining.batch_size"]
-    batch = choose("batch_size", batch, f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch")
-    minutes = known["pretraining.minutes"]
     least, most = EPOCHS[gpu]
-    epochs = min(most, max(least, round(SEEN[gpu] / max(1, images))))
-    told = f"{SEEN[gpu]:,} images in all, from {least} to {most} epochs"
-    epochs = choose("epochs", epochs, "" if minutes else told)
-    steps = epochs * max(1, images // batch)
-    short = minutes < SHORT_MINUTES or not gpu if minutes else steps < SHORT
-    if short:
-        why = f"of {minutes:g} minutes" if minutes else f"of few steps ({steps:,})"
-        choose("temperature", FEW["temperature"], f"a run {why} learns from near images first")
-        choose("learning_rate", FEW["learning_rate"], f"at 256 images, for a run {why}")
-        warmup = min(FEW["warmup_epochs"], 0.1 * epochs)
-        choose("warmup_epochs", warmup, "what a higher rate needs")
-        choose("projection_hidden", FEW["projection_hidden"], "what such a run can fill")
-    return open_ones, reasons
+    epochs = min(most, max(least, round(IMAGES_SEEN[gpu] / max(1, images))))
+    told = f"{IMAGES_SEEN[gpu]:,} images in all, from {least} to {most} epochs"
+    return {
+        "pretraining.batch_size": (batch, f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch"),
+        "pretraining.epochs": (epochs, "" if known["pretraining.minutes"] else told),
+    }
+
+
+def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, tuple[float, str]]:
+    """Returns the values for short runs, each with the reason for it; {} for a long run.
+
+    Args:
+      minutes: that a person gave, 0 without.
+      epochs: of pretraining.
+      steps: of an epoch.
+      gpu: whether the machine has one.
+    """
+    steps = epochs * max(1, steps)
+    if not (minutes < SHORT_MINUTES or not gpu if minutes else steps < SHORT_STEPS):
+        return {}
+    run = f"of {minutes:g} minutes" if minutes else f"of few steps ({steps:,})"
+    why = {
+        "temperature": f"a run {run} learns from near images first",
+        "learning_rate": f"at 256 images, for a run {run}",
+        "warmup_epochs": "what a higher rate needs",
+        "projection_hidden": "what such a run can fill",
+    }
+    values = SHORT_RUN | {"warmup_epochs": min(SHORT_RUN["warmup_epochs"], 0.1 * epochs)}
+    return {f"pretraining.{name}": (values[name], reason) for name, reason in why.items()}
 
 
 def _line(name: str, told: str) -> str:

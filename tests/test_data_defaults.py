@@ -6,7 +6,7 @@ from PIL import Image
 
 from components.file_list_example_gen.rows import Row
 from pipeline.config_file import text_of
-from pipeline.fitting import fitted, usual_side
+from pipeline.data_defaults import usual_side, with_data_defaults
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 
@@ -38,12 +38,12 @@ def pictures(folder, count, size):
     ],
 )
 def test_batch_and_epochs_follow_from_the_number_of_images(images, gpu, batch, epochs):
-    pretraining = fitted(choose(), rows(images), gpu).pretraining
+    pretraining = with_data_defaults(choose(), rows(images), gpu).pretraining
     assert (pretraining.batch_size, pretraining.epochs) == (batch, epochs)
 
 
 def test_a_run_of_few_steps_has_a_low_temperature_and_a_warmed_up_high_rate():
-    few, many = (fitted(choose(), rows(count), gpu=True) for count in (1000, 50_000))
+    few, many = (with_data_defaults(choose(), rows(count), gpu=True) for count in (1000, 50_000))
     assert (few.pretraining.temperature, few.pretraining.learning_rate) == (0.2, 0.24)
     assert few.pretraining.warmup_epochs == 1.0
     assert (many.pretraining.temperature, many.pretraining.learning_rate) == (0.5, 0.06)
@@ -59,7 +59,7 @@ def test_a_run_of_few_steps_has_a_low_temperature_and_a_warmed_up_high_rate():
     ],
 )
 def test_sizes_follow_from_the_images_and_the_machine(tmp_path, size, gpu, stored, views):
-    chosen = fitted(choose(), pictures(tmp_path / "images", 3, size), gpu)
+    chosen = with_data_defaults(choose(), pictures(tmp_path / "images", 3, size), gpu)
     assert (chosen.image_size, chosen.view_size) == ((stored,) * 2, (views,) * 2)
 
 
@@ -67,12 +67,14 @@ def test_images_whose_size_no_header_tells_leave_the_size_as_it_is(tmp_path):
     assert usual_side(rows(3)) == 0
     (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
     assert usual_side(rows(1, tmp_path)) == 0
-    assert fitted(choose(), rows(3), gpu=False).image_size == (32, 32)
+    assert with_data_defaults(choose(), rows(3), gpu=False).image_size == (32, 32)
 
 
 def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_path, capsys):
     flags = ["--temperature=0.5", "--pretrain_epochs=3", "--input_size=32"]
-    chosen = fitted(choose(*flags), pictures(tmp_path / "images", 30, (40, 40)), gpu=False)
+    chosen = with_data_defaults(
+        choose(*flags), pictures(tmp_path / "images", 30, (40, 40)), gpu=False
+    )
     assert (chosen.pretraining.temperature, chosen.pretraining.epochs) == (0.5, 3)
     assert chosen.image_size == chosen.view_size == (32, 32)
     assert chosen.pretraining.learning_rate == 0.24
@@ -83,15 +85,18 @@ def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_pa
 
 
 def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_values(capsys):
-    hours = fitted(choose("--minutes=600"), rows(50_000), gpu=True).pretraining
+    hours = with_data_defaults(choose("--minutes=600"), rows(50_000), gpu=True).pretraining
     assert (hours.temperature, hours.learning_rate) == (0.5, 0.06)
-    assert fitted(choose("--minutes=5"), rows(50_000), gpu=False).pretraining.temperature == 0.2
+    assert (
+        with_data_defaults(choose("--minutes=5"), rows(50_000), gpu=False).pretraining.temperature
+        == 0.2
+    )
     assert "images in all" not in capsys.readouterr().out
 
 
 def test_a_recipe_keeps_its_own_values(capsys):
     recipe = choose("--recipe=cifar10_small")
-    assert fitted(recipe, rows(100), gpu=False) == recipe
+    assert with_data_defaults(recipe, rows(100), gpu=False) == recipe
     assert capsys.readouterr().out == ""
 
 
