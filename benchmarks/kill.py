@@ -37,6 +37,8 @@ sys.path.insert(0, str(ROOT))
 
 from components.environment import hardware, versions  # noqa: E402
 from components.metadata.store import open_store  # noqa: E402
+from pipeline.arguments import BAD_INPUT, DONE, REFUSED  # noqa: E402
+from pipeline.loading import INTERRUPTED  # noqa: E402
 
 SETTINGS = {
     "pretraining.batch_size": 16,
@@ -64,7 +66,6 @@ PATIENCE = 900  # seconds for a process to end by itself
 MOST_GAP = 1e-5
 MOST_SECONDS_TO_STOP = 5
 STALE = (mlmd.Execution.NEW, mlmd.Execution.RUNNING)
-BLESSED, REFUSED, NOTHING_TO_RESUME, STOPPED = 0, 3, 2, 130  # exit codes
 
 
 @dataclass
@@ -200,13 +201,13 @@ def prepare(folder: Path) -> dict:
     write_images(folder / "images")
     clear(folder, "prepared")
     first = start(folder, *RUN, "--pretrain_epochs=1")
-    require(ended(first) in (BLESSED, REFUSED), first)
+    require(ended(first) in (DONE, REFUSED), first)
     shutil.copytree(folder / "root", folder / "prepared")
     unbroken = []
     for _ in range(2):
         begin(folder)
         run = start(folder, *flags())
-        require(ended(run) in (BLESSED, REFUSED), run)
+        require(ended(run) in (DONE, REFUSED), run)
         pretrainer = next(at for at, line in run.lines if "Pretrainer" in line)
         timeline = [(at, place(line)) for at, line in run.lines if place(line)]
         timing = {"to_pretrainer": pretrainer, "whole": run.lines[-1][0], "timeline": timeline}
@@ -333,7 +334,7 @@ def moments(chance: random.Random, count: int, reference: dict) -> list[float]:
 
 def nothing_to_resume(process: Process) -> bool:
     """Tells whether a process found no run to continue: it had not begun, or had ended."""
-    refused = process.popen.returncode == NOTHING_TO_RESUME
+    refused = process.popen.returncode == BAD_INPUT
     return refused and process.said("no interrupted run")
 
 
@@ -370,7 +371,7 @@ def stop_faults(process: Process, kill: dict, code: int) -> list[str]:
     found = []
     if kill["seconds"] > MOST_SECONDS_TO_STOP:
         found.append(f"took {kill['seconds']} s")
-    if code != STOPPED:
+    if code != INTERRUPTED:
         found.append(f"exit code {code}")
     if "Interrupted." not in process.last() or process.said("Traceback"):
         found.append(f"told {process.last()!r}")

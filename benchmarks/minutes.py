@@ -11,13 +11,12 @@ cache: a benchmark that was broken off goes on. Seconds are the Pretrainer's. Th
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
-RUNNER = Path(__file__).resolve().parent.parent / "local_runner.py"
+from pipeline_run import run, seconds_of, tell
+
 METRICS = "linear_accuracy", "knn_accuracy", "untrained_linear_accuracy"
-DONE_OR_REFUSED = 0, 3  # a model that the gate refuses has its accuracy all the same
 
 
 def main(arguments: list[str]) -> None:
@@ -26,8 +25,8 @@ def main(arguments: list[str]) -> None:
     rows = []
     for seed in options.seeds:
         for trial in options.trial:  # in turns, so that a busy hour slows all alike
-            rows.append(run(trial, seed, options))
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+            rows.append(measured(trial, seed, options))
+            tell(rows[-1])
     said = {
         trial: summed([row for row in rows if row["trial"] == trial]) for trial in options.trial
     }
@@ -39,23 +38,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trial", action="append", required=True, help='as in "view_size=16"')
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--pipeline_root", default="runs/minutes", help="default: %(default)s")
+    parser.add_argument("--pipeline_root", type=Path, default=Path("runs/minutes"))
     parser.add_argument("flags", nargs="+", help="of local_runner.py, behind `--`")
     return parser.parse_args(arguments)
 
 
-def run(trial: str, seed: int, options: argparse.Namespace) -> dict:
+def measured(trial: str, seed: int, options: argparse.Namespace) -> dict:
     """Returns the seconds and the accuracies of one run."""
     changes = [part for setting in trial.split() for part in ("--set", setting)]
-    own = [f"--seed={seed}", f"--pipeline_root={options.pipeline_root}", *changes]
-    command = [sys.executable, str(RUNNER), *options.flags, *own]
-    finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if finished.returncode not in DONE_OR_REFUSED:
-        raise SystemExit(finished.stdout)
-    summary = json.loads(Path(options.pipeline_root, "summary.json").read_text(encoding="utf-8"))
-    nodes = {node["id"]: node["seconds"] for node in summary["components"]}
-    measured = {name: round(summary["metrics"][name], 4) for name in METRICS}
-    return {"trial": trial, "seed": seed, "seconds": nodes["Pretrainer"], **measured}
+    summary = run([*options.flags, f"--seed={seed}", *changes], options.pipeline_root)
+    accuracies = {name: round(summary["metrics"][name], 4) for name in METRICS}
+    return {"trial": trial, "seed": seed, "seconds": seconds_of(summary, "Pretrainer")} | accuracies
 
 
 def summed(rows: list[dict]) -> dict:

@@ -14,20 +14,18 @@ Every answer is a line of JSON on stderr; the last line, on stdout, is all of th
 import argparse
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from pipeline_run import asked, run, seconds_of, tell
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-ROOT = Path(__file__).resolve().parent.parent
 LIGHTLY = Path(__file__).with_name("lightly_simclr.py")
 STRENGTH = 1000  # of the judge: a thousandth of half the squared weights per image, as here
-DONE_OR_REFUSED = 0, 3
 SPLITS = "train", "eval"
 
 
@@ -36,11 +34,12 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     rows = []
     for seed in options.seeds:
-        rows.append(ours(seed, options))
-        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+        summary = run([*options.flags, f"--seed={seed}"], options.folder / "ours")
+        rows.append(ours(summary, seed, options))
+        tell(rows[-1])
         for settings in options.their_settings:
-            rows.append(lightly(settings, seed, rows[-1]["seconds"], options))
-            print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+            rows.append(lightly(settings, seed, summary, options))
+            tell(rows[-1])
     print(json.dumps(rows))
 
 
@@ -55,35 +54,32 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--their_settings", nargs="+", choices=("lightly", "ours"), default=["lightly", "ours"]
     )
     parser.add_argument("flags", nargs="+", help="of local_runner.py, behind `--`")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.folder = options.folder.resolve()
+    return options
 
 
-def ours(seed: int, options: argparse.Namespace) -> dict:
+def ours(summary: dict, seed: int, options: argparse.Namespace) -> dict:
     """Returns what a run of the recipe reached; its images are written for lightly."""
-    root = options.folder / "ours"
-    runner = [sys.executable, str(ROOT / "local_runner.py"), *options.flags, f"--seed={seed}"]
-    asked([*runner, f"--pipeline_root={root}"])
-    summary = summary_of(options)
     chosen, features = summary["configuration"], []
     for split in SPLITS:
         listed, stored = chosen["lists"][split], options.folder / f"{split}.npz"
-        embed = [sys.executable, "-m", "pipeline.embed", str(root), listed, f"--output={stored}"]
-        asked(embed)
+        embed = [sys.executable, "-m", "pipeline.embed", str(options.folder / "ours"), listed]
+        asked([*embed, f"--output={stored}"])
         features.append(np.load(stored))
         write_folders(options, split, features[-1], chosen["image_size"])
-    (node,) = (node for node in summary["components"] if node["id"] == "Pretrainer")
     return {
         "who": "ours",
         "seed": seed,
-        "seconds": node["seconds"],
+        "seconds": seconds_of(summary, "Pretrainer"),
         "epochs": chosen["pretraining"]["epochs"],
         "accuracy": judged(*((one["features"], one["targets"]) for one in features)),
     }
 
 
-def lightly(settings: str, seed: int, seconds: float, options: argparse.Namespace) -> dict:
-    """Returns what lightly reached in as many seconds."""
-    chosen = summary_of(options)["configuration"]
+def lightly(settings: str, seed: int, summary: dict, options: argparse.Namespace) -> dict:
+    """Returns what lightly reached in as many seconds as the pretraining of a run of ours took."""
+    chosen = summary["configuration"]
     encoder, pretraining = chosen["encoder"], chosen["pretraining"]
     common = {
         "depth": encoder["depth"],
@@ -100,7 +96,7 @@ def lightly(settings: str, seed: int, seconds: float, options: argparse.Namespac
         common["learning_rate"] = pretraining["learning_rate"] / 2
         common["temperature"] = pretraining["temperature"]
     epoch = told_by_lightly("train", {**common, "epochs": 1}, options)["seconds"]
-    epochs = max(1, math.floor(seconds / epoch))
+    epochs = max(1, math.floor(seconds_of(summary, "Pretrainer") / epoch))
     told = told_by_lightly("train", {**common, "epochs": epochs}, options)
     features = []
     for split in SPLITS:
@@ -141,19 +137,6 @@ def told_by_lightly(what: str, values: dict, options: argparse.Namespace) -> dic
     """Returns the JSON of a command of benchmarks/lightly_simclr.py."""
     flags = [f"--{name}={value}" for name, value in values.items()]
     return json.loads(asked([options.torch_python, str(LIGHTLY), what, *flags]).splitlines()[-1])
-
-
-def asked(command: list[str]) -> str:
-    """Returns what a command prints."""
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if finished.returncode not in DONE_OR_REFUSED:
-        raise SystemExit(f"{' '.join(command)}\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}")
-    return finished.stdout
-
-
-def summary_of(options: argparse.Namespace) -> dict:
-    """Returns the summary of the last run."""
-    return json.loads((options.folder / "ours" / "summary.json").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
