@@ -1,4 +1,4 @@
-"""Runs of the whole pipeline, as a person begins them, for benchmarks that compare what came out."""
+"""Runs of the whole pipeline, as a person begins them, for benchmarks that compare results."""
 
 import json
 import subprocess

@@ -6,6 +6,7 @@ is to be said about a store are Beam's flags in SIMCLR_BEAM_ARGS, as --s3_endpoi
 
 import contextlib
 import functools
+import glob
 import importlib.util
 import os
 import shlex
@@ -61,7 +62,8 @@ def sizes_and_times(paths: list[str]) -> dict[str, tuple[int, float]]:
     """
     systems = file_systems(paths[0])
     with _asking(paths[0]):
-        found = [match.metadata_list for match in systems.match(paths)]
+        names = [glob.escape(path) for path in paths]  # `match` takes patterns
+        found = [match.metadata_list for match in systems.match(names)]
     return {
         files[0].path: (files[0].size_in_bytes, files[0].last_updated_in_seconds)
         for files in found
