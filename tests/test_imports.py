@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
 TFX_ALLOWED = (
     "components/",
+    "pipeline/compiled.py",
     "pipeline/pipeline.py",
     "pipeline/runner.py",
     "pipeline/engines/use.py",

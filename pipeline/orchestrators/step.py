@@ -56,11 +56,12 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     """Checks all input, compiles the graph, and enters the run into the store; tried again, it
     goes on with the run that it began.
     """
+    from pipeline.compiled import compiled_pipeline
     from pipeline.datasets.files import write_file
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import refuse_unfit
-    from pipeline.runner import compiled_pipeline, enter, prepare, record_of
+    from pipeline.runner import enter, prepare, record_of
 
     with lock(root.path):
         refuse_unfit(root)
@@ -80,8 +81,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
     """Runs one node as LocalDagRunner does, which passes over all others."""
     from components.metadata.stored_run import GOOD
     from components.metadata.url import password_of
+    from pipeline.compiled import bind, load_libraries
     from pipeline.lock import lock
-    from pipeline.runner import bind, guarded, load_libraries, state_of
+    from pipeline.runner import guarded, state_of
     from pipeline.terminal import ProgressHandler, progress
 
     with lock(root.path, shared=True):
@@ -99,9 +101,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
             os.environ.update(worker_environment())
         handler = ProgressHandler(1, partial(state_of, root, run_id), ())
         with progress(handler, hidden=password_of(root.metadata)):
-            code, told, _ = guarded(root, partial(LocalDagRunner().run_with_ir, graph))
-        print(told, flush=True)
-        return code or (DONE if state_of(root, run_id, node) in GOOD else FAILED)
+            ran = guarded(root, partial(LocalDagRunner().run_with_ir, graph))
+        print(ran.message, flush=True)
+        return ran.code or (DONE if state_of(root, run_id, node) in GOOD else FAILED)
 
 
 def _end(choices, root, run_id: str) -> int:
