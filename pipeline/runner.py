@@ -28,13 +28,13 @@ from components.metadata.stored_run import GOOD, STOPPED, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
+from pipeline.chief import with_workers
 from pipeline.compiled import compiled_pipeline, enter_store, graph_digest
 from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
 from pipeline.imported import enter_again, remove_others
 from pipeline.loading import INTERRUPTED
 from pipeline.lock import lock
-from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.pushed import forget_removed

@@ -23,7 +23,7 @@ from small_encoder import build_with_norms
 
 from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.fingerprint import node_fingerprint
-from pipeline.machines import with_workers
+from pipeline.chief import with_workers
 from pipeline.root import Root
 from pipeline.worker import TOGETHER
 from pipeline.worker import main as work

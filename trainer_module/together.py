@@ -1,10 +1,10 @@
-"""Pretraining by several processes on several machines, as seen by the chief: it lays out the work
+"""Training by several processes on several machines, as seen by the chief: it lays out the work
 in a folder that all of them see, waits for the workers, trains beside them, and notices who is
 lost.
 
 Every process trains in a child of its own, `python -m trainer_module.trainer_process`: TensorFlow
 lets a process join others only before it has computed anything, and a child that waits for a lost
-machine can be ended. What comes of it is a finished checkpoint, which `pretrain` takes over as it
+machine can be ended. What comes of it is a finished checkpoint, which the Trainer takes over as it
 would take over any other; after a fault it is an unfinished one, from which any number of
 processes goes on.
 """

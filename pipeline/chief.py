@@ -1,5 +1,5 @@
 """A run on several machines: this process is the chief's, which runs the pipeline; the workers
-(pipeline/worker.py) come to its pretraining. Standard library alone.
+(pipeline/worker.py) come to its trainings. Standard library alone.
 """
 
 import os
