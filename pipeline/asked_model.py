@@ -101,9 +101,9 @@ def _versions(folder: Path) -> list[Path]:
 
 def _newest_run(root: Path) -> dict:
     """Returns id, state and `refused_because` of a root's newest run; {} where there is no root."""
-    from pipeline.summary import FILE
+    from pipeline.summary import SUMMARY_FILE
 
-    record, told = read_whole(root / RUN_FILE), read_whole(root / FILE)
+    record, told = read_whole(root / RUN_FILE), read_whole(root / SUMMARY_FILE)
     if not record.get("run_id"):
         return {}
     if told.get("run_id") != record["run_id"]:  # it has left no word, as one that goes on

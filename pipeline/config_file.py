@@ -27,9 +27,9 @@ from pipeline.datasets.files import write_file
 from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of, settings_of
 from trainer_module.errors import InputError
 
-FILE = "config.yaml"  # in the pipeline root
+CONFIG_FILE = "config.yaml"  # in the pipeline root
 HEAD = f"""\
-# All settings of a run: python local_runner.py --config {FILE}
+# All settings of a run: python local_runner.py --config {CONFIG_FILE}
 # Flags win over what stands here, and this over the recipe, whose value is taken for what is left
 # out. Paths are absolute, or begin where the command is given.
 
@@ -194,4 +194,4 @@ def _notes(section: type) -> dict[str, str]:
 
 def leave(choices: Choices, root: Path) -> None:
     """Writes the file of a run into its pipeline root, whole or not at all."""
-    write_file(root / FILE, text_of(choices).encode())
+    write_file(root / CONFIG_FILE, text_of(choices).encode())

@@ -324,12 +324,12 @@ class Follower(Checkpoint):
         """Leaves it to the other one."""
 
 
-FOLDER = "milestones"
+MILESTONES = "milestones"
 
 
 def milestone_file(folder: str | Path, epoch: int) -> Path:
     """Returns where the weights of an epoch lie below a folder."""
-    return Path(folder, FOLDER, f"epoch_{epoch:05d}.npz")
+    return Path(folder, MILESTONES, f"epoch_{epoch:05d}.npz")
 
 
 class Milestones(keras.callbacks.Callback):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.engines.engine import IN_PROCESS, VARIABLE, Engine, engine_of, worker_environment
+from pipeline.engines.engine import IN_PROCESS, Engine, engine_asked_for, worker_environment
 from pipeline.flags import build_parser, choices_of
 from pipeline.orchestrators.names import BEGIN, END, GRAPH
 from pipeline.stopping import run_tool
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--beam_runner", default=IN_PROCESS, help="as of local_runner.py")
     flags = parser.parse_args(arguments)
     try:
-        engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+        engine = engine_asked_for(flags.beam_runner)
         choices = choices_of(build_parser().parse_args([f"--config={flags.config}"]))
         from pipeline.root import Root
 
