@@ -306,7 +306,7 @@ def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
         **_science(plan), fingerprint=code, finetuning=plan.choices.finetuning
     )
     base = {"base_model": encoder} if encoder else {}
-    return _trainer("Finetuner", FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
+    return _trainer(names.FINETUNER, FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
 
 
 def import_encoder(plan: Plan, folders: Folders) -> Importer:
