@@ -23,8 +23,8 @@ import yaml
 
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
-from pipeline.datasets.files import write_file
 from pipeline.layers import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of, settings_of
+from pipeline.state_files import write_text
 from trainer_module.errors import InputError
 
 CONFIG_FILE = "config.yaml"  # in the pipeline root
@@ -194,4 +194,4 @@ def _notes(section: type) -> dict[str, str]:
 
 def leave(choices: Choices, root: Path) -> None:
     """Writes the file of a run into its pipeline root, whole or not at all."""
-    write_file(root / CONFIG_FILE, text_of(choices).encode())
+    write_text(root / CONFIG_FILE, text_of(choices))

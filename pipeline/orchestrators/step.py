@@ -57,11 +57,11 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     goes on with the run that it began.
     """
     from pipeline.compiled import compiled_pipeline
-    from pipeline.datasets.files import write_file
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import refuse_unfit
     from pipeline.runner import enter, prepare, record_of
+    from pipeline.state_files import write_bytes
 
     with lock(root.path):
         refuse_unfit(root)
@@ -71,7 +71,7 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
         record = record_of(plan, root, flags.run_id, [f"--config={flags.config}"])
         compiled = partial(compiled_pipeline, plan, root, None)
         graph, record = prepare(compiled, plan, root, record, again, engine)
-        write_file(root.path / GRAPH, graph.SerializeToString(deterministic=True))
+        write_bytes(root.path / GRAPH, graph.SerializeToString(deterministic=True))
         enter(plan, graph, root, record, {})
     print(f"{plan.name}: run {flags.run_id} of {len(graph.nodes)} nodes in {root.path}")
     return DONE
