@@ -13,12 +13,12 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.choices import FOLDER, RUNS
-from pipeline.engines.engine import VARIABLE, engine_of
+from pipeline.choices import RUNS
+from pipeline.engines.engine import engine_asked_for
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
 from pipeline.stopping import stoppable
@@ -51,16 +51,15 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
         check_dataset(choices.dataset)
         print(text_of(choices), end="")
         return DONE
-    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    engine = engine_asked_for(flags.beam_runner)
     from pipeline.lock import lock
     from pipeline.plan import make_plan
 
     place = choices.root.resolve()
     with ExitStack() as held:
-        hold_root = partial(held.enter_context, lock(place))
+        hold_root = cache(partial(held.enter_context, lock(place)))  # once, whoever asks first
         plan = make_plan(choices, hold_root=hold_root)
-        if choices.dataset.name != FOLDER:  # else it is held since its lists were written
-            hold_root()
+        hold_root()
         from pipeline.root import Root, refuse_unfit  # heavy, as are the next
         from pipeline.runner import run_held
 
@@ -75,7 +74,7 @@ def _start(flags: argparse.Namespace, arguments: list[str]) -> int:
 
 def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     """Continues an interrupted run with the settings that it was started with."""
-    from pipeline.config_file import FILE
+    from pipeline.config_file import CONFIG_FILE
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import Root, interrupted_root, refuse_unfit
@@ -83,10 +82,10 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 
     root = interrupted_root(flags.pipeline_root, RUNS)
     refuse_beside_resume(parser, flags)
-    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    engine = engine_asked_for(flags.beam_runner)
     record = root.record()
     os.chdir(record["folder"])  # its data/ lies there
-    choices = choices_of(parser.parse_args([f"--config={root.path / FILE}"]))
+    choices = choices_of(parser.parse_args([f"--config={root.path / CONFIG_FILE}"]))
     with lock(root.path):
         plan = make_plan(choices, record.get("took_encoder", True))
         root = Root(root.path, flags.metadata or record.get("metadata", ""))

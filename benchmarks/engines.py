@@ -140,7 +140,7 @@ def _digest(content: bytes) -> str:
 
 def main() -> None:
     """Parses the command line and prints one JSON line."""
-    from pipeline.engines.engine import IN_PROCESS, VARIABLE, engine_of
+    from pipeline.engines.engine import IN_PROCESS, engine_asked_for
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--folder", help="pipeline root of this one; default: one in TMPDIR")
     flags = parser.parse_args()
     sys.argv = sys.argv[:1]  # TFX hands it to absl
-    engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    engine = engine_asked_for(flags.beam_runner)
     with tempfile.TemporaryDirectory() as temporary:
         folder = flags.folder or temporary
         started = time.perf_counter()

@@ -53,7 +53,7 @@ def measured(options: argparse.Namespace, micro_batch: int) -> dict:
     """Returns seconds, processor seconds and memory of steps in this process."""
     import numpy as np
 
-    from pipeline.runner import ENVIRONMENT
+    from pipeline.compiled import ENVIRONMENT
     from trainer_module.pretrain import Images, build_learner
     from trainer_module.settings import Augmentation, Encoder, Pretraining
 

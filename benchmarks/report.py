@@ -24,7 +24,7 @@ def measure(pipeline_root: Path) -> dict:
     from components.metadata.stored_run import StoredRun
     from components.report.page import write_report
     from components.report.tensorboard import write_tensorboard
-    from pipeline.lineage.__main__ import metadata_of, snapshot_at
+    from pipeline.lineage.snapshots import metadata_of, snapshot_at
 
     snapshot = snapshot_at(metadata_of(pipeline_root))
     run = StoredRun(snapshot, [*snapshot.runs][-1])

@@ -31,7 +31,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pipeline.runner import ENVIRONMENT
+from pipeline.compiled import ENVIRONMENT
 from trainer_module.augment import augment
 from trainer_module.devices import compiles_with_xla
 from trainer_module.heads import build_projection_head

@@ -7,11 +7,9 @@ Nothing heavy is imported before something is to be told.
 import sys
 from pathlib import Path
 
-from pipeline.save_paths import SERVING as SAVED_MODEL
+from components.metadata.names import SAVED_MODEL, SERVING
 from pipeline.state_files import RUN_FILE, read_whole
 from trainer_module.errors import InputError
-
-SERVING = "serving"  # folder of a pipeline root
 
 
 def asked_model(path: Path) -> Path:
@@ -101,9 +99,9 @@ def _versions(folder: Path) -> list[Path]:
 
 def _newest_run(root: Path) -> dict:
     """Returns id, state and `refused_because` of a root's newest run; {} where there is no root."""
-    from pipeline.summary import FILE
+    from pipeline.summary import SUMMARY_FILE
 
-    record, told = read_whole(root / RUN_FILE), read_whole(root / FILE)
+    record, told = read_whole(root / RUN_FILE), read_whole(root / SUMMARY_FILE)
     if not record.get("run_id"):
         return {}
     if told.get("run_id") != record["run_id"]:  # it has left no word, as one that goes on
@@ -158,6 +156,6 @@ def _saved(uri: str) -> list[Path]:
 
 
 def _snapshot(root: Path):
-    from pipeline.lineage.__main__ import snapshot_of
+    from pipeline.lineage.snapshots import snapshot_of
 
     return snapshot_of(root)

@@ -18,10 +18,10 @@ from io import StringIO
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE
-from pipeline.choices import FOLDER, Choices, Lists
+from pipeline.choices import IMAGES_FOLDER, Choices, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import LISTS, lists_of
-from pipeline.engines.engine import VARIABLE, engine_of
+from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import refuse_place
 from pipeline.plan import decided, encoder_of
@@ -87,7 +87,7 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _refuse_place(choices: Choices, flags: argparse.Namespace) -> None:
     """Refuses where a run cannot be, and what its data nodes cannot run on."""
-    engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+    engine_asked_for(flags.beam_runner)
     refuse_place(choices.root.resolve())
 
 
@@ -106,7 +106,7 @@ def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     """
     with redirect_stdout(StringIO()):  # what a run chooses is told by the run
         found = encoder_of(choices)
-    with redirect_stdout(StringIO() if choices.dataset.name == FOLDER else sys.stdout):
+    with redirect_stdout(StringIO() if choices.dataset.name == IMAGES_FOLDER else sys.stdout):
         lists = lists_of(choices)
     checked = _all_rows(choices, lists)
     if choices.on_bad_row == "skip" or not checked.problems:
@@ -147,17 +147,17 @@ def read_images(checked: Checked):
     """Reads all images; returns tallies by split of the lists, the bad rows, and records of the
     index by split of the examples.
     """
-    from components.file_list_example_gen.held_out import is_held_out
+    from components.file_list_example_gen.held_out import is_held_out, is_split
     from components.file_list_example_gen.reading import example_of, index_record, read_counted
     from components.file_list_example_gen.tally import Tally
 
     task, problems = checked.task, []
     tallies = {split: Tally() for split in checked.rows}
     records: Mapping[str, list[bytes]] = {split: [] for split in checked.parts}
-    is_split = set(records) > set(tallies)
+    parted = is_split(checked.rows, task.has_target)
     for split, rows in checked.rows.items():
         for made in read_counted(rows, task, split != "pretrain", tallies[split], problems):
-            part = "eval" if is_split and is_held_out(made.features["image_id"]) else split
+            part = "eval" if parted and is_held_out(made.features["image_id"]) else split
             records[part].append(index_record(example_of(made.features)))
     return tallies, problems, records
 

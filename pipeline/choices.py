@@ -32,7 +32,7 @@ LEAST_SIDE = 16  # pixels
 MOST_SIDE = 1024
 STORED_AS = ("auto", "pixels", "png", "jpeg")
 OWN = "own"  # the recipe of lists of the user's own
-FOLDER = "folder"  # the data set of `--images`
+IMAGES_FOLDER = "folder"  # the data set of `--images`
 RUNS = Path("runs")
 
 
@@ -232,7 +232,7 @@ class Choices:
     def pipeline_name(self) -> str:
         """One for each task: an encoder is no newer version of a classifier."""
         name = self.name
-        images = self.dataset.source if self.dataset.name == FOLDER else ""
+        images = self.dataset.source if self.dataset.name == IMAGES_FOLDER else ""
         if name == OWN and (self.lists.train or images):
             listed = self.lists.train or images
             path = Path(listed) if "://" in listed else Path(listed).resolve()
@@ -287,7 +287,7 @@ def _check_lists(choices: Choices) -> None:
         source=choices.dataset.source,
     )
     require(
-        choices.dataset.name != FOLDER or choices.task in ("classification", "pretrain"),
+        choices.dataset.name != IMAGES_FOLDER or choices.task in ("classification", "pretrain"),
         "A folder tells classes alone, for classification, or nothing but images, for "
         "--task=pretrain; other tasks need a list with rows of `path,target`",
         task=choices.task,

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from pipeline.arguments import BAD_INPUT, DONE
-from pipeline.engines.engine import VARIABLE, engine_of
+from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import Parser, build_parser, choices_of
 from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
 from pipeline.stopping import run_tool
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         choices = choices_of(flags)
         target = target_of(flags, choices)
-        engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+        engine_asked_for(flags.beam_runner)
         from pipeline.lock import lock
         from pipeline.plan import make_plan
 

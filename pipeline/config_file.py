@@ -23,14 +23,14 @@ import yaml
 
 from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
-from pipeline.datasets.files import write_file
 from pipeline.precedence import settings_of
 from pipeline.setting_types import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of
+from pipeline.state_files import write_text
 from trainer_module.errors import InputError
 
-FILE = "config.yaml"  # in the pipeline root
+CONFIG_FILE = "config.yaml"  # in the pipeline root
 HEAD = f"""\
-# All settings of a run: python local_runner.py --config {FILE}
+# All settings of a run: python local_runner.py --config {CONFIG_FILE}
 # Flags win over what stands here, and this over the recipe, whose value is taken for what is left
 # out. Paths are absolute, or begin where the command is given.
 
@@ -195,4 +195,4 @@ def _notes(section: type) -> dict[str, str]:
 
 def leave(choices: Choices, root: Path) -> None:
     """Writes the file of a run into its pipeline root, whole or not at all."""
-    write_file(root / FILE, text_of(choices).encode())
+    write_text(root / CONFIG_FILE, text_of(choices))

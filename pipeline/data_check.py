@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.file_list_example_gen.held_out import is_held_out
+from components.file_list_example_gen.held_out import is_held_out, is_split
 from components.file_list_example_gen.noticed import no_part, skipped
 from components.file_list_example_gen.rows import (
     SHOWN_PROBLEMS,
@@ -51,7 +51,7 @@ class Checked:
     @property
     def parts(self) -> Rows:
         """Rows by split as the examples have them: of a single list a part is held out."""
-        if list(self.rows) != ["train"] or not self.task.has_target:
+        if not is_split(self.rows, self.task.has_target):
             return self.rows
         parts = {"train": [], "eval": []}
         for row in self.rows["train"]:

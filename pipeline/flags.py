@@ -11,7 +11,7 @@ from typing import Any
 
 from components.metadata.url import FORM, parse_mysql, without_password
 from pipeline.arguments import nearest, path_of, refuse_empty
-from pipeline.choices import FOLDER, OWN, Choices, refuse_beside_from_scratch
+from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
 from pipeline.precedence import Layer, stacked
 from pipeline.recipes import RECIPES, recipe_named
@@ -414,7 +414,7 @@ def _implied(flags: argparse.Namespace) -> dict[str, Any]:
     """Returns what follows from flags that set several settings, or one beside their own."""
     implied = {}
     if flags.images:
-        implied["dataset.name"] = FOLDER
+        implied["dataset.name"] = IMAGES_FOLDER
     if flags.input_size:
         implied["view_size"] = from_text(KINDS["view_size"], flags.input_size, "--input_size")
     if flags.seed is not None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.metadata.names import PUSHED_DESTINATION, SAVED_MODEL
 from components.metadata.snapshot import read
 from pipeline.lineage.models import all_models
-from pipeline.save_paths import SERVING, SavedEncoder
+from pipeline.save_paths import SavedEncoder
 from pipeline.weights import make_encoder
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, encoder_fingerprint
@@ -45,15 +46,15 @@ def bring_in(saved: SavedEncoder, root: Path) -> str:
         if not folder.is_dir():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            make_encoder(saved, unfinished / SERVING)
+            make_encoder(saved, unfinished / SAVED_MODEL)
             unfinished.rename(folder)
         return place_of(saved, root)
-    if saved.path and encoder_fingerprint(folder / SERVING) != saved.fingerprint:
+    if saved.path and encoder_fingerprint(folder / SAVED_MODEL) != saved.fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(Path(saved.path, EXTRAS), unfinished / SERVING / EXTRAS)
-        received = encoder_fingerprint(unfinished / SERVING)
+        shutil.copytree(Path(saved.path, EXTRAS), unfinished / SAVED_MODEL / EXTRAS)
+        received = encoder_fingerprint(unfinished / SAVED_MODEL)
         if received != saved.fingerprint:
             raise InputError(
                 f"The encoder in {saved.path} must not change while it is copied. Received: "
@@ -93,7 +94,7 @@ def _origins_of_served(store: MetadataStore) -> set[str]:
     makers = [
         maker
         for model in all_models(snapshot)
-        if any(Path(item.properties["pushed_destination"]).is_dir() for item in model.pushed)
+        if any(Path(item.properties[PUSHED_DESTINATION]).is_dir() for item in model.pushed)
         for maker in snapshot.ancestors(model.maker).values()
     ]
     numbers = [number for maker in makers for items in maker.outputs.values() for number in items]

@@ -33,6 +33,7 @@ from components.accuracy_by_epoch.component import EpochEvaluation
 from components.anomaly_gate import AnomalyGate
 from components.baseline import EarlierBlessedModel
 from components.file_list_example_gen.component import FileListExampleGen
+from components.file_list_example_gen.held_out import is_split
 from components.metadata import names
 from components.model_check.component import ModelCheck
 from components.report.component import RunReport
@@ -305,7 +306,7 @@ def finetune(plan: Plan, data: Data, encoder: Channel | None = None) -> Trainer:
         **_science(plan), fingerprint=code, finetuning=plan.choices.finetuning
     )
     base = {"base_model": encoder} if encoder else {}
-    return _trainer("Finetuner", FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
+    return _trainer(names.FINETUNER, FINETUNE_FN, data, ("train", _held_out(plan)), science, **base)
 
 
 def import_encoder(plan: Plan, folders: Folders) -> Importer:
@@ -473,8 +474,7 @@ def _held_out(plan: Plan) -> str:
 def _splits(lists: dict, task: Task) -> list[str]:
     if not lists:
         return ["eval", "train"]  # what another ExampleGen must give
-    held_out = task.has_target and list(lists) == ["train"]
-    return sorted({*lists, "eval"} if held_out else lists)
+    return sorted({*lists, "eval"} if is_split(lists, task.has_target) else lists)
 
 
 def _destination(folders: Folders) -> pusher_pb2.PushDestination:

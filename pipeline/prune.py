@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prune(flags: argparse.Namespace) -> int:
     # heavy, all of them
-    from pipeline.lineage.__main__ import metadata_of
+    from pipeline.lineage.snapshots import metadata_of
     from pipeline.lock import lock
     from pipeline.root import Root, refuse_unfit
     from pipeline.unneeded import lines, removals, remove

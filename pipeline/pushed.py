@@ -7,10 +7,8 @@ from pathlib import Path
 from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.lineage.at_home import DESTINATION
+from components.metadata.names import PUSHED_DESTINATION, PUSHED_MODEL
 from pipeline.root import Root
-
-TYPE = "PushedModel"  # TFX's
 
 
 def forget_removed(root: Root, store: MetadataStore) -> None:
@@ -21,7 +19,7 @@ def forget_removed(root: Root, store: MetadataStore) -> None:
       root: whose lock is held.
       store: its metadata, which other roots may share.
     """
-    gone = [item for item in store.get_artifacts_by_type(TYPE) if _is_gone(item, root)]
+    gone = [item for item in store.get_artifacts_by_type(PUSHED_MODEL) if _is_gone(item, root)]
     for item in gone:
         item.state = mlmd.Artifact.DELETED
     if gone:
@@ -30,5 +28,5 @@ def forget_removed(root: Root, store: MetadataStore) -> None:
 
 def _is_gone(item: mlmd.Artifact, root: Root) -> bool:
     own = not root.server or Path(item.uri).is_relative_to(root.artifacts)
-    place = item.custom_properties[DESTINATION].string_value
+    place = item.custom_properties[PUSHED_DESTINATION].string_value
     return own and item.state == item.LIVE and bool(place) and not Path(place).is_dir()

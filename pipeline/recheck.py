@@ -15,10 +15,10 @@ from components.file_list_example_gen.list_fingerprint import of_lists
 from components.metadata.names import EXAMPLE_GEN
 from components.metadata.snapshot import read
 from pipeline.check import read_images
+from pipeline.compiled import set_environment
 from pipeline.data_check import checked_rows
 from pipeline.plan import Plan
 from pipeline.root import Root
-from pipeline.runner import ENVIRONMENT
 from pipeline.terminal import libraries_to_log
 from trainer_module.findings import counted
 
@@ -38,8 +38,7 @@ def forget_changed(plan: Plan, root: Root) -> int:
     sets = _examples(root) if root.has_metadata else []
     if not sets:
         return 0
-    for name, value in ENVIRONMENT.items():  # before TensorFlow is imported, as for a run
-        os.environ.setdefault(name, value)
+    set_environment()  # before TensorFlow is imported, as for a run
     with libraries_to_log(os.devnull):
         _, _, records = read_images(checked_rows(plan.choices, plan.lists))
     now = {split: b"".join(sorted(found)) for split, found in records.items()}

@@ -14,7 +14,7 @@ from components.metadata.names import REPORT_FILE
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
 from pipeline.arguments import BAD_INPUT, path_of
-from pipeline.lineage.__main__ import snapshot_at, snapshot_of
+from pipeline.lineage.snapshots import snapshot_at, snapshot_of
 from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log

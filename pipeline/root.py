@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 
+from components.metadata.names import SERVING
 from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
@@ -24,7 +25,7 @@ from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
 
-ARTIFACTS, SERVING = "artifacts", "serving"
+ARTIFACTS = "artifacts"
 PATIENCE = 3.0  # seconds for another program to let go of the store
 PRIVATE = 0o600  # the store and the logs tell paths, names of images and flags
 

@@ -5,16 +5,14 @@ A run's id is fixed before it starts and kept in run.json: the same id again con
 where it was, in the same output directories. Everything a run leaves lies in its pipeline root.
 """
 
-import gc
-import hashlib
 import os
 import shlex
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,25 +21,20 @@ from typing import Any
 from ml_metadata.metadata_store import MetadataStore
 
 from components.file_list_example_gen.list_fingerprint import of_lists
-from components.metadata.names import FINETUNER, METADATA_VARIABLE, PRETRAINER, RUN_REPORT, TRAINERS
+from components.metadata.names import FINETUNER, PRETRAINER, RUN_REPORT, TRAINERS
 from components.metadata.snapshot import Snapshot, read
-from components.metadata.store import (
-    connection,
-    note_run,
-    reopen,
-    sweep_interrupted,
-    this_process,
-)
+from components.metadata.store import note_run, sweep_interrupted, this_process
 from components.metadata.stored_run import GOOD, STOPPED, StoredRun
 from components.metadata.url import password_of, without_password
 from pipeline import config_file, summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
+from pipeline.chief import with_workers
+from pipeline.compiled import compiled_pipeline, enter_store, graph_digest
 from pipeline.engines.engine import Engine
 from pipeline.faults import fault, led_to
-from pipeline.imported import bring_in, enter_again, remove_others
+from pipeline.imported import enter_again, remove_others
 from pipeline.loading import INTERRUPTED
 from pipeline.lock import lock
-from pipeline.machines import with_workers
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.pushed import forget_removed
@@ -52,13 +45,6 @@ from pipeline.terminal import ProgressHandler, libraries_to_log, progress
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, as_dicts, merged
 from trainer_module.finished import CHECKPOINTS, remove_finished
-
-# What libraries read when they are imported; what a person has set stays.
-ENVIRONMENT = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    # off by default without AVX-512, where it halves the time of a training step all the same
-    "TF_ENABLE_ONEDNN_OPTS": "1",
-}
 
 
 def run(plan: Plan, root: Root, flags: list[str], **options: Any) -> int:
@@ -101,14 +87,14 @@ def run_held(
     print(f"{plan.name}: run {run_id}, log {_shown(log_path)}", flush=True)
     interrupted = partial(_interrupted, root, run_id)
     last_word = partial(_note_in_time, plan, root, run_id, interrupted)
-    told = libraries_to_log(str(log_path))
-    with with_workers(root, plan.pretraining.minutes), told, stoppable(last_word):
+    log_of_libraries = libraries_to_log(str(log_path))
+    with with_workers(root, plan.pretraining.minutes), log_of_libraries, stoppable(last_word):
         compiled = partial(compiled_pipeline, plan, root, create)
         record = record_of(plan, root, run_id, flags)
-        prepared = partial(prepare, compiled, plan, root, record, resume, engine)
-        code, message, prepared = guarded(root, prepared)
+        prepared = guarded(root, partial(prepare, compiled, plan, root, record, resume, engine))
+        code, message = prepared.code, prepared.message
         if code == DONE:
-            graph, record = prepared
+            graph, record = prepared.result
             nodes = partial(_run_nodes, plan, graph, root, record)
             code, message = run_and_end(plan, root, record, begun, nodes)
         print(interrupted() if code == INTERRUPTED else message)
@@ -138,18 +124,20 @@ def run_and_end(
       begun: when, by the monotonic clock.
       nodes: runs every node, or sees that they were run; returns the store and the run then.
     """
-    code, message, found = guarded(root, nodes)
+    ran = guarded(root, nodes)
+    code, message = ran.code, ran.message
     if code == DONE:
-        code, message, ended = guarded(root, partial(_end, plan, root, record, begun, found))
-        if code == DONE:
-            return ended
-        message += f" Every component is done. {_again(root)}"
+        ended = guarded(root, partial(_end, plan, root, record, begun, ran.result))
+        if ended.code == DONE:
+            return ended.result
+        code = ended.code
+        message = f"{ended.message} Every component is done. {_again(root)}"
     elif code == BAD_INPUT:
         # What mends it makes another run, which finds what is done in the cache.
         guarded(root, partial(root.write_record, **record, finished=True))
     else:
         message += f" {_again(root)}"
-    _note_unfinished(plan, root, record["run_id"], getattr(found, "findings", ()))
+    _note_unfinished(plan, root, record["run_id"], ran.findings)
     return code, message
 
 
@@ -212,26 +200,42 @@ def _note_in_time(plan, root: Root, run_id: str, told: Callable[[], str]) -> str
     return told()
 
 
-def guarded(root: Root, work: Callable) -> tuple[int, str, object]:
-    """Returns an exit code, what to tell when it is not 0, and what the work returned; of bad
-    input, the error.
+@dataclass(frozen=True)
+class Outcome:
+    """How a piece of work ended.
+
+    Attributes:
+      code: the exit code.
+      message: what to tell where that is not 0.
+      result: what the work returned, where it is.
+      findings: what was noticed about the data, where that is why it is not.
     """
+
+    code: int
+    message: str
+    result: Any = None
+    findings: Sequence[Finding] = ()
+
+
+def guarded(root: Root, work: Callable) -> Outcome:
+    """Does a piece of work, and makes of whatever it raises how it ended."""
     try:
-        return DONE, "", work()
+        return Outcome(DONE, "", result=work())
     except InputError as error:
-        return BAD_INPUT, f"\n{error}", error
+        return Outcome(BAD_INPUT, f"\n{error}", findings=error.findings)
     except KeyboardInterrupt:
-        return INTERRUPTED, "", None
+        return Outcome(INTERRUPTED, "")
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         print_traceback()
         if asked_to_stop():  # whatever a library made of that
-            return INTERRUPTED, "", None
+            return Outcome(INTERRUPTED, "")
         if cause := next((one for one in led_to(error) if isinstance(one, InputError)), None):
-            return BAD_INPUT, f"\n{cause}", cause
+            return Outcome(BAD_INPUT, f"\n{cause}", findings=cause.findings)
         if told := fault(error, root.path):
-            return FAILED, f"\n{told}", None
+            return Outcome(FAILED, f"\n{told}")
         reason = str(error).splitlines()[0] if str(error) else ""
-        return FAILED, f"\n{type(error).__name__}: {reason}\nThe log has the details.", None
+        told = f"\n{type(error).__name__}: {reason}\nThe log has the details."
+        return Outcome(FAILED, told)
 
 
 def print_traceback() -> None:
@@ -314,27 +318,6 @@ def enter(plan: Plan, graph, root: Root, record: dict, facts: dict[str, str]) ->
     enter_store(graph, root, record["run_id"], told)
 
 
-def enter_store(graph, root: Root, run_id: str, facts: dict[str, str]) -> None:
-    """Binds a compiled pipeline to a run that the store knows from then on."""
-    bind(graph, root, run_id)
-    from tfx.orchestration.metadata import Metadata
-    from tfx.orchestration.portable.mlmd.context_lib import prepare_contexts
-
-    with Metadata(connection(root.metadata)) as handle:
-        prepare_contexts(handle, graph.nodes[0].pipeline_node.contexts)
-        note_run(handle.store, run_id, facts)
-        reopen(handle.store, run_id)
-
-
-def bind(graph, root: Root, run_id: str) -> None:
-    """Makes a compiled pipeline that of one run, with the store of its root."""
-    from tfx.orchestration.portable.runtime_parameter_utils import substitute_runtime_parameter
-
-    substitute_runtime_parameter(graph, {"pipeline-run-id": run_id})
-    use_metadata(graph, root.metadata)
-    os.environ[METADATA_VARIABLE] = root.metadata
-
-
 def finished(graph, root: Root, run_id: str) -> tuple[MetadataStore, StoredRun]:
     """Returns the store, and a run of which every node was run.
 
@@ -356,20 +339,6 @@ def finished(graph, root: Root, run_id: str) -> tuple[MetadataStore, StoredRun]:
     return store, done
 
 
-def compiled_pipeline(plan, root: Root, create: Callable | None):
-    """Returns the pipeline as TFX's intermediate representation, without a run id and without its
-    metadata store.
-    """
-    load_libraries()
-    from tfx.dsl.compiler import compiler
-
-    from pipeline.pipeline import Folders, graph_of
-
-    imported = bring_in(plan.saved_encoder, root.path)
-    folders = Folders(str(root.artifacts), str(root.serving), imported)
-    return compiler.Compiler().compile((create or graph_of(plan))(plan, folders))
-
-
 def _launch(graph, root: Root, run_id: str) -> None:
     """Runs every node of a compiled pipeline that is bound to its run."""
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -382,19 +351,6 @@ def _launch(graph, root: Root, run_id: str) -> None:
             if asked_to_stop() or _unfinished(graph, root.stored_run(run_id)) != {RUN_REPORT}:
                 raise
             print_traceback()
-
-
-def use_metadata(graph, metadata: str) -> None:
-    """Puts the connection to the store into a compiled pipeline.
-
-    Its digest, made before, knows no password.
-    """
-    from tfx.proto.orchestration.pipeline_pb2 import IntermediateDeploymentConfig
-
-    deployment = IntermediateDeploymentConfig()
-    graph.deployment_config.Unpack(deployment)
-    deployment.metadata_connection_config.Pack(connection(metadata))
-    graph.deployment_config.Pack(deployment)
 
 
 def _models_to_leave(plan, done: StoredRun) -> dict[str, tuple[str, str]]:
@@ -413,17 +369,6 @@ def _models_to_leave(plan, done: StoredRun) -> dict[str, tuple[str, str]]:
     }
 
 
-def graph_digest(graph) -> str:
-    """Returns a digest of a compiled pipeline that is the same in every process: maps inside an Any
-    have no order in bytes.
-    """
-    from google.protobuf import json_format
-
-    return hashlib.sha256(json_format.MessageToJson(graph, sort_keys=True).encode()).hexdigest()[
-        :16
-    ]
-
-
 def state_of(root: Root, run_id: str, node: str) -> str:
     """Returns the state of a node in a run, 'skipped' where it has none."""
     nodes = root.stored_run(run_id).nodes
@@ -434,40 +379,6 @@ def _unfinished(graph, run: StoredRun) -> set[str]:
     """Returns the nodes of a compiled pipeline that have not succeeded in a run."""
     good = {name for name, node in run.nodes.items() if node.state in GOOD}
     return {node.pipeline_node.node_info.id for node in graph.nodes} - good
-
-
-def load_libraries() -> None:
-    """Loads what nodes need, once this process is fit for it."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    # TFX hands sys.argv to absl when Beam starts; our flags are not absl's.
-    sys.argv = sys.argv[:1]
-    with _imports_without_collection():
-        import pipeline.pipeline  # noqa: F401 (all of TFX)
-    _use_gpu_sparingly()
-
-
-def _use_gpu_sparingly() -> None:
-    """Lets TensorFlow take GPU memory as it needs it: several components share this process and the
-    card.
-    """
-    import tensorflow as tf
-
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
-
-
-@contextmanager
-def _imports_without_collection() -> Iterator[None]:
-    """Holds back the garbage collector: it finds nothing in what imports build, and takes a fifth
-    of their time.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _shown(path: Path) -> str:

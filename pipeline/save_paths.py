@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.metadata.names import SAVED_MODEL
 from pipeline.choices import Choices
 from pipeline.left_folder import LIST, foreign, put, refuse_unwritable, some
 from trainer_module.errors import InputError
@@ -21,8 +22,6 @@ from trainer_module.saved_encoder import (
     read_record,
 )
 from trainer_module.settings import Encoder
-
-SERVING = "Format-Serving"  # the folder of a TFX Model artifact that holds the SavedModel
 
 
 @dataclass(frozen=True)
@@ -182,5 +181,5 @@ def leave(model_uri: str, path: str) -> str:
     """
     if not (model_uri and path):
         return ""
-    put(Path(model_uri, SERVING), Path(path))
+    put(Path(model_uri, SAVED_MODEL), Path(path))
     return path

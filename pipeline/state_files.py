@@ -1,5 +1,5 @@
-"""Small files that a later command reads back, such as `run.json`: on the disk whole or not at all,
-and taken for absent where something has damaged them.
+"""Files that a later command reads back, such as `run.json`: on the disk whole or not at all, and
+taken for absent where something has damaged them.
 
 Standard library alone.
 """
@@ -13,15 +13,27 @@ RUN_FILE = "run.json"  # of a pipeline root
 
 
 def write_whole(path: Path, values: dict) -> None:
-    """Replaces a JSON file in one step: a kill or a power cut leaves the old or the new one.
+    """Replaces a JSON file as `write_bytes` does."""
+    write_text(path, json.dumps(values, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a text file as `write_bytes` does."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces a file in one step, in a folder that is made if it is not there: a kill or a power
+    cut leaves the old file or the new one.
 
     Raises:
       OSError: if it cannot be written; the old one stays.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
-        with open(draft, "w", encoding="utf-8") as file:
-            json.dump(values, file, indent=1)
+        with open(draft, "wb") as file:
+            file.write(content)
             file.flush()
             # Else a file system may keep the new name and lose what it names: a file of 0 bytes.
             os.fsync(file.fileno())

@@ -3,7 +3,6 @@
 Read from ML Metadata and the artifacts.
 """
 
-import json
 import os
 import shlex
 import sys
@@ -12,20 +11,20 @@ from pathlib import Path
 from components.accuracy_by_epoch.table import table as epochs_table
 from components.environment import git_commit, hardware, versions
 from components.file_list_example_gen import image_index
-from components.file_list_example_gen.noticed import FILE as FINDINGS_FILE
+from components.file_list_example_gen.noticed import FINDINGS_FILE
 from components.file_list_example_gen.same_images import copies
 from components.metadata.names import EXAMPLE_GEN, FINETUNER, PRETRAINER
 from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
-from pipeline.datasets.files import write_file
 from pipeline.plan import Plan, to_dict
+from pipeline.state_files import write_whole
 from trainer_module.findings import Finding, as_dicts, from_dicts, merged
 from trainer_module.findings import table as told_of_data
 from trainer_module.gains import advice, from_dict
 from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
 
-FILE = "summary.json"
+SUMMARY_FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
 # at the folders of `--pretrain_save_path` and `--finetune_save_path`
 LEFT = {PRETRAINER: "encoder", FINETUNER: "model"}
@@ -116,7 +115,7 @@ def findings(run: StoredRun, plan: Plan) -> tuple[Finding, ...]:
 
 def write(root: Path, summary: dict) -> None:
     """Writes summary.json, whole or not at all."""
-    write_file(root / FILE, json.dumps(summary, indent=1).encode())
+    write_whole(root / SUMMARY_FILE, summary)
 
 
 def table(summary: dict, task: Task) -> str:

@@ -14,6 +14,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.file_list_example_gen import image_index
+from components.metadata.names import PUSHED_DESTINATION
 from components.metadata.snapshot import Artifact, Snapshot, read
 from components.metadata.stored_run import StoredRun
 from pipeline import imported
@@ -148,7 +149,7 @@ def _own(artifact: Artifact, root: Root) -> list[Path]:
 def _served(artifact: Artifact, root: Root) -> list[Path]:
     """Returns the folder that a model was pushed to, if it is there."""
     told = artifact.properties
-    return _in(str(told["pushed_destination"]), root.serving, 1) if told.get("pushed") else []
+    return _in(str(told[PUSHED_DESTINATION]), root.serving, 1) if told.get("pushed") else []
 
 
 def _in(path: str, folder: Path, depth: int) -> list[Path]:

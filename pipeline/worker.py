@@ -14,12 +14,12 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, path_of
 from pipeline.stopping import run_tool
 from trainer_module.cluster import (
+    CLUSTER_VARIABLE,
     ERROR,
     EXAMPLE,
     FINETUNING,
     JOB,
     PRETRAINING,
-    VARIABLE,
     Beat,
     Cluster,
     Watch,
@@ -56,11 +56,11 @@ def main(arguments: list[str]) -> int:
 
 def _as_worker() -> Cluster:
     """Returns the cluster of which this process is a worker."""
-    cluster = cluster_of(os.environ.get(VARIABLE, ""))
+    cluster = cluster_of(os.environ.get(CLUSTER_VARIABLE, ""))
     if cluster is None or cluster.rank == 0:
         raise InputError(
-            f"`{VARIABLE}` must name several machines, and this one as a worker. Received: "
-            f"{os.environ.get(VARIABLE) or 'nothing'}. Fix: {VARIABLE}='{EXAMPLE}' "
+            f"`{CLUSTER_VARIABLE}` must name several machines, and this one as a worker. Received: "
+            f"{os.environ.get(CLUSTER_VARIABLE) or 'nothing'}. Fix: {CLUSTER_VARIABLE}='{EXAMPLE}' "
             f"(docs/several-machines.md); on the chief, or with one machine, local_runner.py"
         )
     return cluster
@@ -94,7 +94,7 @@ def _silent(place: Place, watch: Watch) -> str:
     return (
         f"pipeline.worker: no run began in {place.folder.parent} within {seconds_to_join():g} s. "
         f"Fix: start local_runner.py on the chief with this --pipeline_root, on a folder that "
-        f"both machines see, and {VARIABLE}"
+        f"both machines see, and {CLUSTER_VARIABLE}"
     )
 
 
@@ -114,7 +114,7 @@ def _take_part(place: Place, job: str, watch: Watch) -> bool:
             raise
         beat.tell(state="joined")
         print("Training together", flush=True)
-        process, failed = child(folder, os.environ[VARIABLE]), False
+        process, failed = child(folder, os.environ[CLUSTER_VARIABLE]), False
         try:
             while watch.look().get("job") == job and watch.still_for <= seconds_to_be_lost():
                 if process.poll() not in (None, 0) and not failed:

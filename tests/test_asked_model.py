@@ -14,7 +14,7 @@ from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from pipeline.asked_model import asked_model, model_of
 from pipeline.state_files import RUN_FILE, write_whole
-from pipeline.summary import FILE
+from pipeline.summary import SUMMARY_FILE
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,7 +45,7 @@ def refused_model(run):
 def tell(root, run_id, state, **more):
     """Leaves what a run leaves of its end."""
     write_whole(root / RUN_FILE, {"run_id": run_id})
-    (root / FILE).write_text(
+    (root / SUMMARY_FILE).write_text(
         json.dumps({"run_id": run_id, "state": state, "pushed_model": "", **more})
     )
 

@@ -1,10 +1,20 @@
 """A checkpoint is whole or not there, and records every epoch."""
 
+import os
+
 import keras
 import numpy as np
 import pytest
 
-from trainer_module.checkpoint import Progress, TrainingDivergedError, load, save
+from trainer_module.checkpoint import (
+    Progress,
+    TrainingDivergedError,
+    load,
+    load_weights,
+    milestone_file,
+    save,
+    save_weights,
+)
 from trainer_module.errors import InputError
 
 
@@ -36,6 +46,14 @@ def test_the_last_two_are_kept_and_no_unfinished_file(model, tmp_path):
     for step in range(4):
         save(model, tmp_path / "file.npz", Progress(step), {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.before.npz", "file.npz"]
+
+
+def test_a_milestone_is_on_the_disk_before_it_has_its_name(model, tmp_path, monkeypatch):
+    path, named = milestone_file(tmp_path, 1), []
+    monkeypatch.setattr(os, "fsync", lambda _: named.append(path.exists()))
+    save_weights(model, path)
+    load_weights(model, path)
+    assert named == [False] and [*path.parent.iterdir()] == [path]
 
 
 def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(model, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.choices import Choices, Dataset
-from pipeline.config_file import FILE, leave, read_settings, text_of
+from pipeline.config_file import CONFIG_FILE, leave, read_settings, text_of
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import how_to_store, pretraining_that_fits
 from pipeline.recipes import RECIPES, recipe_named
@@ -229,8 +229,8 @@ def test_printing_starts_nothing():
 
 def test_what_a_run_leaves_holds_no_password(tmp_path):
     leave(Choices(metadata="mysql://me:secret@host/base"), tmp_path)
-    assert read_settings(str(tmp_path / FILE))["metadata"] == "mysql://me@host/base"
-    assert "secret" not in (tmp_path / FILE).read_text()
+    assert read_settings(str(tmp_path / CONFIG_FILE))["metadata"] == "mysql://me@host/base"
+    assert "secret" not in (tmp_path / CONFIG_FILE).read_text()
 
 
 @pytest.mark.parametrize(

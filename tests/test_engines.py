@@ -13,7 +13,7 @@ from components.file_list_example_gen.list_fingerprint import fingerprint
 from components.file_list_example_gen.rows import Row, read_list
 from pipeline.choices import Choices
 from pipeline.engines.check import PARTS, _refuse, code_and_libraries, refuse_unfit_workers
-from pipeline.engines.engine import Engine, engine_of, worker_environment
+from pipeline.engines.engine import Engine, engine_asked_for, engine_of, worker_environment
 from pipeline.flags import build_parser
 from trainer_module.errors import InputError
 
@@ -27,6 +27,11 @@ def test_more_flags_of_beam_are_split_as_a_shell_does():
         "of two words",
     )
     assert (engine.value("job_name"), engine.value("direct_num_workers")) == ("of two words", "2")
+
+
+def test_more_flags_of_beam_are_those_of_the_environment(monkeypatch):
+    monkeypatch.setenv(remote.BEAM_ARGS_VARIABLE, "--direct_num_workers=2")
+    assert engine_asked_for("in_process") == engine_of("in_process", "--direct_num_workers=2")
 
 
 @pytest.fixture

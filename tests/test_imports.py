@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RANKS = {"trainer_module": 0, "components": 1, "pipeline": 2, "local_runner": 3}
 TFX_ALLOWED = (
     "components/",
+    "pipeline/compiled.py",
     "pipeline/pipeline.py",
     "pipeline/runner.py",
     "pipeline/engines/use.py",
@@ -19,6 +20,7 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.arguments",
     "pipeline.asked_model",
     "pipeline.check",
+    "pipeline.chief",
     "pipeline.compile",
     "pipeline.choices",
     "pipeline.data_check",
@@ -28,7 +30,6 @@ STANDARD_LIBRARY_ONLY = (
     "pipeline.precedence",
     "pipeline.setting_types",
     "pipeline.lock",
-    "pipeline.machines",
     "pipeline.orchestrators.choosing",
     "pipeline.orchestrators.container",
     "pipeline.orchestrators.names",

@@ -99,8 +99,9 @@ def test_tfx_runs_and_caches_on_mysql_and_the_log_holds_no_password(url, tmp_pat
     from tfx.dsl.compiler.compiler import Compiler
     from tfx.orchestration.pipeline import Pipeline
 
+    from pipeline.compiled import enter_store
     from pipeline.root import Root
-    from pipeline.runner import _launch, enter_store
+    from pipeline.runner import _launch
 
     (tmp_path / "schema.pbtxt").write_text('feature { name: "image" type: BYTES }')
     root = Root(tmp_path, url.replace("simclr@", "simclr:sec%2Fret%401@"))
@@ -128,7 +129,8 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.compiler.compiler import Compiler
 from tfx.orchestration.pipeline import Pipeline
 from pipeline.root import Root
-from pipeline.runner import _launch, enter_store
+from pipeline.compiled import enter_store
+from pipeline.runner import _launch
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 for run_id in ("first", "second"):

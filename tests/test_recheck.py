@@ -17,7 +17,7 @@ from pipeline.flags import build_parser, choices_of
 from pipeline.lock import lock
 from pipeline.plan import make_plan
 from pipeline.recheck import FINGERPRINT, _fingerprints, forget_changed
-from pipeline.runner import Root
+from pipeline.root import Root
 
 pytestmark = pytest.mark.tfx
 

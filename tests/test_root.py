@@ -15,7 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.snapshot import read
 from components.metadata.store import sweep_interrupted
-from pipeline.lineage.__main__ import metadata_of
+from pipeline.lineage.snapshots import metadata_of
 from pipeline.lock import lock
 from pipeline.root import Root, interrupted_root, refuse_unfit
 from pipeline.state_files import write_whole

@@ -20,7 +20,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.metadata.store import open_store
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices, Lists
-from pipeline.config_file import FILE, read_settings
+from pipeline.config_file import CONFIG_FILE, read_settings
 from pipeline.lineage import __main__ as lineage
 from pipeline.loading import INTERRUPTED
 from pipeline.plan import as_chosen
@@ -68,7 +68,7 @@ def state(root):
     return (
         (root / "summary.json").read_text(),
         (root / "run.json").read_text(),
-        (root / FILE).read_text(),
+        (root / CONFIG_FILE).read_text(),
         context.custom_properties["state"].string_value,
     )
 
@@ -90,7 +90,7 @@ def test_a_run_ends_with_its_summary_and_as_finished(start, tmp_path):
 
 def test_a_run_leaves_the_settings_that_it_was_made_from(start, tmp_path):
     start("tiny")
-    assert read_settings(str(tmp_path / "root" / FILE))["name"] == "tiny"
+    assert read_settings(str(tmp_path / "root" / CONFIG_FILE))["name"] == "tiny"
 
 
 def test_a_failure_behind_the_last_node_ends_in_a_line_and_exit_code_1(start, tmp_path, capfd):

@@ -22,8 +22,8 @@ import pytest
 from small_encoder import build_with_norms
 
 from components.metadata.names import FINETUNER, PRETRAINER
+from pipeline.chief import with_workers
 from pipeline.fingerprint import node_fingerprint
-from pipeline.machines import with_workers
 from pipeline.root import Root
 from pipeline.worker import TOGETHER
 from pipeline.worker import main as work
@@ -50,8 +50,8 @@ from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.unlabelled import Unlabelled
 from trainer_module.together import (
     CHIEF,
-    CLUSTER,
-    FOLDER,
+    FOLDER_VARIABLE,
+    KEPT_VARIABLE,
     MachineLostError,
     beating,
     meeting_place,
@@ -166,8 +166,8 @@ class Two:
         self.folder = folder
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
-        patch.setenv(CLUSTER, self.tf_config("chief"))
-        patch.setenv(FOLDER, str(folder / TOGETHER))
+        patch.setenv(KEPT_VARIABLE, self.tf_config("chief"))
+        patch.setenv(FOLDER_VARIABLE, str(folder / TOGETHER))
         for name, value in seconds.items():
             patch.setenv(f"SIMCLR_{name}_SECONDS", str(value))
 

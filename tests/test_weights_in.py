@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from test_weights import narrow, written
 
+from components.metadata.names import SAVED_MODEL
 from local_runner import main
 from pipeline.flags import build_parser, choices_of
 from pipeline.imported import bring_in
-from pipeline.save_paths import SERVING
 from pipeline.weights import IMAGENET, find_weights
 from trainer_module.errors import InputError
 from trainer_module.export import load_encoder
@@ -65,7 +65,7 @@ def test_images_are_normalized_as_imagenets_unless_file_or_settings_say_otherwis
 
 def test_it_becomes_an_encoder_with_its_record_and_the_mapping_of_its_tensors(file, tmp_path):
     _, saved = find_weights(chosen(file))
-    serving = Path(bring_in(saved, tmp_path), SERVING)
+    serving = Path(bring_in(saved, tmp_path), SAVED_MODEL)
     assert holds_encoder(serving) and read_record(serving) == saved.from_weights
     kernel = load_encoder(str(serving)).get_layer("stage1_1_conv").kernel
     expected = narrow()["layer1.1.conv1.weight"].transpose(2, 3, 1, 0)

@@ -89,15 +89,23 @@ def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> 
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     _refuse_nonfinite(model, path, progress.step, arrays)
     arrays |= {f"metrics/{index}": value for index, value in enumerate(progress.running_metrics)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "wb") as file:
-        np.savez(file, **arrays, **{RECORD: np.array(record)})
-        file.flush()
-        os.fsync(file.fileno())
+    unfinished = _write_arrays(path, {**arrays, RECORD: np.array(record)})
     if path.exists():
         os.replace(path, one_before(path))
     os.replace(unfinished, path)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> Path:
+    """Writes arrays by name beside where they are to be; returns that file, which is on the disk to
+    its last byte, so that it can take its place.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    return unfinished
 
 
 def one_before(path: Path) -> Path:
@@ -324,12 +332,12 @@ class Follower(Checkpoint):
         """Leaves it to the other one."""
 
 
-FOLDER = "milestones"
+MILESTONES = "milestones"
 
 
 def milestone_file(folder: str | Path, epoch: int) -> Path:
     """Returns where the weights of an epoch lie below a folder."""
-    return Path(folder, FOLDER, f"epoch_{epoch:05d}.npz")
+    return Path(folder, MILESTONES, f"epoch_{epoch:05d}.npz")
 
 
 class Milestones(keras.callbacks.Callback):
@@ -359,11 +367,8 @@ class Milestones(keras.callbacks.Callback):
 
 def save_weights(encoder: keras.Model, path: Path) -> None:
     """Writes an encoder's weights, moving statistics included, in their order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "wb") as file:
-        np.savez(file, *encoder.get_weights())
-    os.replace(unfinished, path)
+    weights = {f"arr_{index}": value for index, value in enumerate(encoder.get_weights())}
+    os.replace(_write_arrays(path, weights), path)
 
 
 def load_weights(encoder: keras.Model, path: Path) -> None:

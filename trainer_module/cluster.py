@@ -16,7 +16,7 @@ from pathlib import Path
 
 from trainer_module.errors import InputError
 
-VARIABLE = "TF_CONFIG"
+CLUSTER_VARIABLE = "TF_CONFIG"
 ROLES = ("chief", "worker")
 # Files of a training, in a folder that all machines see.
 JOB, ERROR = "job.json", "error.json"
@@ -67,8 +67,9 @@ def cluster_of(text: str) -> Cluster | None:
         known = False
     if not known or len(addresses["chief"]) > 1:
         raise InputError(
-            f"`{VARIABLE}` must name one chief, workers and this process' place among them. "
-            f"Received: {text}. Fix: as in {EXAMPLE}; or unset {VARIABLE} to train on one machine"
+            f"`{CLUSTER_VARIABLE}` must name one chief, workers and this process' place among "
+            f"them. Received: {text}. Fix: as in {EXAMPLE}; or unset {CLUSTER_VARIABLE} to train "
+            f"on one machine"
         )
     everyone = (*addresses["chief"], *addresses["worker"])
     return Cluster(everyone, rank) if len(everyone) > 1 else None

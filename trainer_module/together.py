@@ -1,10 +1,10 @@
-"""Pretraining by several processes on several machines, as seen by the chief: it lays out the work
+"""Training by several processes on several machines, as seen by the chief: it lays out the work
 in a folder that all of them see, waits for the workers, trains beside them, and notices who is
 lost.
 
 Every process trains in a child of its own, `python -m trainer_module.trainer_process`: TensorFlow
 lets a process join others only before it has computed anything, and a child that waits for a lost
-machine can be ended. What comes of it is a finished checkpoint, which `pretrain` takes over as it
+machine can be ended. What comes of it is a finished checkpoint, which the Trainer takes over as it
 would take over any other; after a fault it is an unfinished one, from which any number of
 processes goes on.
 """
@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_module.cluster import (
+    CLUSTER_VARIABLE,
     ERROR,
     JOB,
-    VARIABLE,
     Beat,
     Cluster,
     Watch,
@@ -35,8 +35,8 @@ from trainer_module.cluster import (
 )
 from trainer_module.errors import InputError
 
-FOLDER = "SIMCLR_TOGETHER"  # environment variable: the folder that all machines see
-CLUSTER = "SIMCLR_CLUSTER"  # environment variable: what TF_CONFIG held
+FOLDER_VARIABLE = "SIMCLR_TOGETHER"  # environment variable: the folder that all machines see
+KEPT_VARIABLE = "SIMCLR_CLUSTER"  # environment variable: what TF_CONFIG held
 CHIEF = "chief.json"  # the chief's beat, in that folder
 PAUSE = 0.2  # seconds between two looks
 SECONDS_TO_ANSWER = 5
@@ -64,8 +64,8 @@ _beat: list[Beat] = []  # of the chief, while its run goes on
 
 def meeting_place() -> Place | None:
     """Returns where this run's processes meet, or None of a run on one machine."""
-    cluster = cluster_of(os.environ.get(CLUSTER, ""))
-    return Place(Path(os.environ[FOLDER]), cluster) if cluster else None
+    cluster = cluster_of(os.environ.get(KEPT_VARIABLE, ""))
+    return Place(Path(os.environ[FOLDER_VARIABLE]), cluster) if cluster else None
 
 
 def beating(beat: Beat) -> None:
@@ -75,7 +75,7 @@ def beating(beat: Beat) -> None:
 
 def child(folder: Path, cluster_text: str) -> subprocess.Popen:
     """Starts the process that trains, with its own place in the cluster."""
-    environment = {**os.environ, VARIABLE: cluster_text}
+    environment = {**os.environ, CLUSTER_VARIABLE: cluster_text}
     command = [sys.executable, "-m", "trainer_module.trainer_process", str(folder)]
     here = str(Path(__file__).resolve().parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join([here, environment.get("PYTHONPATH", "")])
@@ -117,7 +117,7 @@ def train_together(place: Place, job: dict, lay_out) -> None:
         }
         _wait(place, watches, "joined")
         print(f"{len(watches) + 1} machines train together: {', '.join(place.cluster.addresses)}")
-        process = child(folder, os.environ[CLUSTER])
+        process = child(folder, os.environ[KEPT_VARIABLE])
         try:
             _watch(place, process, watches, folder)
         finally:
@@ -137,9 +137,9 @@ def _wait(place: Place, watches: dict[int, Watch], state: str) -> None:
                 f"worker {rank} ({place.cluster.addresses[rank]})" for rank in missing
             )
             raise InputError(
-                f"All machines of {VARIABLE} must join within {seconds_to_join():g} s. Received: "
-                f"nothing from {named}. Fix: start `python -m pipeline.worker` there, with the "
-                f"same --pipeline_root on a shared folder; or name fewer machines"
+                f"All machines of {CLUSTER_VARIABLE} must join within {seconds_to_join():g} s. "
+                f"Received: nothing from {named}. Fix: start `python -m pipeline.worker` there, "
+                f"with the same --pipeline_root on a shared folder; or name fewer machines"
             )
         time.sleep(PAUSE)
 
@@ -215,9 +215,9 @@ def _refuse_unreachable(place: Place, folder: Path, late: bool = False) -> None:
         silent = [one for rank, one in enumerate(addresses) if rank not in there]
     if silent:
         raise InputError(
-            f"The addresses of {VARIABLE} must reach each other within {seconds_to_join():g} s. "
-            f"Received: no answer from {', '.join(silent)}. Fix: the address, its port, or what "
-            f"lies between"
+            f"The addresses of {CLUSTER_VARIABLE} must reach each other within "
+            f"{seconds_to_join():g} s. Received: no answer from {', '.join(silent)}. Fix: the "
+            f"address, its port, or what lies between"
         )
 
 

@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from trainer_module.cluster import (
+    CLUSTER_VARIABLE,
     ERROR,
     JOB,
-    VARIABLE,
     cluster_of,
     read_file,
     write_file,
@@ -47,7 +47,7 @@ def _end_with_the_parent(parent: int) -> None:
 def _train(folder: Path) -> None:
     from trainer_module import devices, dotted
 
-    cluster = cluster_of(os.environ.get(VARIABLE, ""))
+    cluster = cluster_of(os.environ.get(CLUSTER_VARIABLE, ""))
     if cluster:
         devices.join_others(cluster.rank)
         (folder / f"connected-{cluster.rank}").touch()

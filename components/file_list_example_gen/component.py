@@ -11,7 +11,7 @@ from tfx.proto import example_gen_pb2
 
 from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor
-from components.file_list_example_gen.held_out import EVAL_BUCKETS, TRAIN_BUCKETS
+from components.file_list_example_gen.held_out import EVAL_BUCKETS, TRAIN_BUCKETS, is_split
 from trainer_module.errors import InputError
 
 ON_BAD_ROW = ("fail", "skip")
@@ -64,7 +64,7 @@ class FileListExampleGen(FileBasedExampleGen):
         super().__init__(
             input_base=base,
             input_config=example_gen_pb2.Input(splits=splits),
-            output_config=_hash_split() if hold_out and list(lists) == ["train"] else None,
+            output_config=_hash_split() if is_split(lists, hold_out) else None,
             custom_config=_options(
                 task=task,
                 fingerprint=fingerprint,

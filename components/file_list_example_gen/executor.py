@@ -32,7 +32,7 @@ from components.file_list_example_gen.chunks import (
     read_chunk,
     remove_chunks,
 )
-from components.file_list_example_gen.noticed import FILE, SKIPPED, noticed
+from components.file_list_example_gen.noticed import FINDINGS_FILE, SKIPPED, noticed
 from components.file_list_example_gen.tally import Tally
 from trainer_module.decoding import REMARKS
 from trainer_module.findings import REFUSED, Finding, as_dicts, refuse_worst, table
@@ -182,7 +182,7 @@ class Executor(BaseBeamExecutor):
             REMARKS,
         )
         found = [_with_files(finding, folder, patterns) for finding in found]
-        with open(os.path.join(folder, FILE), "w", encoding="utf-8") as file:
+        with open(os.path.join(folder, FINDINGS_FILE), "w", encoding="utf-8") as file:
             json.dump({"findings": as_dicts(found)}, file, indent=1)
         if told := table([finding for finding in found if finding.severity != REFUSED]):
             print(told, flush=True)

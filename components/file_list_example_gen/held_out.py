@@ -5,8 +5,16 @@ that would be empty, or a class that nothing is trained on, is told at once.
 """
 
 import hashlib
+from collections.abc import Iterable
 
 TRAIN_BUCKETS, EVAL_BUCKETS = 4, 1  # a single list is split 80 : 20
+
+
+def is_split(splits: Iterable[str], has_target: bool) -> bool:
+    """Tells whether a part is held out of what is given: `train` alone, whose images have targets
+    to judge by.
+    """
+    return has_target and list(splits) == ["train"]
 
 
 def is_held_out(image_id: int) -> bool:

@@ -13,7 +13,7 @@ from components.file_list_example_gen.tally import Tally
 from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
 from trainer_module.tasks.task import Task
 
-FILE = "findings.json"  # beside the examples
+FINDINGS_FILE = "findings.json"  # beside the examples
 SKIPPED = "skipped rows"
 DEPTHS = (8, 12, 16)  # bits that pictures of 16 bits a value hold
 LOUD_SHARE = 0.01  # of skipped rows, above which they are a warning

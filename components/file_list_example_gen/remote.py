@@ -17,7 +17,7 @@ from typing import Any
 
 from trainer_module.errors import InputError
 
-VARIABLE = "SIMCLR_BEAM_ARGS"
+BEAM_ARGS_VARIABLE = "SIMCLR_BEAM_ARGS"
 PATIENCE = 5  # seconds, before a person hears that a store is waited for
 WAITING = "{}:// has not answered yet: is there a network, are there credentials? Waiting ..."
 # scheme -> the module that Beam needs for it, and how to have it
@@ -106,5 +106,6 @@ def _ready() -> Any:
     from apache_beam.options.pipeline_options import PipelineOptions
 
     if getattr(FileSystems, "_pipeline_options", None) is None:  # a pipeline sets its own
-        FileSystems.set_options(PipelineOptions(shlex.split(os.environ.get(VARIABLE, ""))))
+        flags = shlex.split(os.environ.get(BEAM_ARGS_VARIABLE, ""))
+        FileSystems.set_options(PipelineOptions(flags))
     return FileSystems

@@ -209,20 +209,22 @@ def check_rows(rows: Iterable[Row], task: Task) -> list[Problem]:
     """Returns the rows whose image is not a readable file or whose target breaks a rule of the
     task.
     """
-    problems = []
-    for row in rows:
-        reason = task.problem(row.target) or path_problem(row.path, "image")
-        if (
-            task.target_is_file
-            and not reason
-            and (reason := path_problem(row.target_path, task.target.replace("_", " ")))
-        ):
-            reason += f" {row.target_path}"
-        if task.target_is_file and not reason and row.target_path == row.path:
-            reason = "the label map is the image itself"
-        if reason:
-            problems.append(Problem(row.list_path, row.line, row.path, reason))
-    return problems
+    return [
+        Problem(row.list_path, row.line, row.path, reason)
+        for row in rows
+        if (reason := _row_problem(row, task))
+    ]
+
+
+def _row_problem(row: Row, task: Task) -> str:
+    """Returns why a row cannot be used, or ''."""
+    if reason := task.problem(row.target) or path_problem(row.path, "image"):
+        return reason
+    if not task.target_is_file:
+        return ""
+    if reason := path_problem(row.target_path, task.target.replace("_", " ")):
+        return f"{reason} {row.target_path}"
+    return "the label map is the image itself" if row.target_path == row.path else ""
 
 
 def path_problem(path: str, kind: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.file_list_example_gen import image_index
+from components.file_list_example_gen.held_out import is_split
 from components.file_list_example_gen.layout import is_remote
 from components.file_list_example_gen.rows import Problem, Row, parse_rows, refuse
 from trainer_module.errors import InputError
@@ -54,11 +55,10 @@ def doubles(lists: Mapping[str, list[Row]], task: Task) -> list[Finding]:
     """
     paths = RealPaths()
     places = {split: _rows_by_image(rows, paths) for split, rows in lists.items()}
-    is_split = task.has_target and list(lists) == ["train"]
-    problems = _leaks(places)
+    problems, parted = _leaks(places), is_split(lists, task.has_target)
     for split, images in places.items():
         meaning = Unlabelled() if split == "pretrain" else task
-        problems += _contradictions(images, meaning, paths, is_split)
+        problems += _contradictions(images, meaning, paths, parted)
     refuse(problems)
     found = [finding for images in places.values() for finding in _repeated(images)]
     return found + _pretrained_on(places)
@@ -82,7 +82,7 @@ def _leaks(places: Mapping[str, RowsByImage]) -> list[Problem]:
 
 
 def _contradictions(
-    images: RowsByImage, task: Task, paths: RealPaths, is_split: bool
+    images: RowsByImage, task: Task, paths: RealPaths, parted: bool
 ) -> list[Problem]:
     """Returns the rows that cannot stand beside the first one of their image.
 
@@ -90,7 +90,7 @@ def _contradictions(
       images: of one list.
       task: what its targets mean.
       paths: to compare targets that are files.
-      is_split: whether a part of the list is held out by a hash of names, which two names of
+      parted: whether a part of the list is held out by a hash of names, which two names of
         an image do not share.
     """
     problems = []
@@ -99,7 +99,7 @@ def _contradictions(
             if _target(row, task, paths) != _target(kept, task, paths):
                 reason = f"has the target {row.target!r} here, but {kept.target!r} in another row"
                 problems.append(_problem(row, reason, kept))
-            elif is_split and row.name != kept.name:
+            elif parted and row.name != kept.name:
                 problems.append(_problem(row, TWO_NAMES, kept))
     return problems
 

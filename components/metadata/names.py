@@ -27,6 +27,11 @@ GATES = (EVALUATOR, MODEL_CHECK)  # each puts out a `blessing`
 # The input of an older model that a new one is held against: no part of the new one.
 BASELINE_INPUT = "baseline_model"
 
+# Folders of pushed models in a pipeline root, and of the SavedModel in a Model artifact (TFX's).
+SERVING, SAVED_MODEL = "serving", "Format-Serving"
+# TFX's name of what Pusher makes, and of the property with the folder it was pushed to.
+PUSHED_MODEL, PUSHED_DESTINATION = "PushedModel", "pushed_destination"
+
 # Files and folders inside artifacts.
 EPOCHS_FILE, EPOCHS_TABLE = "accuracy_by_epoch.json", "accuracy_by_epoch.md"
 PROBE_FILE = "report.json"  # of ModelCheck

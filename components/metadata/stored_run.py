@@ -20,6 +20,7 @@ from components.metadata.names import (
     GATES,
     MODEL_CHECK,
     PRETRAINER,
+    PUSHED_DESTINATION,
     PUSHER,
     REPORT,
     REPORT_FILE,
@@ -160,7 +161,7 @@ class StoredRun:
         """The folder that the model was pushed to, or ''."""
         artifact = self.artifact(PUSHER, "pushed_model")
         told = artifact.properties if artifact else {}
-        return told.get("pushed_destination", "") if told.get("pushed") else ""
+        return told.get(PUSHED_DESTINATION, "") if told.get("pushed") else ""
 
     @cached_property
     def metrics_by_node(self) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from components.anomaly_gate import describe
-from components.file_list_example_gen.noticed import FILE as FINDINGS_FILE
+from components.file_list_example_gen.noticed import FINDINGS_FILE
 from components.metadata.names import EXAMPLE_GEN, EXAMPLE_VALIDATOR, RUN_REPORT, STATISTICS_GEN
 from components.metadata.stored_run import StoredRun
 from components.report import plots

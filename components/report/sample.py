@@ -15,7 +15,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.file_list_example_gen.rows import parse_rows
-from components.metadata.names import EXAMPLE_GEN, FINETUNER, TRANSFORM
+from components.metadata.names import EXAMPLE_GEN, FINETUNER, SAVED_MODEL, TRANSFORM
 from components.metadata.stored_run import StoredRun
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples, read_split
@@ -26,7 +26,6 @@ from trainer_module.tasks.registry import task_from_json
 
 READ_BATCH = 1024  # records looked at together
 ASKED_AT_ONCE = 64  # images in one request to the served model
-SAVED_MODEL = "Format-Serving"  # TFX's name of the folder in a Model artifact
 
 
 @dataclass(frozen=True)

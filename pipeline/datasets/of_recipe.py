@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.arguments import nearest
-from pipeline.choices import FOLDER, Choices, Dataset, Lists
+from pipeline.choices import IMAGES_FOLDER, Choices, Dataset, Lists
 from pipeline.datasets import files
 from trainer_module.errors import InputError
 
@@ -59,8 +59,8 @@ def lists_of(choices: Choices, hold_root: Callable[[], object] = lambda: None) -
     options = json.loads(json.dumps(chosen.options))
     # A whole data set is written once for all recipes.
     folder = DATA / (choices.recipe if options else chosen.name)
-    hold = hold_root if chosen.name == FOLDER else lambda: None
-    if chosen.name == FOLDER:
+    hold = hold_root if chosen.name == IMAGES_FOLDER else lambda: None
+    if chosen.name == IMAGES_FOLDER:
         folder = choices.root / LISTS
         options |= {"labelled": False} if choices.task == "pretrain" else {}
     written = _written(folder, Written(chosen.name, options, chosen.source), hold)
@@ -154,7 +154,7 @@ def _require_source(
 ) -> None:
     """Raises before anything is touched if there is nothing to read the data set from."""
     name, source = wanted.name, wanted.source
-    flag = "--images" if name == FOLDER else "--source"
+    flag = "--images" if name == IMAGES_FOLDER else "--source"
     if source and "source" not in accepted:
         rule = f"`--source` has no meaning for the data set {name!r}, which needs none"
         raise InputError(f"{rule}. Received: {source!r}")
@@ -166,7 +166,7 @@ def _require_source(
         if again:
             rule = f"The data set {name!r} must be written again, but its source {source} is gone"
             raise InputError(f"{rule}. Fix: name another with --source")
-        kind = "a folder" if name == FOLDER else "a folder or an archive"
+        kind = "a folder" if name == IMAGES_FOLDER else "a folder or an archive"
         rule = f"`{flag}` must be {kind} that is there"
         raise InputError(f"{rule}. Received: {source!r}")
 

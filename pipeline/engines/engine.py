@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from components.file_list_example_gen.remote import VARIABLE
+from components.file_list_example_gen.remote import BEAM_ARGS_VARIABLE
 from trainer_module.errors import InputError
 
 IN_PROCESS = "in_process"
@@ -69,6 +69,11 @@ class Engine:
         return found
 
 
+def engine_asked_for(name: str) -> Engine:
+    """Returns what `engine_of` makes of `--beam_runner` and the flags in the environment."""
+    return engine_of(name, os.environ.get(BEAM_ARGS_VARIABLE, ""))
+
+
 def engine_of(name: str, text: str) -> Engine:
     """Returns what to run the data nodes on.
 
@@ -83,11 +88,13 @@ def engine_of(name: str, text: str) -> Engine:
         more = shlex.split(text)
     except ValueError as error:
         raise InputError(
-            f"{VARIABLE} must be flags as in a shell. Received: {text!r}, {error}"
+            f"{BEAM_ARGS_VARIABLE} must be flags as in a shell. Received: {text!r}, {error}"
         ) from error
     words = [word for word in more if not word.startswith("--")]
     if more and not more[0].startswith("--"):
-        raise InputError(f"{VARIABLE} must be flags that begin with --. Received: {words[0]!r}")
+        raise InputError(
+            f"{BEAM_ARGS_VARIABLE} must be flags that begin with --. Received: {words[0]!r}"
+        )
     refuse_by_name(name)
     engine = Engine(name, (f"--runner={RUNNERS[name]}", *more))
     refuse_by_name(engine.value("runner").rpartition(".")[2].lower().removesuffix("runner"))
@@ -109,7 +116,7 @@ def _refuse_without_java(engine: Engine) -> None:
         raise InputError(
             f"`--beam_runner={engine.name}` needs Java 11 or 17 for Beam's job server, and there "
             f"is no `java`. Fix: sudo apt-get install openjdk-17-jre-headless, or name a job "
-            f'server that runs elsewhere, {VARIABLE}="--job_endpoint=HOST:PORT"'
+            f'server that runs elsewhere, {BEAM_ARGS_VARIABLE}="--job_endpoint=HOST:PORT"'
         )
 
 
@@ -126,7 +133,7 @@ def _refuse_without_jar(engine: Engine) -> None:
             f"`--beam_runner={engine.name}` needs Beam's job server {wanted}, which is in none of "
             f"{', '.join(CACHES)}. Fix: mvn dependency:get -Dtransitive=false -Dartifact="
             f"org.apache.beam:{artifact}:{version('apache-beam')}, or "
-            f'{VARIABLE}="--{flag}=FILE", or "--job_endpoint=HOST:PORT" of one that runs'
+            f'{BEAM_ARGS_VARIABLE}="--{flag}=FILE", or "--job_endpoint=HOST:PORT" of one that runs'
         )
 
 
@@ -137,8 +144,8 @@ def _refuse_without_prism(engine: Engine) -> None:
     if not os.path.isfile(given) or not os.access(given, os.X_OK):
         raise InputError(
             f"`--beam_runner=prism` needs the program prism, by its path in "
-            f'{VARIABLE}="--prism_location=FILE". Received: {given!r}. Fix: GOBIN=$PWD go install '
-            f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{version('apache-beam')}"
+            f'{BEAM_ARGS_VARIABLE}="--prism_location=FILE". Received: {given!r}. Fix: GOBIN=$PWD '
+            f"go install github.com/apache/beam/sdks/v2/go/cmd/prism@v{version('apache-beam')}"
         )
 
 
@@ -148,7 +155,7 @@ def _refuse_silent(engine: Engine) -> None:
     if engine.name == "portable" and not engine.value("job_endpoint"):
         raise InputError(
             f"`--beam_runner=portable` needs the address of a Beam job server that runs. Fix: "
-            f'{VARIABLE}="--job_endpoint=HOST:PORT"'
+            f'{BEAM_ARGS_VARIABLE}="--job_endpoint=HOST:PORT"'
         )
     if engine.value("environment_type").upper() == "EXTERNAL":
         names.append("environment_config")

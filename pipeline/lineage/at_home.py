@@ -5,10 +5,9 @@ at which they were made, and here they are taken from where the root is now.
 from dataclasses import replace
 from pathlib import Path
 
+from components.metadata.names import PUSHED_DESTINATION
 from components.metadata.snapshot import Artifact, Snapshot
 from pipeline.root import ARTIFACTS
-
-DESTINATION = "pushed_destination"
 
 
 def at_home(snapshot: Snapshot, root: Path) -> Snapshot:
@@ -35,8 +34,8 @@ def _made_in(item: Artifact) -> Path | None:
 
 def _moved(item: Artifact, places: set[Path], here: Path) -> Artifact:
     properties = dict(item.properties)
-    if destination := properties.get(DESTINATION):
-        properties[DESTINATION] = _path_now(str(destination), places, here)
+    if destination := properties.get(PUSHED_DESTINATION):
+        properties[PUSHED_DESTINATION] = _path_now(str(destination), places, here)
     return replace(item, uri=_path_now(item.uri, places, here), properties=properties)
 
 

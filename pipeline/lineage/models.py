@@ -7,10 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from components.metadata.graph import model_graph
+from components.metadata.names import PUSHED_DESTINATION, PUSHED_MODEL
 from components.metadata.snapshot import Artifact, Execution, Snapshot
 from components.metadata.url import SQLITE_FILE
 
-MODEL, PUSHED_MODEL, BLESSINGS = "Model", "PushedModel", ("ModelBlessing", "InfraBlessing")
+MODEL, BLESSINGS = "Model", ("ModelBlessing", "InfraBlessing")
 SHOWN = 10  # models named in an error
 
 
@@ -90,7 +91,7 @@ def find_model(snapshot: Snapshot, wanted: str) -> Model:
 
 def _folders(model: Model) -> list[str]:
     uris = [item.uri for item in (model.artifact, *model.pushed)]
-    return uris + [str(item.properties.get("pushed_destination", "")) for item in model.pushed]
+    return uris + [str(item.properties.get(PUSHED_DESTINATION, "")) for item in model.pushed]
 
 
 def _known(models: list[Model]) -> str:
@@ -165,7 +166,7 @@ def describe(snapshot: Snapshot, model: Model) -> dict:
         "pushed": [
             {
                 "version": version,
-                "folder": item.properties.get("pushed_destination", item.uri),
+                "folder": item.properties.get(PUSHED_DESTINATION, item.uri),
                 "artifact": item.id,
             }
             for version, item in zip(model.versions, model.pushed, strict=True)

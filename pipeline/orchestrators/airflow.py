@@ -17,7 +17,6 @@ from tfx.dsl.compiler import compiler
 
 from components.metadata.url import is_mysql
 from pipeline.config_file import text_of
-from pipeline.datasets.files import write_file
 from pipeline.engines.engine import IN_PROCESS, PROJECT
 from pipeline.imported import place_of
 from pipeline.orchestrators.choosing import Target
@@ -25,6 +24,7 @@ from pipeline.orchestrators.names import BEGIN, END
 from pipeline.pipeline import Folders, graph_of
 from pipeline.plan import Plan
 from pipeline.root import Root
+from pipeline.state_files import write_text
 
 AT_ONCE = 16  # tasks; one where the metadata are a SQLite file, which has one writer
 DAG = '''\
@@ -86,8 +86,8 @@ def compile_into(plan: Plan, target: Target, engine: str = IN_PROCESS) -> str:
     )
     graph = compiler.Compiler().compile(graph_of(plan)(plan, folders))
     settings = target.output.with_suffix(".yaml")
-    write_file(settings, text_of(plan.choices).encode())
-    write_file(target.output, dag(plan, graph, engine).encode())
+    write_text(settings, text_of(plan.choices))
+    write_text(target.output, dag(plan, graph, engine))
     return (
         f"{target.output}: {len(graph.nodes) + 2} tasks; settings in {settings}. Put both into "
         f"Airflow's dags folder"

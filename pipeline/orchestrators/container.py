@@ -69,7 +69,7 @@ def _artifacts(told: dict, *sides: str) -> Iterator[dict]:
 
 def _run(arguments: list[str]) -> None:
     """Runs TFX's program, which knows the types of TFX alone."""
-    from pipeline.runner import load_libraries
+    from pipeline.compiled import load_libraries
 
     load_libraries()
     from tfx.orchestration.kubeflow.v2 import compiler_utils

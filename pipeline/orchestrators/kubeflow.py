@@ -31,12 +31,12 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.file_list_example_gen.component import FileListExampleGen
 from components.file_list_example_gen.driver import ListDriver
 from components.metadata import names
-from pipeline.datasets.files import write_file
 from pipeline.orchestrators.choosing import BUCKETS, KUBEFLOW, VERTEX, Target
 from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
 from pipeline.pipeline import Folders, Part, graph_of, read_lists
 from pipeline.plan import Plan
 from pipeline.root import Root
+from pipeline.state_files import write_text
 from trainer_module.finished import CHECKPOINTS
 
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
@@ -56,7 +56,7 @@ def compile_into(plan: Plan, target: Target, engine: str = "") -> str:
     else:
         keep_checkpoints(spec, plan.choices.root / CHECKPOINTS)
         text = yaml.safe_dump_all([spec, *platform(spec, target.volume)], sort_keys=True)
-    write_file(target.output, text.encode())
+    write_text(target.output, text)
     count = len(spec["deploymentSpec"]["executors"])
     return f"{target.output}: {count} nodes, image {target.image}"
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.arguments import BAD_INPUT, DONE, FAILED
-from pipeline.engines.engine import IN_PROCESS, VARIABLE, Engine, engine_of, worker_environment
+from pipeline.engines.engine import IN_PROCESS, Engine, engine_asked_for, worker_environment
 from pipeline.flags import build_parser, choices_of
 from pipeline.orchestrators.names import BEGIN, END, GRAPH
 from pipeline.stopping import run_tool
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--beam_runner", default=IN_PROCESS, help="as of local_runner.py")
     flags = parser.parse_args(arguments)
     try:
-        engine = engine_of(flags.beam_runner, os.environ.get(VARIABLE, ""))
+        engine = engine_asked_for(flags.beam_runner)
         choices = choices_of(build_parser().parse_args([f"--config={flags.config}"]))
         from pipeline.root import Root
 
@@ -56,11 +56,12 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     """Checks all input, compiles the graph, and enters the run into the store; tried again, it
     goes on with the run that it began.
     """
-    from pipeline.datasets.files import write_file
+    from pipeline.compiled import compiled_pipeline
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import refuse_unfit
-    from pipeline.runner import compiled_pipeline, enter, prepare, record_of
+    from pipeline.runner import enter, prepare, record_of
+    from pipeline.state_files import write_bytes
 
     with lock(root.path):
         refuse_unfit(root)
@@ -70,7 +71,7 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
         record = record_of(plan, root, flags.run_id, [f"--config={flags.config}"])
         compiled = partial(compiled_pipeline, plan, root, None)
         graph, record = prepare(compiled, plan, root, record, again, engine)
-        write_file(root.path / GRAPH, graph.SerializeToString(deterministic=True))
+        write_bytes(root.path / GRAPH, graph.SerializeToString(deterministic=True))
         enter(plan, graph, root, record, {})
     print(f"{plan.name}: run {flags.run_id} of {len(graph.nodes)} nodes in {root.path}")
     return DONE
@@ -80,8 +81,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
     """Runs one node as LocalDagRunner does, which passes over all others."""
     from components.metadata.stored_run import GOOD
     from components.metadata.url import password_of
+    from pipeline.compiled import bind, load_libraries
     from pipeline.lock import lock
-    from pipeline.runner import bind, guarded, load_libraries, state_of
+    from pipeline.runner import guarded, state_of
     from pipeline.terminal import ProgressHandler, progress
 
     with lock(root.path, shared=True):
@@ -99,9 +101,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
             os.environ.update(worker_environment())
         handler = ProgressHandler(1, partial(state_of, root, run_id), ())
         with progress(handler, hidden=password_of(root.metadata)):
-            code, told, _ = guarded(root, partial(LocalDagRunner().run_with_ir, graph))
-        print(told, flush=True)
-        return code or (DONE if state_of(root, run_id, node) in GOOD else FAILED)
+            ran = guarded(root, partial(LocalDagRunner().run_with_ir, graph))
+        print(ran.message, flush=True)
+        return ran.code or (DONE if state_of(root, run_id, node) in GOOD else FAILED)
 
 
 def _end(choices, root, run_id: str) -> int:

@@ -1,5 +1,5 @@
 """A run on several machines: this process is the chief's, which runs the pipeline; the workers
-(pipeline/worker.py) come to its pretraining. Standard library alone.
+(pipeline/worker.py) come to its trainings. Standard library alone.
 """
 
 import os
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.worker import TOGETHER
-from trainer_module.cluster import VARIABLE, Beat, cluster_of
+from trainer_module.cluster import CLUSTER_VARIABLE, Beat, cluster_of
 from trainer_module.errors import InputError
-from trainer_module.together import CHIEF, CLUSTER, FOLDER, beating
+from trainer_module.together import CHIEF, FOLDER_VARIABLE, KEPT_VARIABLE, beating
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def with_workers(root, minutes: float = 0) -> Iterator[None]:
     Raises:
       InputError: if this process is a worker's, or the epochs are to follow from minutes.
     """
-    text = os.environ.get(VARIABLE, "")
+    text = os.environ.get(CLUSTER_VARIABLE, "")
     cluster = cluster_of(text)
     if cluster is None:
         yield
@@ -35,12 +35,12 @@ def with_workers(root, minutes: float = 0) -> Iterator[None]:
         )
     if minutes:
         raise InputError(
-            f"`--minutes` measures one machine, and {VARIABLE} names {len(cluster.addresses)}. "
-            f"Received: minutes={minutes:g}. Fix: --pretrain_epochs=N"
+            f"`--minutes` measures one machine, and {CLUSTER_VARIABLE} names "
+            f"{len(cluster.addresses)}. Received: minutes={minutes:g}. Fix: --pretrain_epochs=N"
         )
     # Not for the libraries of other components, which read it, too.
-    del os.environ[VARIABLE]
-    os.environ[CLUSTER], os.environ[FOLDER] = text, str(root.path / TOGETHER)
+    del os.environ[CLUSTER_VARIABLE]
+    os.environ[KEPT_VARIABLE], os.environ[FOLDER_VARIABLE] = text, str(root.path / TOGETHER)
     try:
         with Beat(root.path / TOGETHER / CHIEF, state="runs", job="") as beat:
             beating(beat)
@@ -49,5 +49,5 @@ def with_workers(root, minutes: float = 0) -> Iterator[None]:
             finally:
                 beat.tell(state="ended")
     finally:
-        os.environ[VARIABLE] = text
-        del os.environ[CLUSTER], os.environ[FOLDER]
+        os.environ[CLUSTER_VARIABLE] = text
+        del os.environ[KEPT_VARIABLE], os.environ[FOLDER_VARIABLE]
