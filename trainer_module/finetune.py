@@ -27,6 +27,7 @@ from trainer_module.devices import (
     dtype_policy,
     gathered,
     leads,
+    precision_here,
     replica_count,
     rows_of_replica,
     share_of_replica,
@@ -231,7 +232,8 @@ def _identity(
     """Returns what two trainings must have in common to end with the same weights, as JSON
     values.
     """
-    named = dataclasses.asdict(settings) | {"precision": dtype_policy(settings.precision)}
+    precision = dtype_policy(trained_precision(settings.precision))
+    named = dataclasses.asdict(settings) | {"precision": precision}
     return {
         "task": task_to_json(task),
         "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
@@ -273,17 +275,21 @@ def features_to_learn(
     return np.concatenate([features, copies])
 
 
+def trained_precision(precision: str) -> str:
+    """Returns the precision that one of the settings means on this machine: where 'auto' would be
+    float16, on older GPUs, float32, because the loss is not scaled.
+    """
+    here = precision_here(precision)
+    return "float32" if precision == "auto" and here == "float16" else here
+
+
 def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
     """Returns a twin of an encoder that computes in a precision of the settings, with the
     statistics of all replicas where there are several.
 
     Features and weights are float32 in all precisions.
-
-    float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in
-    float32.
     """
-    policy = dtype_policy(precision)
-    policy = policy if policy == "mixed_bfloat16" else "float32"
+    policy = dtype_policy(trained_precision(precision))
 
     def twin_of(layer):
         config = layer.get_config()
