@@ -42,6 +42,7 @@ from trainer_module.normalize import normalize
 from trainer_module.resnet import CELLS
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.weights_checksum import weights_checksum
 from trainer_module.tasks.task import Task
 
 WARMUP_SHARE = 0.05  # of the steps
@@ -237,7 +238,7 @@ def _identity(
     return {
         "task": task_to_json(task),
         "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
-        "start": hashlib.sha256(b"".join(one.tobytes() for one in start.get_weights())).hexdigest(),
+        "start": weights_checksum(start),
         "images": list(train.images.shape),
         "sha256": sha256 or digest_of_examples(train),
         "channel_mean": [float(value) for value in train.channel_mean],

@@ -33,7 +33,6 @@ from trainer_module.finetune import (
 from trainer_module.finetune_job import job_of, lay_out
 from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
-from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
@@ -44,6 +43,7 @@ from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import thumbnails
 from trainer_module.together import meeting_place, train_together
+from trainer_module.weights_checksum import weights_checksum
 
 
 def run_fn(fn_args: FnArgs) -> None:

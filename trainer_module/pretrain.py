@@ -29,7 +29,6 @@ from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head, of_mean
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
-from trainer_module.linear_eval import weights_checksum
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
@@ -38,6 +37,7 @@ from trainer_module.resnets import stem_for, with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.small_views import Growth, small_size
 
+from trainer_module.weights_checksum import weights_checksum
 # Settings that may change between a killed run and its continuation, because the result does not
 # depend on them.
 FREE_SETTINGS = (

@@ -196,8 +196,8 @@ class Task(Protocol):
         Asked only if `fits_linear`.
 
         Args:
-          features: [N, D]; of `one_class_an_image` also [R * N, D] of R copies of the images, one
-            after another.
+          features: [N, D]; of `one_class_an_image` also [(1 + R) * N, D], those of the images, then
+            of R copies of all of them one after another.
           targets: [N, ...].
         """
 
