@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer_module.checkpoint import Progress, TrainingDivergedError, load, save
-from trainer_module.errors import InputError
+from trainer_module.checkpoint import Progress, load, save
+from trainer_module.errors import InputError, TrainingDivergedError
 
 
 @pytest.fixture

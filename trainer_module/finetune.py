@@ -7,7 +7,6 @@ alone.
 
 import dataclasses
 import hashlib
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from keras import ops
 from trainer_module import checkpoint
 from trainer_module.batches import LabelledBatches, refuse_empty_parts
 from trainer_module.chance import Chance
-from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedError
 from trainer_module.devices import (
     all_machines,
     compiles_with_xla,
@@ -32,6 +30,7 @@ from trainer_module.devices import (
     rows_of_replica,
     share_of_replica,
 )
+from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.examples import Examples
@@ -42,12 +41,14 @@ from trainer_module.normalize import normalize
 from trainer_module.resnet import CELLS
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.registry import task_to_json
-from trainer_module.weights_checksum import weights_checksum
 from trainer_module.tasks.task import Task
+from trainer_module.weights_checksum import weights_checksum
 
 WARMUP_SHARE = 0.05  # of the steps
 SCORED_AT_ONCE = 32  # images
-CALMER = "a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
+# What to try where training diverges.
+FIX = "a lower `finetuning.learning_rate`"
+FIX_OF_A_NETWORK = FIX + ", or `finetuning.precision` float32 (now {})"
 # Settings that the result of a training does not depend on.
 FREE_SETTINGS = ("checkpoint_every_minutes", "beside_scratch")
 
@@ -65,37 +66,6 @@ class Kept:
 NOTHING = Kept()
 
 
-class StopDiverged(keras.callbacks.Callback):
-    """Stops `fit` once its loss, or at its end a weight, is no longer a number."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Checks the loss now and then, since reading it makes a GPU wait."""
-        if (batch + 1) % STEPS_BETWEEN_CHECKS == 0:
-            self._check(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Checks the loss of the epoch."""
-        self._check(logs)
-
-    def on_train_end(self, logs=None):
-        """Checks what the last step, whose loss was taken before it, left behind."""
-        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            self._stop("a weight that is not a number")
-
-    def _check(self, logs):
-        if not math.isfinite(float(logs["loss"])):
-            self._stop(f"loss={float(logs['loss'])}")
-
-    def _stop(self, received):
-        optimizer = self.model.optimizer
-        step = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        raise TrainingDivergedError(
-            f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate "
-            f"{rate:.3g}. Fix: {CALMER}"
-        )
-
-
 class Finetuner(keras.Model):
     """A head, and the encoder unless it is frozen, learning from views of uint8 images.
 
@@ -105,8 +75,6 @@ class Finetuner(keras.Model):
     Call it with images and targets; it returns outputs and the targets of the very views that the
     outputs belong to.
     """
-
-    calmer = CALMER
 
     def __init__(self, finetuned: keras.Model, task: Task, train: Examples, settings: Finetuning):
         """Takes the model, the task, the statistics of its data, and how views come about."""
@@ -201,14 +169,16 @@ def finetune(
         learner = Finetuner(trained, task, train, settings)
         _compile(learner, task, train, settings)
         learner.optimizer.build(learner.trainable_variables)
-    progress, saving = checkpoint.Progress(), []
+    progress = checkpoint.Progress()
+    fix = FIX_OF_A_NETWORK.format(trained_precision(settings.precision))
+    last = [StopDiverged(fix)]
     if kept.checkpoints:
         identity = _identity(finetuned, task, train, settings, kept.sha256)
-        progress, saving = _continued(learner, identity, settings, kept.checkpoints)
+        progress, last = _continued(learner, identity, settings, kept.checkpoints, fix)
     batches = LabelledBatches(
         train.images, train.targets, settings.batch_size, settings.seed, progress.step
     )
-    fit_epochs(learner, batches, settings.epochs, [*kept.callbacks, StopDiverged(), *saving])
+    fit_epochs(learner, batches, settings.epochs, [*kept.callbacks, *last])
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
@@ -248,17 +218,17 @@ def _identity(
 
 
 def _continued(
-    learner: Finetuner, identity: dict, settings: Finetuning, folder: str
+    learner: Finetuner, identity: dict, settings: Finetuning, folder: str, fix: str
 ) -> tuple[checkpoint.Progress, list]:
     """Brings a learner to where the last checkpoint left it; returns how far that is, and the
-    callbacks that go on saving.
+    callbacks that go on saving, while it has not diverged.
     """
     path = Path(folder, checkpoint.FILE)
     progress = checkpoint.load(learner, path, identity)
     # The state of AdamW is twice as large as the network: saved by the clock, and at the end.
     rhythm = checkpoint.Rhythm(settings.epochs, settings.checkpoint_every_minutes)
     kind = checkpoint.Checkpoint if leads() else checkpoint.Follower
-    return progress, [kind(path, identity, progress, rhythm)]
+    return progress, [StopDiverged(fix, path), kind(path, identity, progress, rhythm, fix)]
 
 
 def features_to_learn(
@@ -332,7 +302,7 @@ def fit_on_features(
             train.targets,
             batch_size=settings.batch_size,
             epochs=settings.epochs,
-            callbacks=[*callbacks, StopDiverged()],
+            callbacks=[*callbacks, StopDiverged(FIX)],
             verbose=1 if sys.stdout.isatty() else 2,
         )
 
