@@ -152,7 +152,7 @@ def finetune(
     """
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
-    if not learns_from_views(task, settings):
+    if not task.learns_from_views(settings):
         features = (
             features_to_learn(encoder, task, train, settings) if features is None else features
         )
@@ -182,13 +182,6 @@ def finetune(
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
-
-
-def learns_from_views(task: Task, settings: Finetuning) -> bool:
-    """Tells whether the images themselves are trained on, in ever new views, and not features that
-    are computed once.
-    """
-    return not (settings.freeze and task.on_features)
 
 
 def digest_of_examples(train: Examples) -> str:
@@ -235,10 +228,10 @@ def features_to_learn(
     encoder: keras.Model, task: Task, train: Examples, settings: Finetuning
 ) -> np.ndarray:
     """Returns the features of the training images, float32 [N, D], followed by those of R copies,
-    [(1 + R) * N, D], where copies help: a crop leaves a class as it is, and no number.
+    [(1 + R) * N, D], where they are learned from.
     """
     features = train.features(encoder)
-    if not (settings.copies and task.fits_linear and task.one_class_an_image):
+    if not (settings.copies and task.learns_from_copies(settings)):
         return features
     copies = encode_crops(
         encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed
@@ -293,7 +286,7 @@ def fit_on_features(
     """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or
     with copies [(1 + R) * N, D].
     """
-    if task.fits_linear and settings.head == "linear":
+    if task.solves_head(settings):
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
         _compile(head, task, train, settings, task.metrics(train.statistics))

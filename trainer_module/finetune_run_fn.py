@@ -27,7 +27,6 @@ from trainer_module.finetune import (
     head_alone,
     judge,
     labelled_subset,
-    learns_from_views,
     outputs_of,
 )
 from trainer_module.finetune_job import job_of, lay_out
@@ -268,7 +267,7 @@ def _trained(
     learns from features, or there is no other.
     """
     train, kept = splits[0], Kept([EventLog(str(run.logs))])
-    if learns_from_views(task, finetuning):
+    if task.learns_from_views(finetuning):
         kept = Kept(kept.callbacks, str(run.checkpoints), digest_of_examples(train))
         if place := meeting_place():  # they leave a checkpoint: nothing is left to do below
             science = dataclasses.replace(run.science, finetuning=finetuning)

@@ -52,8 +52,8 @@ class Task(Protocol):
       on_features: whether the head reads the encoder's features alone. With a frozen encoder these
         are then computed once, and linear heads before and after pretraining are compared; else the
         whole head is trained a second time, on an untrained encoder.
-      fits_linear: whether a linear head on the features of a frozen encoder is fitted at once
-        (`fitted_linear`), not by gradient steps.
+      fits_linear: whether there is a `fitted_linear` for a linear head on the features of a frozen
+        encoder.
       statistics: names of what `transform` learns beside the target, the same in every row, such as
         the target's mean.
       mild: the views that a target survives.
@@ -178,6 +178,24 @@ class Task(Protocol):
         return rows[self.target]
 
     # Training; `statistics` holds name -> numpy array [...] of what Transform learned.
+
+    def learns_from_views(self, settings: Finetuning) -> bool:
+        """Tells whether the images themselves are trained on, in ever new views, and not features
+        that are computed once.
+        """
+        return not (settings.freeze and self.on_features)
+
+    def solves_head(self, settings: Finetuning) -> bool:
+        """Tells whether the head is fitted at once (`fitted_linear`), not by gradient steps."""
+        linear = settings.head == "linear"
+        return self.fits_linear and linear and not self.learns_from_views(settings)
+
+    def learns_from_copies(self, settings: Finetuning) -> bool:
+        """Tells whether `settings.copies` of the images are learned from, too, where there are any:
+        by a head that is fitted at once, of classes, because a crop leaves a class as it is, and no
+        number.
+        """
+        return self.one_class_an_image and self.solves_head(settings)
 
     def head(self, encoder, kind: str):
         """Returns a Keras model from normalized images [B, H, W, 3] to the outputs, sharing the
