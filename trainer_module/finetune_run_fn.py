@@ -15,6 +15,7 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from trainer_module import metric_names
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_head, save_served_model
@@ -168,18 +169,20 @@ def _beside_linear_heads(
         (features_to_learn(network, task, train, linear), held_out.features(network))
         for network in (encoder, untrained)
     )
-    judged = {
-        f"linear_{task.metric}": _linear_head(encoder, task, splits, features, linear),
-        f"untrained_linear_{task.metric}": _linear_head(
-            untrained, task, splits, untrained_features, linear
-        ),
+    pretrained = {
+        metric_names.LINEAR + task.metric: _linear_head(encoder, task, splits, features, linear)
     }
-    gains = [_gain(task, judged, UNTRAINED)]
-    by_pixels = f"pixels_linear_{task.metric}"
-    judged[by_pixels] = _of_pixels(task, splits, linear)
-    pretrained = f"linear_{task.metric}"
-    gains.append(_gain(task, {name: judged[name] for name in (pretrained, by_pixels)}, PIXELS))
-    metrics = {name: one.score for name, one in judged.items()}
+    before = {
+        metric_names.UNTRAINED_LINEAR + task.metric: _linear_head(
+            untrained, task, splits, untrained_features, linear
+        )
+    }
+    by_pixels = {metric_names.PIXELS_LINEAR + task.metric: _of_pixels(task, splits, linear)}
+    gains = [
+        _gain(task, pretrained | before, UNTRAINED),
+        _gain(task, pretrained | by_pixels, PIXELS),
+    ]
+    metrics = {name: one.score for name, one in (pretrained | before | by_pixels).items()}
     if task.one_class_an_image:
         metrics["knn_accuracy"] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
@@ -221,8 +224,8 @@ def _beside_an_untrained_twin(
     print("The same head and training on the untrained encoder, for comparison:")
     twin = _trained(untrained, task, splits, finetuning, run.of(UNTRAINED_LOGS))
     judged = {
-        f"{name}_{task.metric}": judge(task, splits[1], outputs_of(one, splits[1]))
-        for name, one in (("pretrained", model), ("untrained", twin))
+        prefix + task.metric: judge(task, splits[1], outputs_of(one, splits[1]))
+        for prefix, one in ((metric_names.PRETRAINED, model), (metric_names.UNTRAINED, twin))
     }
     metrics = {name: one.score for name, one in judged.items()}
     gains = [_gain(task, judged, UNTRAINED)]
@@ -247,11 +250,11 @@ def _beside_scratch(
     print("The whole network from the labels alone, for comparison:")
     whole = dataclasses.replace(finetuning, freeze=False)
     scratch = _trained(untrained, task, splits, whole, run.of(SCRATCH_LOGS))
+    scored = metric_names.FROM_SCRATCH + task.metric
     judged = {
         name: judge(task, splits[1], outputs_of(one, splits[1]))
-        for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))
+        for name, one in ((task.metric, model), (scored, scratch))
     }
-    scored = f"from_scratch_{task.metric}"
     return {scored: judged[scored].score}, _gain(task, judged, FROM_SCRATCH)
 
 
