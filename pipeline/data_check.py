@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.file_list_example_gen.held_out import is_held_out, is_split
+from components.file_list_example_gen.layout import folder_of
 from components.file_list_example_gen.noticed import no_part, skipped
 from components.file_list_example_gen.rows import (
     SHOWN_PROBLEMS,
@@ -15,7 +16,6 @@ from components.file_list_example_gen.rows import (
     Problem,
     Row,
     check_rows,
-    folder_of,
     path_problem,
     read_list,
     refuse,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.choices import Choices
 from trainer_module.findings import counted
+from trainer_module.settings import Finetuning
 from trainer_module.tasks.task import Task
 
 OPERATIONS = {  # of an augmentation -> what is said about it, of no meaning at a probability of 0
@@ -48,31 +49,34 @@ def idle(choices: Choices, task: Task, pretrains: bool) -> list[str]:
 
 
 def _of_the_run(choices: Choices, task: Task, pretrains: bool) -> Iterator[Idle]:
-    finetuning = choices.finetuning
     if choices.task == "pretrain":
         yield "nothing is fine-tuned without a task", ("finetuning.", "target.", "gate.")
         return
     if not pretrains:
         yield "nothing is pretrained", ("pretraining.", "augmentation.", "eval_epochs")
-    solved = finetuning.freeze and finetuning.head == "linear" and task.fits_linear
-    if solved:
-        how = "epochs", "batch_size", "learning_rate", "weight_decay", "precision"
-        reason = "a linear head on a frozen encoder is fitted until it converges"
-        yield reason, tuple(f"finetuning.{name}" for name in how)
-    else:
-        yield "copies are for a linear head on a frozen encoder", ("finetuning.copies",)
-    if finetuning.freeze and task.on_features:
-        reason = "a head on a frozen encoder learns from the features of whole images"
-        yield reason, ("finetuning.views.", "finetuning.precision")
-    if not task.on_features:
-        yield f"{task.name} has one kind of head", ("finetuning.head",)
+    yield from _of_finetuning(choices.finetuning, task)
     if task.name != "segmentation":
         yield "it is for segmentation", SEGMENTATION_ALONE
     if task.name == "regression":
         yield "numbers have no classes", ("target.num_classes",)
-        yield "copies are for classes", ("finetuning.copies",)
     unread = "max_error" if task.higher_is_better else "min_metric"
     yield f"the metric is {task.metric}", (f"gate.{unread}",)
+
+
+def _of_finetuning(finetuning: Finetuning, task: Task) -> Iterator[Idle]:
+    solved = task.solves_head(finetuning)
+    if solved:
+        how = "epochs", "batch_size", "learning_rate", "weight_decay", "precision"
+        reason = "a linear head on a frozen encoder is fitted until it converges"
+        yield reason, tuple(f"finetuning.{name}" for name in how)
+    if not task.learns_from_copies(finetuning):
+        of_what = "classes" if solved else "a linear head on a frozen encoder"
+        yield f"copies are for {of_what}", ("finetuning.copies",)
+    if not task.learns_from_views(finetuning):
+        reason = "a head on a frozen encoder learns from the features of whole images"
+        yield reason, ("finetuning.views.", "finetuning.precision")
+    if not task.on_features:
+        yield f"{task.name} has one kind of head", ("finetuning.head",)
 
 
 def _of_views(choices: Choices) -> Iterator[Idle]:

@@ -12,10 +12,10 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.plan import Plan
 from trainer_module.findings import counted
 from trainer_module.intervals import told
+from trainer_module.metric_names import PRETRAINED, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
-UNTRAINED = "untrained"  # begins the names of metrics that had no pretraining
 
 
 def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
@@ -133,8 +133,8 @@ def _brought(summary: dict, plan: Plan) -> list[str]:
     metrics = summary.get("metrics", {})
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
     for name in metrics:
-        rest = name.removeprefix(f"{UNTRAINED}_")
-        trained = rest if rest in metrics else f"pretrained_{rest}"
+        rest = name.removeprefix(UNTRAINED)
+        trained = rest if rest in metrics else PRETRAINED + rest
         if name != rest and trained in metrics:
             with_it, without = (_shown(summary, plan, one) for one in (trained, name))
             lines.append(

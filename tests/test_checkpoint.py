@@ -8,14 +8,13 @@ import pytest
 
 from trainer_module.checkpoint import (
     Progress,
-    TrainingDivergedError,
     load,
     load_weights,
     milestone_file,
     save,
     save_weights,
 )
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, TrainingDivergedError
 
 
 @pytest.fixture

@@ -214,8 +214,8 @@ def test_a_label_map_drawn_upright_lies_on_its_turned_image(tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     row = Row(str(tmp_path / "list.csv"), 1, "photo.jpg", "map.png")
-    features = read_row(row, Segmentation(2), labelled=True).features
-    image = decode_images(tf.constant([features["image"]]), 40, 24)[0].numpy()
+    fields = read_row(row, Segmentation(2), labelled=True).fields
+    image = decode_images(tf.constant([fields["image"]]), 40, 24)[0].numpy()
     object_seen = image[..., 0] > 128
     np.testing.assert_array_equal(object_seen, label_map == 1)
 

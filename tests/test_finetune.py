@@ -15,8 +15,7 @@ from small_encoder import build_with_norms
 
 from components.report.event_file import scalars
 from trainer_module import checkpoint
-from trainer_module.checkpoint import TrainingDivergedError
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, Kept, finetune, in_precision, labelled_subset

@@ -1,4 +1,4 @@
-"""The linear head is the optimum, and a moved weight shows in the checksum."""
+"""The linear head is the optimum."""
 
 import keras
 import numpy as np
@@ -11,7 +11,6 @@ from trainer_module.linear_eval import (
     cross_entropy_and_gradient,
     fit_linear,
     linear_accuracy,
-    weights_checksum,
 )
 
 
@@ -95,14 +94,6 @@ def test_half_a_copy_of_the_features_is_refused(blobs):
 def test_a_label_outside_the_classes_is_refused(blobs):
     with pytest.raises(ValueError, match=r"\[0, 2\). Received: 0 to 2"):
         fit_linear(*blobs, 2)
-
-
-def test_the_checksum_sees_one_changed_weight():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="dense")])
-    before = weights_checksum(model)
-    assert weights_checksum(model) == before
-    model.layers[0].bias.assign([0.0, 1e-7])
-    assert weights_checksum(model) != before
 
 
 def many_features(images=1_000, features=900):

@@ -1,6 +1,5 @@
 """The command line: what flags mean, and that bad input is told at once with exit code 2."""
 
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
 from pipeline.loading import INTERRUPTED, NOT_BEGUN
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
+from pipeline.precedence import settings_of
+from pipeline.recipes import RECIPES
 from pipeline.save_paths import SavedEncoder
 from pipeline.setting_types import KINDS
 from trainer_module.errors import InputError
@@ -151,10 +152,21 @@ NUMBERS = {name: kind for name, kind in KINDS.items() if kind in (int, float)}
 TUPLES = {name: kind for name, kind in KINDS.items() if typing.get_origin(kind) is tuple}
 
 
-def test_every_field_of_the_choices_can_be_set():
-    assert {name.partition(".")[0] for name in KINDS} | {"named"} == {
-        field.name for field in dataclasses.fields(choose())
-    }
+def _values_of_recipes():
+    """Setting -> a value that a recipe has, not the demo's where there is another one."""
+    demo, *others = (settings_of(recipe()) for recipe in RECIPES.values())
+    for name in demo:
+        values = [one[name] for one in (*others, demo) if one.get(name, "") not in ("", ())]
+        if values:
+            yield name, next((value for value in values if value != demo[name]), values[0])
+
+
+def test_every_setting_of_a_recipe_can_be_set():
+    wanted, found = dict(_values_of_recipes()), {}
+    for name, value in wanted.items():
+        text = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        found[name] = settings_of(choose("--set", f"{name}={text}"))[name]
+    assert found == wanted
 
 
 @pytest.mark.parametrize("wrong", ["nan", "inf", "-inf", "", " "])

@@ -19,8 +19,9 @@ from components.report.answers import answers, most_confused
 from components.report.contents import collect, nearness
 from components.report.details import flat
 from components.report.maps import flat_map, spread
-from components.report.page import duration, json_data, megabytes, render, visible
+from components.report.page import duration, json_data, megabytes, render
 from components.report.sample import Sample
+from components.report.tensorboard import METADATA_FILE, write_projector
 from pipeline import report
 from trainer_module.examples import Examples
 from trainer_module.tasks.classification import Classification
@@ -167,9 +168,15 @@ def test_figures_are_what_plotly_accepts():
         json.dumps(figure)
 
 
-def test_characters_that_act_unseen_are_written_as_numbers():
-    assert visible("a\nb\u202egpj\u200fc") == "a\\u000ab\\u202egpj\\u200fc"
-    assert visible("Straße 犬 🐕") == "Straße 犬 🐕"
+def test_characters_that_act_unseen_are_written_as_escapes():
+    told = json.loads(json_data(["a\nb\u202egpj\u200fc", "Straße 犬 🐕"]))
+    assert told == ["a\\nb\\u202egpj\\u200fc", "Straße 犬 🐕"]
+
+
+def test_a_name_with_a_line_break_is_one_row_of_the_projector(tmp_path):
+    sheet = pictures.sheet(np.zeros((2, 8, 8, 3), np.uint8))
+    write_projector(tmp_path, {"features": np.eye(2)}, {"image": ["a\nb", "c\td"]}, sheet)
+    assert (tmp_path / METADATA_FILE).read_text() == "a\\nb\nc\\td\n"
 
 
 def test_json_in_a_page_cannot_end_its_script_and_reads_as_it_was():

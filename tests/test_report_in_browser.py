@@ -250,7 +250,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser):
     )
     text = browser.find_element("tag name", "body").text
     assert HOSTILE[0] in text and HOSTILE[5] in text
-    assert "line\\u000abreak" in text
+    assert "line\\nbreak" in text
     assert "\\u202egnp.exe" in text
     assert not any(mark in browser.page_source for mark in "\u202e\u200f\u2066")
 

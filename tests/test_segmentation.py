@@ -110,13 +110,13 @@ def png(mode, size=(6, 4)):
 )
 def test_a_bad_label_map_is_told(content, reason):
     with pytest.raises(ValueError) as error:
-        TASK.features(content, (4, 6))
+        TASK.example_fields(content, (4, 6))
     assert reason in str(error.value)
 
 
 def test_of_a_palette_png_the_index_counts():
     label_map = np.arange(4, dtype=np.uint8).repeat(6).reshape(4, 6)
-    stored = TASK.features(encode_label_map(label_map, palette(4)), (4, 6))["label_map"]
+    stored = TASK.example_fields(encode_label_map(label_map, palette(4)), (4, 6))["label_map"]
     np.testing.assert_array_equal(tf.io.decode_png(stored, channels=1)[..., 0], label_map)
 
 

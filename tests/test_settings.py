@@ -47,6 +47,7 @@ COMMON = {
         (lambda: Pretraining(epochs=2, warmup_epochs=3), "warmup_epochs=3"),
         (lambda: Pretraining(checkpoint_every_minutes=0.0), "checkpoint_every_minutes=0.0"),
         (lambda: Finetuning(checkpoint_every_minutes=0.0), "checkpoint_every_minutes=0.0"),
+        (lambda: Finetuning(precision="float16"), "precision='float16'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_value_received(settings, field):

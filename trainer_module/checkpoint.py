@@ -9,7 +9,6 @@ has it.
 """
 
 import json
-import math
 import os
 import struct
 import time
@@ -21,15 +20,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from trainer_module.divergence import refuse_nonfinite
 from trainer_module.errors import InputError
 
 FILE = "checkpoint.npz"
 RECORD = "record"  # the entry of the file that is JSON; all others are variables
-STEPS_BETWEEN_CHECKS = 20  # of the loss; reading it makes a GPU wait
-# What to try where training diverged, unless the model names it as `calmer`.
-CALMER = "a lower `learning_rate`, longer `warmup_epochs`, or precision float32"
-
-
 # What NumPy and zipfile raise for a file cut short or with bytes changed; RuntimeError for flags of
 # the format that they do not know.
 DAMAGED = (
@@ -43,10 +38,6 @@ DAMAGED = (
     RuntimeError,
     OverflowError,
 )
-
-
-class TrainingDivergedError(RuntimeError):
-    """The loss is no longer a number."""
 
 
 @dataclass
@@ -71,7 +62,13 @@ class Progress:
             values.append(float(logs[name]) if name in logs else None)
 
 
-def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> None:
+def save(
+    model: keras.Model,
+    path: Path,
+    progress: Progress,
+    identity: dict,
+    fix: str = "a lower learning rate",
+) -> None:
     """Writes a checkpoint and keeps the one before beside it.
 
     Args:
@@ -79,6 +76,7 @@ def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> 
         path: of the file.
         progress: how far the run is.
         identity: what a run must have in common with this one to continue it; JSON values.
+        fix: what to try where a weight is not a number.
 
     Raises:
         TrainingDivergedError: if a weight is not a number; the checkpoint before stays.
@@ -87,7 +85,7 @@ def save(model: keras.Model, path: Path, progress: Progress, identity: dict) -> 
         model.jax_state_sync()  # JAX keeps the weights of a running fit elsewhere
     record = json.dumps({"step": progress.step, "history": progress.history, "identity": identity})
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
-    _refuse_nonfinite(model, path, progress.step, arrays)
+    refuse_nonfinite(model, arrays.values(), fix, path)
     arrays |= {f"metrics/{index}": value for index, value in enumerate(progress.running_metrics)}
     unfinished = _write_arrays(path, {**arrays, RECORD: np.array(record)})
     if path.exists():
@@ -208,26 +206,6 @@ def _refuse_another_run(path, saved: dict, now: dict) -> None:
         )
 
 
-def _refuse_nonfinite(model, path, step: int, arrays: dict[str, np.ndarray]) -> None:
-    if not all(np.isfinite(array).all() for array in arrays.values()):
-        raise diverged(model, path, step, "a weight that is not a number")
-
-
-def diverged(model: keras.Model, path: Path, step: int, received: str) -> TrainingDivergedError:
-    """Returns the error that says where training broke and what to try."""
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    kept = (
-        f"The last good checkpoint is kept: {path}."
-        if path.exists()
-        else "No checkpoint had been written yet."
-    )
-    return TrainingDivergedError(
-        f"Training must stay finite. Received: {received} at step {step}, learning rate "
-        f"{rate:.3g}, "
-        f"precision {model.dtype_policy.name}. {kept} Fix: {getattr(model, 'calmer', CALMER)}"
-    )
-
-
 def _flat(values: dict, prefix: str = "") -> dict:
     flat = {}
     for name, value in values.items():
@@ -248,13 +226,13 @@ class Rhythm:
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a run every few epochs and every few minutes, and stops it while the last checkpoint is
-    good.
+    """Saves a run every few epochs and every few minutes; what has diverged does not take the place
+    of a good checkpoint.
 
     Put it behind callbacks that add to the logs: it records them.
     """
 
-    def __init__(self, path: Path, identity: dict, progress: Progress, rhythm: Rhythm):
+    def __init__(self, path: Path, identity: dict, progress: Progress, rhythm: Rhythm, fix: str):
         """Takes over where the run stands.
 
         Args:
@@ -262,15 +240,16 @@ class Checkpoint(keras.callbacks.Callback):
             identity: of the run, see `save`.
             progress: where the run begins; kept up to date.
             rhythm: when to save.
+            fix: what to try where training has diverged.
         """
         super().__init__()
         self.path = path
         self.identity = identity
         self.progress = progress
         self.rhythm = rhythm
+        self.fix = fix
         self._saved_at = time.monotonic()
         self._batch = -1
-        self._checked_at = progress.step
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins to count batches; gives Keras' metrics back what they held where an epoch was
@@ -284,29 +263,18 @@ class Checkpoint(keras.callbacks.Callback):
         self.progress.running_metrics = []
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts steps; checks the loss now and then.
-
-        Saves when it is time, but leaves the end of an epoch to `on_epoch_end`.
-        """
+        """Counts steps; saves when it is time, but leaves the end of an epoch to `on_epoch_end`."""
         self.progress.step += batch - self._batch
         self._batch = batch
         late = time.monotonic() - self._saved_at >= 60 * self.rhythm.every_minutes
-        if late or self.progress.step - self._checked_at >= STEPS_BETWEEN_CHECKS:
-            self._check(logs)
         if late and batch + 1 < self.params["steps"]:
             self._save_within_epoch()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Checks the loss, records the epoch, saves when it is time and after the last."""
-        self._check(logs)
+        """Records the epoch, saves when it is time and after the last."""
         self.progress.add_epoch(logs)
         if (epoch + 1) % self.rhythm.every_epochs == 0 or epoch + 1 == self.params["epochs"]:
             self._save()
-
-    def _check(self, logs):
-        self._checked_at = self.progress.step
-        if not math.isfinite(float(logs["loss"])):
-            raise diverged(self.model, self.path, self.progress.step, f"loss={float(logs['loss'])}")
 
     def _save_within_epoch(self):
         if hasattr(self.model, "jax_state_sync"):
@@ -317,12 +285,12 @@ class Checkpoint(keras.callbacks.Callback):
         self.progress.running_metrics = []
 
     def _save(self):
-        save(self.model, self.path, self.progress, self.identity)
+        save(self.model, self.path, self.progress, self.identity, self.fix)
         self._saved_at = time.monotonic()
 
 
 class Follower(Checkpoint):
-    """The same where another process saves the run: it counts and checks."""
+    """The same where another process saves the run: it counts."""
 
     def _save_within_epoch(self):
         """Leaves it to the other one."""

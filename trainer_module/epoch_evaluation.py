@@ -15,7 +15,6 @@ from trainer_module.linear_eval import fit_linear, fit_linear_in_epochs, linear_
 from trainer_module.neighbours import knn_accuracy
 
 FEW_EPOCHS = 10  # of the linear head in the table of the original program
-COLUMNS = ("epoch", "linear_accuracy_10_epochs", "linear_accuracy", "knn_accuracy")
 
 
 def evaluate_epochs(
@@ -30,8 +29,8 @@ def evaluate_epochs(
         held_out: what they are measured on.
 
     Returns:
-        One row an epoch, in order, the first for epoch 0, before pretraining. A row holds COLUMNS;
-        accuracies lie in [0, 1].
+        One row an epoch, in order, the first for epoch 0, before pretraining. A row holds `epoch`
+        and the accuracies below, in [0, 1].
     """
     rows = [{"epoch": 0} | _accuracies(encoder, train, held_out)]
     for epoch, path in sorted(milestones.items()):

@@ -1,6 +1,7 @@
-"""The one error for what a person gave us and can mend: a flag, a list, an image, a setting.
+"""The one error for what a person gave us and can mend: a flag, a list, an image, a setting; the
+runner turns it into exit code 2. And the one of a training that came to nothing.
 
-The runner turns it into exit code 2. Standard library alone.
+Standard library alone.
 """
 
 from typing import Any
@@ -19,6 +20,10 @@ class InputError(ValueError):
     def __str__(self):
         """Returns the message, in which names and labels may have any characters."""
         return visible(super().__str__())
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss, or a weight, is no longer a number."""
 
 
 def visible(text: str, kept: str = "\n") -> str:

@@ -7,7 +7,6 @@ alone.
 
 import dataclasses
 import hashlib
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,17 +19,18 @@ from keras import ops
 from trainer_module import checkpoint
 from trainer_module.batches import LabelledBatches, refuse_empty_parts
 from trainer_module.chance import Chance
-from trainer_module.checkpoint import STEPS_BETWEEN_CHECKS, TrainingDivergedError
 from trainer_module.devices import (
     all_machines,
     compiles_with_xla,
     dtype_policy,
     gathered,
     leads,
+    precision_here,
     replica_count,
     rows_of_replica,
     share_of_replica,
 )
+from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.examples import Examples
@@ -42,10 +42,13 @@ from trainer_module.resnet import CELLS
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
+from trainer_module.weights_checksum import weights_checksum
 
 WARMUP_SHARE = 0.05  # of the steps
 SCORED_AT_ONCE = 32  # images
-CALMER = "a lower `finetuning.learning_rate`, or `finetuning.precision` float32"
+# What to try where training diverges.
+FIX = "a lower `finetuning.learning_rate`"
+FIX_OF_A_NETWORK = FIX + ", or `finetuning.precision` float32 (now {})"
 # Settings that the result of a training does not depend on.
 FREE_SETTINGS = ("checkpoint_every_minutes", "beside_scratch")
 
@@ -63,37 +66,6 @@ class Kept:
 NOTHING = Kept()
 
 
-class StopDiverged(keras.callbacks.Callback):
-    """Stops `fit` once its loss, or at its end a weight, is no longer a number."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Checks the loss now and then, since reading it makes a GPU wait."""
-        if (batch + 1) % STEPS_BETWEEN_CHECKS == 0:
-            self._check(logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Checks the loss of the epoch."""
-        self._check(logs)
-
-    def on_train_end(self, logs=None):
-        """Checks what the last step, whose loss was taken before it, left behind."""
-        if not all(np.isfinite(weight).all() for weight in self.model.get_weights()):
-            self._stop("a weight that is not a number")
-
-    def _check(self, logs):
-        if not math.isfinite(float(logs["loss"])):
-            self._stop(f"loss={float(logs['loss'])}")
-
-    def _stop(self, received):
-        optimizer = self.model.optimizer
-        step = int(keras.ops.convert_to_numpy(optimizer.iterations))
-        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-        raise TrainingDivergedError(
-            f"Fine-tuning must stay finite. Received: {received} at step {step}, learning rate "
-            f"{rate:.3g}. Fix: {CALMER}"
-        )
-
-
 class Finetuner(keras.Model):
     """A head, and the encoder unless it is frozen, learning from views of uint8 images.
 
@@ -103,8 +75,6 @@ class Finetuner(keras.Model):
     Call it with images and targets; it returns outputs and the targets of the very views that the
     outputs belong to.
     """
-
-    calmer = CALMER
 
     def __init__(self, finetuned: keras.Model, task: Task, train: Examples, settings: Finetuning):
         """Takes the model, the task, the statistics of its data, and how views come about."""
@@ -182,7 +152,7 @@ def finetune(
     """
     keras.utils.set_random_seed(settings.seed)
     finetuned = task.head(encoder, settings.head)
-    if not learns_from_views(task, settings):
+    if not task.learns_from_views(settings):
         features = (
             features_to_learn(encoder, task, train, settings) if features is None else features
         )
@@ -199,24 +169,19 @@ def finetune(
         learner = Finetuner(trained, task, train, settings)
         _compile(learner, task, train, settings)
         learner.optimizer.build(learner.trainable_variables)
-    progress, saving = checkpoint.Progress(), []
+    progress = checkpoint.Progress()
+    fix = FIX_OF_A_NETWORK.format(trained_precision(settings.precision))
+    last = [StopDiverged(fix)]
     if kept.checkpoints:
         identity = _identity(finetuned, task, train, settings, kept.sha256)
-        progress, saving = _continued(learner, identity, settings, kept.checkpoints)
+        progress, last = _continued(learner, identity, settings, kept.checkpoints, fix)
     batches = LabelledBatches(
         train.images, train.targets, settings.batch_size, settings.seed, progress.step
     )
-    fit_epochs(learner, batches, settings.epochs, [*kept.callbacks, StopDiverged(), *saving])
+    fit_epochs(learner, batches, settings.epochs, [*kept.callbacks, *last])
     twin.trainable = True  # a model lists its frozen weights last
     finetuned.set_weights(trained.get_weights())
     return finetuned
-
-
-def learns_from_views(task: Task, settings: Finetuning) -> bool:
-    """Tells whether the images themselves are trained on, in ever new views, and not features that
-    are computed once.
-    """
-    return not (settings.freeze and task.on_features)
 
 
 def digest_of_examples(train: Examples) -> str:
@@ -231,11 +196,12 @@ def _identity(
     """Returns what two trainings must have in common to end with the same weights, as JSON
     values.
     """
-    named = dataclasses.asdict(settings) | {"precision": dtype_policy(settings.precision)}
+    precision = dtype_policy(trained_precision(settings.precision))
+    named = dataclasses.asdict(settings) | {"precision": precision}
     return {
         "task": task_to_json(task),
         "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
-        "start": hashlib.sha256(b"".join(one.tobytes() for one in start.get_weights())).hexdigest(),
+        "start": weights_checksum(start),
         "images": list(train.images.shape),
         "sha256": sha256 or digest_of_examples(train),
         "channel_mean": [float(value) for value in train.channel_mean],
@@ -245,27 +211,27 @@ def _identity(
 
 
 def _continued(
-    learner: Finetuner, identity: dict, settings: Finetuning, folder: str
+    learner: Finetuner, identity: dict, settings: Finetuning, folder: str, fix: str
 ) -> tuple[checkpoint.Progress, list]:
     """Brings a learner to where the last checkpoint left it; returns how far that is, and the
-    callbacks that go on saving.
+    callbacks that go on saving, while it has not diverged.
     """
     path = Path(folder, checkpoint.FILE)
     progress = checkpoint.load(learner, path, identity)
     # The state of AdamW is twice as large as the network: saved by the clock, and at the end.
     rhythm = checkpoint.Rhythm(settings.epochs, settings.checkpoint_every_minutes)
     kind = checkpoint.Checkpoint if leads() else checkpoint.Follower
-    return progress, [kind(path, identity, progress, rhythm)]
+    return progress, [StopDiverged(fix, path), kind(path, identity, progress, rhythm, fix)]
 
 
 def features_to_learn(
     encoder: keras.Model, task: Task, train: Examples, settings: Finetuning
 ) -> np.ndarray:
     """Returns the features of the training images, float32 [N, D], followed by those of R copies,
-    [(1 + R) * N, D], where copies help: a crop leaves a class as it is, and no number.
+    [(1 + R) * N, D], where they are learned from.
     """
     features = train.features(encoder)
-    if not (settings.copies and task.fits_linear and task.one_class_an_image):
+    if not (settings.copies and task.learns_from_copies(settings)):
         return features
     copies = encode_crops(
         encoder, train.images, train.channel_mean, train.channel_std, settings.copies, settings.seed
@@ -273,17 +239,21 @@ def features_to_learn(
     return np.concatenate([features, copies])
 
 
+def trained_precision(precision: str) -> str:
+    """Returns the precision that one of the settings means on this machine: where 'auto' would be
+    float16, on older GPUs, float32, because the loss is not scaled.
+    """
+    here = precision_here(precision)
+    return "float32" if precision == "auto" and here == "float16" else here
+
+
 def in_precision(encoder: keras.Model, precision: str) -> keras.Model:
     """Returns a twin of an encoder that computes in a precision of the settings, with the
     statistics of all replicas where there are several.
 
     Features and weights are float32 in all precisions.
-
-    float16 would need a scaled loss; where 'auto' means it, on older GPUs, the twin computes in
-    float32.
     """
-    policy = dtype_policy(precision)
-    policy = policy if policy == "mixed_bfloat16" else "float32"
+    policy = dtype_policy(trained_precision(precision))
 
     def twin_of(layer):
         config = layer.get_config()
@@ -316,7 +286,7 @@ def fit_on_features(
     """Trains a head [B, D] -> outputs on the features of the training images, float32 [N, D] or
     with copies [(1 + R) * N, D].
     """
-    if task.fits_linear and settings.head == "linear":
+    if task.solves_head(settings):
         head.set_weights(task.fitted_linear(features, train.targets))
     else:
         _compile(head, task, train, settings, task.metrics(train.statistics))
@@ -325,7 +295,7 @@ def fit_on_features(
             train.targets,
             batch_size=settings.batch_size,
             epochs=settings.epochs,
-            callbacks=[*callbacks, StopDiverged()],
+            callbacks=[*callbacks, StopDiverged(FIX)],
             verbose=1 if sys.stdout.isatty() else 2,
         )
 

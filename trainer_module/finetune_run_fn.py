@@ -15,6 +15,7 @@ import keras
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
 
+from trainer_module import metric_names
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_head, save_served_model
@@ -27,13 +28,11 @@ from trainer_module.finetune import (
     head_alone,
     judge,
     labelled_subset,
-    learns_from_views,
     outputs_of,
 )
 from trainer_module.finetune_job import job_of, lay_out
 from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
-from trainer_module.linear_eval import weights_checksum
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
@@ -44,6 +43,7 @@ from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import thumbnails
 from trainer_module.together import meeting_place, train_together
+from trainer_module.weights_checksum import weights_checksum
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -169,18 +169,20 @@ def _beside_linear_heads(
         (features_to_learn(network, task, train, linear), held_out.features(network))
         for network in (encoder, untrained)
     )
-    judged = {
-        f"linear_{task.metric}": _linear_head(encoder, task, splits, features, linear),
-        f"untrained_linear_{task.metric}": _linear_head(
-            untrained, task, splits, untrained_features, linear
-        ),
+    pretrained = {
+        metric_names.LINEAR + task.metric: _linear_head(encoder, task, splits, features, linear)
     }
-    gains = [_gain(task, judged, UNTRAINED)]
-    by_pixels = f"pixels_linear_{task.metric}"
-    judged[by_pixels] = _of_pixels(task, splits, linear)
-    pretrained = f"linear_{task.metric}"
-    gains.append(_gain(task, {name: judged[name] for name in (pretrained, by_pixels)}, PIXELS))
-    metrics = {name: one.score for name, one in judged.items()}
+    before = {
+        metric_names.UNTRAINED_LINEAR + task.metric: _linear_head(
+            untrained, task, splits, untrained_features, linear
+        )
+    }
+    by_pixels = {metric_names.PIXELS_LINEAR + task.metric: _of_pixels(task, splits, linear)}
+    gains = [
+        _gain(task, pretrained | before, UNTRAINED),
+        _gain(task, pretrained | by_pixels, PIXELS),
+    ]
+    metrics = {name: one.score for name, one in (pretrained | before | by_pixels).items()}
     if task.one_class_an_image:
         metrics["knn_accuracy"] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
@@ -222,8 +224,8 @@ def _beside_an_untrained_twin(
     print("The same head and training on the untrained encoder, for comparison:")
     twin = _trained(untrained, task, splits, finetuning, run.of(UNTRAINED_LOGS))
     judged = {
-        f"{name}_{task.metric}": judge(task, splits[1], outputs_of(one, splits[1]))
-        for name, one in (("pretrained", model), ("untrained", twin))
+        prefix + task.metric: judge(task, splits[1], outputs_of(one, splits[1]))
+        for prefix, one in ((metric_names.PRETRAINED, model), (metric_names.UNTRAINED, twin))
     }
     metrics = {name: one.score for name, one in judged.items()}
     gains = [_gain(task, judged, UNTRAINED)]
@@ -248,11 +250,11 @@ def _beside_scratch(
     print("The whole network from the labels alone, for comparison:")
     whole = dataclasses.replace(finetuning, freeze=False)
     scratch = _trained(untrained, task, splits, whole, run.of(SCRATCH_LOGS))
+    scored = metric_names.FROM_SCRATCH + task.metric
     judged = {
         name: judge(task, splits[1], outputs_of(one, splits[1]))
-        for name, one in ((task.metric, model), (f"from_scratch_{task.metric}", scratch))
+        for name, one in ((task.metric, model), (scored, scratch))
     }
-    scored = f"from_scratch_{task.metric}"
     return {scored: judged[scored].score}, _gain(task, judged, FROM_SCRATCH)
 
 
@@ -268,7 +270,7 @@ def _trained(
     learns from features, or there is no other.
     """
     train, kept = splits[0], Kept([EventLog(str(run.logs))])
-    if learns_from_views(task, finetuning):
+    if task.learns_from_views(finetuning):
         kept = Kept(kept.callbacks, str(run.checkpoints), digest_of_examples(train))
         if place := meeting_place():  # they leave a checkpoint: nothing is left to do below
             science = dataclasses.replace(run.science, finetuning=finetuning)

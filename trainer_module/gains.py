@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from trainer_module.intervals import SHARES, Interval, Z
+from trainer_module.thumbnails import SIDE
 from trainer_module.to_try import what_to_try
 
 BETTER, CHANCE, WORSE, NOT_KNOWN = "better", "within chance", "worse", "not known"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
-PIXELS = "a linear model of 16 x 16 pixels"
+PIXELS = f"a linear model of {SIDE} x {SIDE} pixels"
 
 
 @dataclass(frozen=True)

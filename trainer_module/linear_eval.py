@@ -1,10 +1,9 @@
 """Linear evaluation: one linear layer on features that are computed once, fitted to convergence in
 seconds; logistic regression for classes, ridge regression for numbers.
 
-N images, R augmented copies of them, D feature dims, C classes.
+N images, R augmented copies of each, D feature dims, C classes.
 """
 
-import hashlib
 from functools import partial
 
 import keras
@@ -18,6 +17,7 @@ DECAYS = (1.0, 1e-1, 1e-2, WEIGHT_DECAY, 1e-4)  # to choose from where they are 
 MANY = 10  # features are many for fewer than ten images each
 ENOUGH = 1_000  # images of which some can be held out to choose by
 HELD_OUT = 0.2
+PENALTIES = np.logspace(-3, 5, 17)  # of a ridge regression's squared weights, likewise
 MAX_ITERATIONS = 300
 ITERATIONS_TO_CHOOSE = 100
 FLAT = 1e-4  # slope at which float32 ends a line search that has nothing left to find
@@ -35,14 +35,14 @@ def fit_linear(
     strictly convex in the kernel: where it ends does not depend on where it begins. That is why the
     metric of a frozen encoder has no noise of its own, and no learning rate to choose.
 
-    A person is told where the fit ended before it was there.
+    Prints a warning if the fit stops before it converges.
 
     Features are standardised for the fit; the result undoes it, so that it applies to the features
     as they are.
 
     Args:
-        features: float [N, D]; or [R * N, D], R augmented copies of the images one after another
-          (`features.encode_crops`).
+        features: float [N, D]; or [(1 + R) * N, D], those of the images, then of R augmented copies
+          of all of them one after another (`features.encode_crops`).
         labels: integers [N] in [0, num_classes).
         num_classes: C.
         weight_decay: factor of half the squared weights, beside the mean cross entropy; where it is
@@ -96,8 +96,8 @@ def chosen_decay(features, labels, num_classes: int, images: int) -> tuple[float
     of the images held out rises.
 
     Args:
-        features: float32 [R * N, D], standardised.
-        labels: integers [R * N].
+        features: float32 [(1 + R) * N, D], standardised.
+        labels: integers [(1 + R) * N].
         num_classes: C.
         images: N.
 
@@ -197,21 +197,6 @@ def _split(weights, feature_dim: int):
 def linear_accuracy(kernel, bias, features, labels) -> float:
     """Returns the share of features [N, D] whose largest logit is that of their label [N]."""
     return float(np.mean(np.argmax(features @ kernel + bias, axis=1) == np.asarray(labels).ravel()))
-
-
-def weights_checksum(model) -> str:
-    """Returns the sha256 of a Keras model's weights, moving statistics included: equal before and
-    after proves it frozen.
-    """
-    digest = hashlib.sha256()
-    for weight in model.weights:
-        array = np.asarray(weight.value if hasattr(weight, "value") else weight)
-        digest.update(f"{weight.path} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-PENALTIES = np.logspace(-3, 5, 17)  # of squared weights, on standardised features
 
 
 def fit_ridge(features, numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -79,10 +79,11 @@ def knn_right(
 
     # Among rows of length 1 the nearest are the most similar, and scikit-learn finds those faster.
     voters = KNeighborsClassifier(min(neighbours, len(train_features)), algorithm="brute")
-    voters.fit(_unit_rows(train_features), train_labels)
-    return voters.predict(_unit_rows(eval_features)) == np.asarray(eval_labels)
+    voters.fit(unit_rows(train_features), train_labels)
+    return voters.predict(unit_rows(eval_features)) == np.asarray(eval_labels)
 
 
-def _unit_rows(features):
+def unit_rows(features) -> np.ndarray:
+    """Returns float32 [N, D], every row of length 1; zeros stay."""
     features = np.asarray(features, np.float32)
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

@@ -23,13 +23,13 @@ from trainer_module.devices import (
     leads,
     replica_count,
 )
+from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.event_log import EventLog
 from trainer_module.heads import build_projection_head, of_mean
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
-from trainer_module.linear_eval import weights_checksum
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
@@ -37,6 +37,7 @@ from trainer_module.resnet import cells_of
 from trainer_module.resnets import stem_for, with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining
 from trainer_module.small_views import Growth, small_size
+from trainer_module.weights_checksum import weights_checksum
 
 # Settings that may change between a killed run and its continuation, because the result does not
 # depend on them.
@@ -46,6 +47,8 @@ FREE_SETTINGS = (
     "checkpoint_every_epochs",
     "checkpoint_every_minutes",
 )
+# What to try where training diverges.
+FIX = "a lower `learning_rate`, longer `warmup_epochs`, or precision float32 (now {})"
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def pretrain(
 
     Raises:
         InputError: if a batch is larger than the data, or a checkpoint belongs to another run.
-        TrainingDivergedError: if the loss is no longer a number; the last good checkpoint stays.
+        TrainingDivergedError: if the loss or a weight is no longer a number; the last good
+          checkpoint stays.
     """
     started = time.monotonic()
     encoder = with_stem(encoder, data.view_size)
@@ -123,7 +127,8 @@ def pretrain(
     progress = checkpoint.load(learner, path, identity)
     rhythm = checkpoint.Rhythm(settings.checkpoint_every_epochs, settings.checkpoint_every_minutes)
     batches = EpochBatches(data.images, settings.batch_size, settings.seed, progress.step)
-    saved = path, identity, progress, rhythm
+    fix = FIX.format(learner.dtype_policy.name)
+    saved = path, identity, progress, rhythm, fix
     callbacks = [checkpoint.Follower(*saved)]
     if leads():
         costs = duration.costs(settings, data.view_size)
@@ -134,8 +139,8 @@ def pretrain(
             checkpoint.Checkpoint(*saved),
             duration.Estimate(batches.steps_per_epoch, costs),
         ]
-    growth = Growth(settings, data.view_size)
-    fit_epochs(learner, batches, settings.epochs, [growth, *callbacks])
+    first = [Growth(settings, data.view_size), StopDiverged(fix, path)]
+    fit_epochs(learner, batches, settings.epochs, [*first, *callbacks])
     report = {
         "history": progress.history,
         "precision": learner.dtype_policy.name,

@@ -19,6 +19,7 @@ OPTIMIZERS = ("sgd", "lars", "adamw")
 DEPTHS = (18, 34, 50, 101, 152)
 STEMS = ("auto", "small", "imagenet", "lightly")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+FINETUNING_PRECISIONS = PRECISIONS[:3]  # float16 needs a scaled loss, which pretraining alone has
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
 MOST_MINUTES = 525_600  # a year
@@ -362,8 +363,8 @@ class Finetuning:
         require(self.copies >= 0, "`copies` must be at least 0", copies=self.copies)
         _require_checkpoints(self.checkpoint_every_minutes)
         require(
-            self.precision in PRECISIONS,
-            f"`precision` must be one of {PRECISIONS}",
+            self.precision in FINETUNING_PRECISIONS,
+            f"`precision` of fine-tuning must be one of {FINETUNING_PRECISIONS}",
             precision=self.precision,
         )
         require(

@@ -19,7 +19,7 @@ from trainer_module.cluster import (
     read_file,
     write_file,
 )
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, TrainingDivergedError
 
 
 def main(folder: Path) -> int:
@@ -30,9 +30,8 @@ def main(folder: Path) -> int:
     except InputError as error:
         write_file(folder / ERROR, {"why": str(error)})
         return 2
-    except Exception as error:
-        if type(error).__name__ == "TrainingDivergedError":
-            write_file(folder / ERROR, {"why": str(error)})
+    except TrainingDivergedError as error:
+        write_file(folder / ERROR, {"why": str(error)})
         raise
     return 0
 

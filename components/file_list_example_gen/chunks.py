@@ -113,7 +113,7 @@ def read_chunk(chunk: Chunk, task: Task, labelled: bool, folder: str) -> Account
 
     def records() -> Iterator[bytes]:
         for made in good:
-            example = example_of(made.features)
+            example = example_of(made.fields)
             index.append(index_record(example))
             yield example.SerializeToString()
 

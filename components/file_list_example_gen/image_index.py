@@ -16,7 +16,7 @@ from trainer_module.image_headers import source_digest
 FOLDER, SUFFIX = "image_index", ".ids"
 PART = 8  # bytes of each part of a record
 RECORD = 3 * PART
-NAMED_ELSEWHERE = ("image", "image_id", "height", "width")  # features that are no target
+NAMED_ELSEWHERE = ("image", "image_id", "height", "width")  # fields that are no target
 
 
 def record(image_id: int, image: bytes, target: bytes) -> bytes:

@@ -142,6 +142,11 @@ def _is_there(name: str, folder: str) -> bool:
         return False
 
 
+def folder_of(list_path: str) -> str:
+    """Returns the folder of a list, against which its relative paths are resolved."""
+    return list_path.rsplit("/", 1)[0] if "/" in list_path else "."
+
+
 def resolved(name: str, folder: str) -> str:
     """Returns where a file lies that a list in `folder` names; of a file:// address, its path."""
     if "://" in name:
@@ -166,7 +171,7 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
     Raises:
       InputError: if it has more columns than can be understood, naming what was found.
     """
-    folder = list_path.rsplit("/", 1)[0] if "/" in list_path else "."
+    folder = folder_of(list_path)
     body = lines[1:]
     sample = [text for _, text in lines[:: max(1, len(lines) // SAMPLE)]]
     share, way, path = _best(sample, folder)

@@ -27,12 +27,12 @@ class ReadRow:
     """What a row became.
 
     Attributes:
-      features: of its tf.Example.
+      fields: of its tf.Example.
       remarks: keys of decoding.REMARKS, what was odd about the image and how it was taken.
       counts: what the task adds up over the images of a list.
     """
 
-    features: dict[str, Value]
+    fields: dict[str, Value]
     remarks: tuple[str, ...]
     counts: Mapping[str, int]
 
@@ -53,7 +53,8 @@ def read_row(row: Row, task: Task, labelled: bool) -> ReadRow | Problem:
         counts, target = {}, task.placeholder if task.has_target else {}
         if with_target:
             given = read_bytes(row.target_path) if task.target_is_file else row.target
-            target, counts = task.features(given, (stored.height, stored.width)), task.counts(given)
+            target = task.example_fields(given, (stored.height, stored.width))
+            counts = task.counts(given)
     except (OSError, ValueError) as error:
         return Problem(row.list_path, row.line, row.path, _reason(error))
     own = {
@@ -102,12 +103,10 @@ def in_threads(function: Callable, items: Iterable) -> Iterator:
                 yield from made
 
 
-def example_of(features: Mapping[str, Value]) -> tf.train.Example:
-    """Returns features as a tf.Example."""
+def example_of(fields: Mapping[str, Value]) -> tf.train.Example:
+    """Returns fields as a tf.Example."""
     return tf.train.Example(
-        features=tf.train.Features(
-            feature={key: _feature(value) for key, value in features.items()}
-        )
+        features=tf.train.Features(feature={key: _feature(value) for key, value in fields.items()})
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from components.file_list_example_gen.layout import (
     Layout,
     exact_name,
+    folder_of,
     is_remote,
     layout_of,
     lines_of,
@@ -73,11 +74,6 @@ class Problem:
 
     def __str__(self):
         return visible(f"{self.list_path}:{self.line}: {self.path}: {self.reason}", kept="")
-
-
-def folder_of(list_path: str) -> str:
-    """Returns the folder of a list, against which its relative paths are resolved."""
-    return list_path.rsplit("/", 1)[0] if "/" in list_path else "."
 
 
 def read_bytes(path: str) -> bytes:

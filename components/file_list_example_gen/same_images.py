@@ -108,7 +108,9 @@ def _target(row: Row, task: Task, paths: RealPaths) -> Any:
     """Returns what ingest would make of a row's target, or which file it would read for it."""
     if not task.has_target:
         return None
-    return paths.of(row.target_path) if task.target_is_file else task.features(row.target, (0, 0))
+    if task.target_is_file:
+        return paths.of(row.target_path)
+    return task.example_fields(row.target, (0, 0))
 
 
 def _problem(row: Row, reason: str, other: Row) -> Problem:

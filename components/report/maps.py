@@ -11,7 +11,7 @@ import numpy as np
 from components.report import pictures, plots
 from components.report.answers import kinds, label
 from components.report.sample import Sample
-from trainer_module.neighbours import nearest
+from trainer_module.neighbours import nearest, unit_rows
 from trainer_module.tasks.task import Task
 
 PERPLEXITY = 30.0  # about how many neighbours each point keeps near
@@ -113,9 +113,3 @@ def flat_map(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     # as they work.
     with threadpool_limits(1, user_api="openmp"):
         return tsne.fit_transform(principal).astype(np.float32)
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Returns float32 [N, D], every row of length 1."""
-    vectors = np.asarray(vectors, np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -17,21 +17,11 @@ import markupsafe
 
 from components.metadata.stored_run import StoredRun
 from components.report.contents import Contents, collect
+from trainer_module.errors import visible
 from trainer_module.findings import counted
 
 FOLDER = Path(__file__).resolve().parent
 TEMPLATE, STYLE, SCRIPT = "page.html", "page.css", "page.js"
-UNSEEN = {
-    code: f"\\u{code:04x}"
-    for code in (
-        *range(0x00, 0x20),
-        *range(0x7F, 0xA0),
-        0x061C,
-        *range(0x200B, 0x2010),
-        *range(0x2028, 0x202F),
-    )
-}
-UNSEEN |= {code: f"\\u{code:04x}" for code in (*range(0x2060, 0x2070), 0xFEFF)}
 
 
 def write_report(run: StoredRun, path: Path) -> Contents:
@@ -77,16 +67,9 @@ def render(contents: Contents) -> str:
     )
 
 
-def visible(name: str) -> str:
-    """Returns text with every character that is not seen but acts (line breaks, direction marks)
-    written as its number.
-    """
-    return name.translate(UNSEEN)
-
-
 def _finalize(value: Any) -> Any:
     return (
-        visible(value)
+        visible(value, kept="")
         if isinstance(value, str) and not isinstance(value, markupsafe.Markup)
         else value
     )
@@ -104,7 +87,7 @@ def _seen(value: Any) -> Any:
     does not have.
     """
     if isinstance(value, str):
-        return visible(value)
+        return visible(value, kept="")
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

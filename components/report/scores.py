@@ -8,29 +8,33 @@ from dataclasses import dataclass
 from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
 from components.metadata.snapshot import INTERRUPTED
 from components.metadata.stored_run import StoredRun, runs_with_other_models
+from trainer_module import metric_names
 from trainer_module.gains import advice, from_dict, words
 from trainer_module.intervals import SHARES, told
 from trainer_module.tasks.task import Task
+from trainer_module.thumbnails import SIDE
 
-# What stands before the task's metric in the name of a number (trainer_module/finetune_run_fn.py),
-# and what the number is, for a person.
+# What stands before the task's metric in the name of a number -> what the number is, for a person.
 SCORES = {
     "": ("", "of the final model on held-out images"),
-    "linear_": (", linear", "of a linear head on the frozen, pretrained features"),
-    "untrained_linear_": (
+    metric_names.LINEAR: (", linear", "of a linear head on the frozen, pretrained features"),
+    metric_names.UNTRAINED_LINEAR: (
         ", untrained",
         "of the same linear head on features of the encoder before pretraining",
     ),
-    "pixels_linear_": (
+    metric_names.PIXELS_LINEAR: (
         ", of pixels",
-        "of the same linear head on 16 x 16 pixels, without a network",
+        f"of the same linear head on {SIDE} x {SIDE} pixels, without a network",
     ),
-    "pretrained_": (", pretrained", "of this head trained on the pretrained encoder"),
-    "untrained_": (
+    metric_names.PRETRAINED: (", pretrained", "of this head trained on the pretrained encoder"),
+    metric_names.UNTRAINED: (
         ", untrained",
         "of the same head and training on the encoder before pretraining",
     ),
-    "from_scratch_": (", from scratch", "of the whole network trained from the labels alone"),
+    metric_names.FROM_SCRATCH: (
+        ", from scratch",
+        "of the whole network trained from the labels alone",
+    ),
 }
 KNN = "knn_accuracy"
 EPOCHS = "pretraining_epochs"
@@ -140,9 +144,9 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
     this = run.metrics
     if {*this} <= {EPOCHS}:
         return []
-    untrained = this.get(f"untrained_linear_{task.metric}", this.get(f"untrained_{task.metric}"))
-    ends = _intervals(run)
-    told_before = ends.get(f"untrained_linear_{task.metric}", "")
+    linear = metric_names.UNTRAINED_LINEAR + task.metric
+    untrained = this.get(linear, this.get(metric_names.UNTRAINED + task.metric))
+    told_before = _intervals(run).get(linear, "")
     before = (
         []
         if untrained is None
@@ -161,12 +165,13 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
 
 def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
     found, ends = run.metrics, _intervals(run)
-    names = {"probe": f"linear_{task.metric}", "knn": KNN, "served": task.metric}
+    linear = metric_names.LINEAR + task.metric
+    names = {"probe": linear, "knn": KNN, "served": task.metric}
     return ModelRow(
         name,
         run.id,
         epochs=found.get(EPOCHS, run.settings(PRETRAINER).get("pretraining", {}).get("epochs")),
-        probe=found.get(f"linear_{task.metric}", found.get(f"pretrained_{task.metric}")),
+        probe=found.get(linear, found.get(metric_names.PRETRAINED + task.metric)),
         knn=found.get(KNN),
         served=found.get(task.metric),
         verdict=WORDS[run.blessed],

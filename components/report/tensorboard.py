@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from components.report.contents import Contents
-from components.report.page import visible
 from components.report.pictures import Sheet
+from trainer_module.errors import visible
 
 SHEET_FILE, METADATA_FILE, CONFIG_FILE = "images.jpg", "metadata.tsv", "projector_config.pbtxt"
 
@@ -69,7 +69,8 @@ def write_projector(
     (folder / SHEET_FILE).write_bytes(sheet.jpeg)
     # the projector takes the first row for one only then
     header = [list(columns)] if len(columns) > 1 else []
-    rows = ["\t".join(map(visible, row)) for row in (*header, *zip(*columns.values(), strict=True))]
+    table = (*header, *zip(*columns.values(), strict=True))
+    rows = ["\t".join(visible(cell, kept="") for cell in row) for row in table]
     (folder / METADATA_FILE).write_text("\n".join(rows) + "\n", encoding="utf-8")
     blocks = []
     for name, values in vectors.items():

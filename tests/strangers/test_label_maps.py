@@ -108,7 +108,7 @@ def test_black_and_white_are_read_as_two_classes_where_that_is_said(check):
     assert check("black_white", "--set", "target.values=0,255") == {}
     task = Segmentation.from_targets(["a.png"], Target(values=(0, 255)))
     assert (task.num_classes, task.values) == (2, (0, 255))
-    encoded = task.features(KINDS["black_white"](3), (16, 16))["label_map"]
+    encoded = task.example_fields(KINDS["black_white"](3), (16, 16))["label_map"]
     assert np.array_equal(read_label_map(encoded), ids(3))
 
 

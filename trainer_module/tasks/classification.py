@@ -124,7 +124,7 @@ class Classification(Task):
         """Returns the share of the most frequent label, at least chance, 1 / C."""
         return max(Counter(targets).most_common(1)[0][1] / len(targets), 1 / self.num_classes)
 
-    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+    def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns an int64 class id or the bytes of a class name."""
         del image_size
         return {"label": target.encode() if self.class_names else int(target)}
@@ -132,7 +132,7 @@ class Classification(Task):
     @property
     def placeholder(self) -> dict[str, Value]:
         """The first class."""
-        return self.features(self.class_names[0] if self.class_names else "0", (0, 0))
+        return self.example_fields(self.class_names[0] if self.class_names else "0", (0, 0))
 
     def transform(self, inputs: dict, image_size: tuple[int, int]) -> dict:
         """Turns the label, [B] or [B, 1], int64 or string, into a class id, int64 [B]."""

@@ -97,7 +97,7 @@ class Regression(Task):
         median = stdlib_statistics.median(numbers)
         return stdlib_statistics.fmean(abs(number - median) for number in numbers)
 
-    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+    def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns the number as a float."""
         del image_size
         return {"number": float(target)}

@@ -113,7 +113,7 @@ class Segmentation(Task):
         fix = "a label map of its own for each image"
         return [Finding(WARNING, "shared label maps", told, rows, examples, fix)]
 
-    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+    def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns the label map as an 8-bit grey PNG.
 
         Raises:

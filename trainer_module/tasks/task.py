@@ -30,7 +30,7 @@ from trainer_module.findings import Finding
 from trainer_module.intervals import SHARES
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
-Value = int | float | bytes | list[int] | list[float]  # of one feature of a tf.Example
+Value = int | float | bytes | list[int] | list[float]  # of one field of a tf.Example
 
 
 class Task(Protocol):
@@ -41,7 +41,7 @@ class Task(Protocol):
       metric: what it is judged by: TFMA's name of the number that gates, and the name of the first
         of `metrics`.
       higher_is_better: which way the metric points.
-      target: name of the feature that holds the target, before and after Transform; '' if rows have
+      target: name of the field that holds the target, before and after Transform; '' if rows have
         none.
       target_is_file: whether the second column names a file. Its path is resolved as an image's is,
         its content is read by ingest, and its size and time of change belong to the list's
@@ -52,8 +52,8 @@ class Task(Protocol):
       on_features: whether the head reads the encoder's features alone. With a frozen encoder these
         are then computed once, and linear heads before and after pretraining are compared; else the
         whole head is trained a second time, on an untrained encoder.
-      fits_linear: whether a linear head on the features of a frozen encoder is fitted at once
-        (`fitted_linear`), not by gradient steps.
+      fits_linear: whether there is a `fitted_linear` for a linear head on the features of a frozen
+        encoder.
       statistics: names of what `transform` learns beside the target, the same in every row, such as
         the target's mean.
       mild: the views that a target survives.
@@ -92,7 +92,7 @@ class Task(Protocol):
     def problem(self, target: str) -> str:
         """Returns what is wrong with the second column of a row, or ''.
 
-        The file it may name is looked at by `features`.
+        The file it may name is looked at by `example_fields`.
         """
 
     def constant_score(self, targets: Sequence[str]) -> float:
@@ -121,7 +121,7 @@ class Task(Protocol):
 
     # Ingest.
 
-    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+    def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns what a row's target becomes in its tf.Example: {self.target: value}.
 
         Args:
@@ -134,14 +134,14 @@ class Task(Protocol):
 
     @property
     def placeholder(self) -> dict[str, Value]:
-        """The features of images that have no target, so that all splits have the same ones.
+        """The fields of images that have no target, so that all splits have the same ones.
 
         Nobody reads it.
         """
 
     def counts(self, target: str | bytes) -> dict[str, int]:
         """Returns what to add up over the images of a list, name -> number, of one target as
-        `features` takes it.
+        `example_fields` takes it.
         """
         del target
         return {}
@@ -161,7 +161,7 @@ class Task(Protocol):
         """Transforms the target inside TFT's preprocessing_fn.
 
         Args:
-          inputs: batched raw features. When a model is served there is `image` alone: leave out
+          inputs: batched raw fields. When a model is served there is `image` alone: leave out
             what cannot be made of that.
           image_size: (H, W).
 
@@ -178,6 +178,24 @@ class Task(Protocol):
         return rows[self.target]
 
     # Training; `statistics` holds name -> numpy array [...] of what Transform learned.
+
+    def learns_from_views(self, settings: Finetuning) -> bool:
+        """Tells whether the images themselves are trained on, in ever new views, and not features
+        that are computed once.
+        """
+        return not (settings.freeze and self.on_features)
+
+    def solves_head(self, settings: Finetuning) -> bool:
+        """Tells whether the head is fitted at once (`fitted_linear`), not by gradient steps."""
+        linear = settings.head == "linear"
+        return self.fits_linear and linear and not self.learns_from_views(settings)
+
+    def learns_from_copies(self, settings: Finetuning) -> bool:
+        """Tells whether `settings.copies` of the images are learned from, too, where there are any:
+        by a head that is fitted at once, of classes, because a crop leaves a class as it is, and no
+        number.
+        """
+        return self.one_class_an_image and self.solves_head(settings)
 
     def head(self, encoder, kind: str):
         """Returns a Keras model from normalized images [B, H, W, 3] to the outputs, sharing the
@@ -196,8 +214,8 @@ class Task(Protocol):
         Asked only if `fits_linear`.
 
         Args:
-          features: [N, D]; of `one_class_an_image` also [R * N, D] of R copies of the images, one
-            after another.
+          features: [N, D]; of `one_class_an_image` also [(1 + R) * N, D], those of the images, then
+            of R copies of all of them one after another.
           targets: [N, ...].
         """
 

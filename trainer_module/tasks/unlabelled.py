@@ -28,8 +28,8 @@ class Unlabelled(Task):
         del target
         return ""
 
-    def features(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
-        """Returns no feature."""
+    def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
+        """Returns no field."""
         del target, image_size
         return {}
 
