@@ -15,6 +15,7 @@ from pathlib import Path
 
 from components.metadata.url import without_password
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
+from pipeline.flags import build_parser, choices_of
 from pipeline.loading import INTERRUPTED
 from pipeline.setting_types import numbers
 from pipeline.stopping import run_tool, stoppable
@@ -39,6 +40,7 @@ OWN_FLAGS = (
     "--resume",
     "--task",
 )
+FREE_GATE = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -92,6 +94,7 @@ def main(arguments: list[str]) -> int:
     """Runs everything, writes and prints the table; returns an exit code of local_runner.py."""
     try:
         flags, others = parse(arguments)
+        refuse_bad_rows(flags, others)
     except ValueError as error:
         print(f"few_labels: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -103,6 +106,21 @@ def main(arguments: list[str]) -> int:
         return INTERRUPTED
 
 
+def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:
+    """Refuses what any run of the table would refuse of its flags, which may be hours away.
+
+    Raises:
+      ValueError: naming the way, and what the run would have said.
+    """
+    for fraction in flags.fractions:
+        for way in WAYS:
+            command = [*command_of(way, fraction, 1, flags), *others, *FREE_GATE]
+            try:
+                choices_of(build_parser().parse_args(command))
+            except ValueError as error:
+                raise InputError(f"{way}: {error}") from error
+
+
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:
     rows, images = [], 0
     for fraction in sorted(flags.fractions, reverse=True):
@@ -111,8 +129,8 @@ def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[st
             code = run(command_of(way, fraction, images, flags) + others)
             if code not in (DONE, REFUSED):
                 return code
-            images = images or _training_images(flags.pipeline_root)
-            row[way] = _summary(flags.pipeline_root)["metrics"]["accuracy"]
+            told = summary_of(flags.pipeline_root)
+            images, row[way] = told["train_images"], told["metrics"]["accuracy"]
         rows.append(row | {"labels": labels_of(fraction, images)})
         write(flags.pipeline_root, rows, arguments)
     print(table(rows))
@@ -125,8 +143,8 @@ def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace
     Args:
       way: one of WAYS.
       fraction: of the labels.
-      images: in the training list; 0 before the first run, which trains no encoder and writes the
-        list.
+      images: to train on, all of whose labels are the fraction 1; 0 before the first run, which
+        trains no encoder and counts them.
       flags: of this program.
     """
     command = [
@@ -150,8 +168,7 @@ def run(flags: list[str]) -> int:
     A refused model still has its accuracy.
     """
     print(f"\n$ python local_runner.py {_told(flags)}", flush=True)
-    free_gate = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
-    with subprocess.Popen([sys.executable, str(RUNNER), *flags, *free_gate]) as process:
+    with subprocess.Popen([sys.executable, str(RUNNER), *flags, *FREE_GATE]) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
@@ -183,23 +200,14 @@ def _told(flags: list[str]) -> str:
     return " ".join(map(without_password, flags))
 
 
-def _summary(root: Path) -> dict:
+def summary_of(root: Path) -> dict:
+    """Returns what the latest run came to."""
     return json.loads((root / "summary.json").read_text(encoding="utf-8"))
 
 
 def labels_of(fraction: float, images: int) -> int:
     """Returns about how many labels a fraction is."""
     return max(1, round(fraction * images))
-
-
-def _training_images(root: Path) -> int:
-    """Returns how many rows the training list of the latest run has."""
-    lines = (
-        Path(_summary(root)["configuration"]["lists"]["train"])
-        .read_text(encoding="utf-8")
-        .splitlines()
-    )
-    return sum(bool(line.strip()) for line in lines)
 
 
 if __name__ == "__main__":

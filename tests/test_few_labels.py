@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import few_labels
+from benchmarks.lineage import fill
+from components.file_list_example_gen import image_index
+from components.metadata.snapshot import read
+from components.metadata.store import open_store
+from components.metadata.stored_run import StoredRun
+from pipeline import few_labels, summary
 from pipeline.arguments import BAD_INPUT
+from pipeline.choices import Choices, Lists
+from pipeline.plan import as_chosen
+from trainer_module.tasks.classification import Classification
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,6 +70,36 @@ def test_the_table_begins_with_the_fewest_labels(tmp_path):
     assert json.loads((tmp_path / "few_labels.json").read_text())["rows"] == rows
 
 
+def test_labels_are_counted_among_the_images_that_were_trained_on(tmp_path):
+    store = str(tmp_path / "metadata.sqlite")
+    fill(store, tmp_path, ["data", "nothing"])
+    for split, images in (("train", range(80)), ("eval", range(80, 100))):
+        records = [image_index.record(one, b"%d" % one, b"cat") for one in images]
+        image_index.write(records, f"{tmp_path}/artifacts/FileListExampleGen/examples/1", split)
+    snapshot = read(open_store(store))
+    plan = as_chosen(Choices(lists=Lists("of UTF-16, with a header.csv")), Classification(2))
+    latest = StoredRun(snapshot, [*snapshot.runs][-1])
+    summary.write(tmp_path, summary.collect(latest, plan, 1.0))
+    assert few_labels.summary_of(tmp_path)["train_images"] == 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--encoder_weights=w.safetensors"], "from scratch: `--from_scratch` learns the encoder"),
+        (["--pretrain_save_path=encoder"], "from scratch: `--from_scratch` learns the encoder"),
+        (["--set", "finetuning.epochs=5"], "fine-tuned: `--num_epochs` and `--set finetuning.ep"),
+        (["--set", "finetuning.batch_size=3"], "fine-tuned: `--batch_size` and `--set finetuning"),
+        (["--set", "finetuning.freeze=True"], "fine-tuned: `--freeze` and `--set finetuning.fre"),
+        (["--eval_epochs=3,1"], "linear head, frozen encoder: `eval_epochs` must be at least 1"),
+    ],
+)
+def test_what_a_later_row_would_refuse_is_refused_before_the_first(arguments, message, capfd):
+    assert few_labels.main(["--train_file_path=absent.csv", *arguments]) == BAD_INPUT
+    told = capfd.readouterr()
+    assert message in told.err and "$ python" not in told.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -87,7 +125,7 @@ def test_the_command_beside_the_numbers_holds_no_password(given, tmp_path):
 
 
 def test_the_commands_that_are_told_hold_no_password(capfd):
-    few_labels.main(["--recipe=no_such_recipe", f"--metadata={URL}"])
+    few_labels.run(["--recipe=no_such_recipe", f"--metadata={URL}"])
     told = "".join(capfd.readouterr())
     assert "mysql://me@host/base" in told and "secret" not in told
 
