@@ -61,6 +61,7 @@ STANDARD_LIBRARY_ONLY = (
     "trainer_module.log_files",
     "trainer_module.resnets",
     "trainer_module.settings",
+    "trainer_module.small_views",
     "trainer_module.together",
     "trainer_module.weights.files",
     "trainer_module.weights.names",

@@ -17,9 +17,10 @@ import keras
 
 from trainer_module.batches import EpochBatches
 from trainer_module.findings import counted
+from trainer_module.growth import set_view_size
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
-from trainer_module.small_views import growth_epoch, set_view_size, small_size
+from trainer_module.small_views import growth_epoch, small_size
 
 STEPS_MEASURED = 5
 WORTH_TELLING = 20  # seconds
