@@ -8,7 +8,8 @@
     --diff MODEL MODEL          what changed: inputs, parameters, code, metrics
     --downstream LIST_OR_IMAGE  which models saw it
 
-A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone
+A MODEL is a pushed folder, its version number, an artifact id, or `latest`, which is of
+--pipeline_root where that is given or several share a store. Reads ML Metadata alone
 (and for images the index beside the examples), so it answers at once and is safe while a run goes
 on.
 """
@@ -26,7 +27,7 @@ from ml_metadata.errors import StatusError
 from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
-from components.metadata.url import FORM, SQLITE_FILE, without_password
+from components.metadata.url import FORM, SQLITE_FILE, is_mysql, without_password
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.at_home import at_home
 from pipeline.lineage.diff import compare, diff_lines
@@ -62,7 +63,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--pipeline_root",
         type=path_of,
-        default=Path("runs/demo"),
         help="folder of a pipeline; default: runs/demo",
     )
     parser.add_argument(
@@ -74,9 +74,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
     try:
-        snapshot = (
-            snapshot_at(flags.metadata) if flags.metadata else snapshot_of(flags.pipeline_root)
-        )
+        snapshot = _asked(flags)
         result, lines = answer(snapshot, flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
@@ -85,6 +83,17 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(json.dumps(result, indent=1) if flags.json else "\n".join(lines))
     return 0
+
+
+def _asked(flags: argparse.Namespace) -> Snapshot:
+    """Reads the store that is asked; the root whose models are meant stands in the flags then."""
+    if flags.metadata:
+        return snapshot_at(flags.metadata)
+    flags.pipeline_root = flags.pipeline_root or Path("runs/demo")
+    snapshot = snapshot_of(flags.pipeline_root)
+    if not is_mysql(metadata_of(flags.pipeline_root)):  # all in the store is of that root
+        flags.pipeline_root = None
+    return snapshot
 
 
 def snapshot_of(root: Path) -> Snapshot:
@@ -137,10 +146,11 @@ def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, 
       ValueError: if what was asked for is not in the store.
     """
     if flags.model:
-        model = find_model(snapshot, flags.model)
+        model = find_model(snapshot, flags.model, flags.pipeline_root)
         return describe(snapshot, model), model_lines(snapshot, model)
     if flags.diff:
-        told = compare(snapshot, *(find_model(snapshot, wanted) for wanted in flags.diff))
+        models = (find_model(snapshot, one, flags.pipeline_root) for one in flags.diff)
+        told = compare(snapshot, *models)
         return told, diff_lines(told)
     if flags.downstream:
         told = downstream(snapshot, flags.downstream)
