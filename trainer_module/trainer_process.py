@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from trainer_module.cluster import (
+    BAD_INPUT,
     ERROR,
     JOB,
     VARIABLE,
@@ -28,8 +29,8 @@ def main(folder: Path) -> int:
     try:
         _train(folder)
     except InputError as error:
-        write_file(folder / ERROR, {"why": str(error)})
-        return 2
+        write_file(folder / ERROR, {"why": str(error), "code": BAD_INPUT})
+        return BAD_INPUT
     except Exception as error:
         if type(error).__name__ == "TrainingDivergedError":
             write_file(folder / ERROR, {"why": str(error)})
