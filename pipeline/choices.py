@@ -26,6 +26,7 @@ from trainer_module.settings import (
     Target,
     require_finite,
 )
+from trainer_module.small_views import require_small_fit
 from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
@@ -270,7 +271,10 @@ def _check_sizes(choices: Choices) -> None:
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
-    require_fit(with_stem(choices.encoder, choices.view_size), choices.image_size)
+    encoder = with_stem(choices.encoder, choices.view_size)
+    require_fit(encoder, choices.image_size)
+    if not choices.from_scratch:
+        require_small_fit(encoder, choices.view_size, choices.pretraining.small_views)
 
 
 def _check_lists(choices: Choices) -> None:

@@ -26,7 +26,7 @@ from pipeline.model_card import CARD_FILE, card_of_record
 from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from pipeline.weights import OWN_MEAN, OWN_STD
+from pipeline.weights import MADE_BY, OURS, OWN_MEAN, OWN_STD
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, HEAD_FILE, EncoderRecord, read_record
 from trainer_module.settings import Encoder
@@ -162,7 +162,7 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
     names = getattr(task, "names_by_id", list)()
     return {
         "format": "pt",
-        "made_by": "simclr-tfx",
+        MADE_BY: OURS,
         "depth": str(settings.depth),
         "width": f"{settings.width:g}",
         "stem": settings.stem,

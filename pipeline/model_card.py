@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
+from pipeline.datasets.files import write_file
 from pipeline.plan import Plan
 from trainer_module.findings import counted
 from trainer_module.intervals import told
@@ -30,7 +31,7 @@ def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
     pushed = summary["pushed_model"]
     card = Path(pushed, EXTRAS, CARD_FILE)
     if pushed and card.parent.is_dir() and not card.exists():
-        card.write_text(card_of_run(summary, plan, command), encoding="utf-8")
+        write_file(card, card_of_run(summary, plan, command).encode())
 
 
 def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:

@@ -1,7 +1,8 @@
 """Removes what no kept model needs: `python -m pipeline.prune --pipeline_root DIR --keep N`.
 
 Kept is all that the newest N pushed models were made from and judged by, all that the newest
-finished run and the latest run read or made, and what no run has written. The rest is shown first,
+finished run and the latest run read or made, all that runs of other roots in the same store read or
+made, and what no run has written. The rest is shown first,
 and removed with --yes: artifacts, pushed models before the newest N, what killed nodes left. ML
 Metadata keeps every row, marked as deleted: lineage answers as before, and a node whose output is
 gone runs again.

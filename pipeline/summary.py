@@ -26,6 +26,7 @@ from trainer_module.tasks.task import Task
 
 SUMMARY_FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
+ROOT = "pipeline_root"  # of the facts: roots may share a store
 # at the folders of `--pretrain_save_path` and `--finetune_save_path`
 LEFT = {PRETRAINER: "encoder", FINETUNER: "model"}
 
@@ -73,6 +74,7 @@ def facts(plan: Plan, flags: list[str]) -> dict[str, str]:
         "recipe": plan.choices.recipe,
         "hardware": hardware(),
         "command": command,
+        ROOT: str(plan.choices.root.resolve()),
         **libraries,
     }
 

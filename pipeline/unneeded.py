@@ -20,6 +20,7 @@ from components.metadata.stored_run import StoredRun
 from pipeline import imported
 from pipeline.faults import FULL
 from pipeline.root import Root
+from pipeline.summary import ROOT
 from trainer_module.findings import counted
 from trainer_module.finished import CHECKPOINTS
 
@@ -110,8 +111,10 @@ def _mark(entered: list[Removal], root: Root) -> None:
 
 
 def _needed(snapshot: Snapshot, root: Root, keep: int) -> set[int]:
-    """Returns the artifacts that the kept runs read or made, and what those were made from."""
-    needed = set()
+    """Returns the artifacts that the kept runs read or made, and what those were made from; on a
+    server also all that runs of other roots read or made.
+    """
+    needed = _of_others(snapshot, root)
     for run_id in _kept_runs(snapshot, root, keep):
         for number in snapshot.runs[run_id].executions:
             execution = snapshot.executions[number]
@@ -127,13 +130,37 @@ def _needed(snapshot: Snapshot, root: Root, keep: int) -> set[int]:
     return needed | blessings
 
 
+def _of_others(snapshot: Snapshot, root: Root) -> set[int]:
+    """Returns the artifacts of runs of other roots, which find in the cache what was made here."""
+    if not root.server:
+        return set()
+    own = _own_runs(snapshot, root)
+    others = [one for one in snapshot.executions.values() if one.run_id not in own]
+    return {
+        item
+        for execution in others
+        for items in (*execution.inputs.values(), *execution.outputs.values())
+        for item in items
+    }
+
+
+def _own_runs(snapshot: Snapshot, root: Root) -> set[str]:
+    """Returns the runs of a root: those that say so, and of those that do not, as earlier versions
+    had it, the ones that made something there.
+    """
+    made = [item for item in snapshot.artifacts.values() if item.maker in snapshot.executions]
+    makers = {snapshot.executions[item.maker].run_id for item in made if _own(item, root)}
+    makers.add(root.record().get("run_id", ""))  # it may have made nothing yet
+    here = str(root.path.resolve())
+    told = {run.id for run in snapshot.runs.values() if run.facts.get(ROOT) == here}
+    return told | makers
+
+
 def _kept_runs(snapshot: Snapshot, root: Root, keep: int) -> set[str]:
     """Returns the runs that pushed the newest models, the newest that finished, and the latest."""
     made = [item for item in snapshot.artifacts.values() if item.maker in snapshot.executions]
     pushed = [snapshot.executions[item.maker].run_id for item in made if _served(item, root)]
-    # Other roots may share the store.
-    own = {snapshot.executions[item.maker].run_id for item in made if _own(item, root)}
-    own.add(root.record().get("run_id", ""))  # it may have made nothing yet
+    own = _own_runs(snapshot, root)  # other roots may share the store
     runs = [run_id for run_id in snapshot.runs if run_id in own]
     ended = [run_id for run_id in runs if StoredRun(snapshot, run_id).state in ENDED]
     latest = [run_id for run_id in runs if run_id == root.record().get("run_id")] or runs[-1:]

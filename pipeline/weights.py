@@ -21,6 +21,7 @@ from trainer_module.saved_encoder import (
     write_record,
 )
 from trainer_module.settings import Encoder
+from trainer_module.small_views import require_small_fit
 from trainer_module.weights.files import WeightsFile
 from trainer_module.weights.names import VERSION, Found, find_resnet
 
@@ -28,7 +29,9 @@ MAPPING_FILE = "weights.json"  # beside the encoder: which of its tensors was wh
 # What torchvision, timm and lightly normalize images with, in units of [0, 1] pixels.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # metadata of a file that pipeline/export.py wrote
+MADE_BY, OURS = "made_by", "simclr-tfx"
 OWN_MEAN, OWN_STD = "channel_mean", "channel_std"
+OWN_KINDS = {"depth": int, "width": float, "stem": str}
 
 
 def refuse_two_encoders(choices: Choices) -> None:
@@ -56,13 +59,17 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     """
     path = choices.weights.file
     file = WeightsFile(path)
-    names = ("depth", "width", "stem")
     asked = {
-        name: getattr(choices.encoder, name) for name in names if f"encoder.{name}" in choices.named
+        name: getattr(choices.encoder, name)
+        for name in OWN_KINDS
+        if f"encoder.{name}" in choices.named
     }
+    if asked.get("stem") == "auto":
+        del asked["stem"]
+    asked = _own_architecture(file.metadata) | asked
     asked["grid"] = choices.encoder.grid  # which has no weights
     found = find_resnet(file.shapes, asked, path)
-    _refuse_small_images(found.encoder, choices.view_size)
+    _refuse_small_images(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)
     record = EncoderRecord(found.encoder, choices.image_size, mean, std)
     return found.encoder, SavedEncoder(
@@ -76,13 +83,23 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     )
 
 
-def _refuse_small_images(encoder: Encoder, view_size: tuple[int, int]) -> None:
+def _own_architecture(metadata: dict[str, str]) -> dict[str, object]:
+    """Returns depth, width and stem as a file of ours says them, {} of any other: neither a width
+    that was rounded to whole channels nor a missing rectifier shows in the tensors.
+    """
+    if metadata.get(MADE_BY) != OURS:
+        return {}
+    return {name: kind(metadata[name]) for name, kind in OWN_KINDS.items() if name in metadata}
+
+
+def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:
     try:
-        stem_for(encoder, view_size)
+        stem_for(encoder, choices.view_size)
     except ValueError as error:
         raise InputError(
             f"{error}, which the weights have. Fix: a larger --input_size and --crop_size"
         ) from error
+    require_small_fit(encoder, choices.view_size, choices.pretraining.small_views)
 
 
 def _normalization(choices: Choices, metadata: dict[str, str]):

@@ -103,7 +103,7 @@ def _take_part(place: Place, job: str, watch: Watch) -> bool:
     did not fail.
 
     Raises:
-      InputError: if this worker's code or images are not the chief's.
+      InputError: if this worker's code or images are not the chief's, or the training is refused.
     """
     folder, rank = place.folder / job, place.cluster.rank
     with Beat(place.of_worker(rank, job), state="comes") as beat:
@@ -114,17 +114,22 @@ def _take_part(place: Place, job: str, watch: Watch) -> bool:
             raise
         beat.tell(state="joined")
         print("Training together", flush=True)
-        process, failed = child(folder, os.environ[CLUSTER_VARIABLE]), False
+        process, failure = child(folder, os.environ[CLUSTER_VARIABLE]), {}
         try:
             while watch.look().get("job") == job and watch.still_for <= seconds_to_be_lost():
-                if process.poll() not in (None, 0) and not failed:
-                    failed = True
-                    why = f"its process ended with {process.returncode}"
-                    beat.tell(state="failed", why=read_file(folder / ERROR).get("why") or why)
+                if process.poll() not in (None, 0) and not failure:
+                    code = process.returncode
+                    failure = {"why": f"its process ended with {code}", "code": code}
+                    failure |= read_file(folder / ERROR)
+                    beat.tell(state="failed", **failure)
                 time.sleep(PAUSE)
+            if process.poll() == BAD_INPUT and not failure:  # the chief's own was first to say so
+                failure = {"why": "The training was refused; the chief says why", "code": BAD_INPUT}
         finally:
             end(process)
-    return not failed
+    if failure.get("code") == BAD_INPUT:
+        raise InputError(failure["why"])
+    return not failure
 
 
 def _refuse_other_work(folder: Path) -> None:
@@ -134,12 +139,16 @@ def _refuse_other_work(folder: Path) -> None:
     from trainer_module.tasks.registry import task_from_json
 
     job = read_file(folder / JOB)
-    task = task_from_json(job["task"])
-    code = node_fingerprint(NODES[job["kind"]], type(task), *job["chosen"])
-    if code != job["fingerprint"]:
+    try:
+        task, node = task_from_json(job["task"]), NODES[job["kind"]]
+    except (InputError, KeyError):  # of another version, which this one does not know
+        code = "none"
+    else:
+        code = node_fingerprint(node, type(task), *job["chosen"])
+    if code != job.get("fingerprint"):
         raise InputError(
             f"All machines must have the same code and versions of libraries. Received: "
-            f"fingerprint {code} here, {job['fingerprint']} on the chief. Fix: the chief's "
+            f"fingerprint {code} here, {job.get('fingerprint')} on the chief. Fix: the chief's "
             f"checkout and lock file on this machine"
         )
     if few_bytes(images_of(folder, tuple(job["image_size"]))) != job["few_bytes"]:

@@ -11,6 +11,7 @@ import pytest
 import local_runner
 from pipeline import compile as compiling
 from pipeline.orchestrators import step
+from pipeline.root import Root
 
 pytestmark = [pytest.mark.tfx, pytest.mark.end_to_end]
 
@@ -64,7 +65,7 @@ def test_every_task_waits_for_tasks_that_stand_before_it(place):
 
 def test_all_tasks_together_are_a_run_that_is_blessed_and_pushed(place, ended):
     assert set(ended.values()) == {0} and len(ended) == 15
-    assert summary(place)["blessed"] and summary(place)["run_id"] == "first"
+    assert summary(place)["blessed"] and summary(place)["run_id"].startswith("first.")
 
 
 def test_a_run_on_this_machine_finds_all_of_it_in_the_cache(place, ended, monkeypatch):
@@ -73,6 +74,15 @@ def test_a_run_on_this_machine_finds_all_of_it_in_the_cache(place, ended, monkey
     assert {node["id"] for node in summary(place)["components"] if not node["cached"]} == {
         "Baseline"  # a resolver is asked every time
     }
+
+
+def test_two_dags_of_one_schedule_which_gives_both_the_same_id_are_two_runs(place, ended):
+    (place / "other").mkdir()
+    settings = (place / "dag.yaml").read_text().replace(f"{place}/root", f"{place}/other/root")
+    (place / "other" / "dag.yaml").write_text(settings)
+    assert run(place / "other", "begin", "first") == 0
+    roots = [Root(folder / "root") for folder in (place, place / "other")]
+    assert len({root.record()["run_id"] for root in roots}) == 2
 
 
 def test_a_task_of_a_run_that_is_not_the_latest_is_refused(place, ended, capsys):

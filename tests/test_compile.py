@@ -12,6 +12,7 @@ from pipeline import compile as compiling
 
 LISTS = ("--train_file_path=train.csv", "--val_file_path=eval.csv")
 ROOTED = "--pipeline_root=/shared/run"
+SHARED = "--volume=claim:/shared"
 IN_CONTAINERS = ("--for=kubeflow", "--output=out.yaml", "--image=registry/simclr:1", ROOTED)
 
 
@@ -35,6 +36,20 @@ IN_CONTAINERS = ("--for=kubeflow", "--output=out.yaml", "--image=registry/simclr
         ([*IN_CONTAINERS, "--metadata=mysql://user@host/db"], "--metadata=mysql://"),
         ([*IN_CONTAINERS, "--beam_runner=flink"], "--beam_runner=flink: not for kubeflow"),
         (["--for=vertex", "--output=out.json", "--image=i", ROOTED], "/gcs/BUCKET/FOLDER"),
+        (
+            ["--for=vertex", "--output=out.json", "--image=i", "--pipeline_root=/gcs/bucket/run"],
+            "What `--train_file_path` names must lie below /gcs/",
+        ),
+        ([*IN_CONTAINERS], "`--volume` must be CLAIM:FOLDER, with the pipeline root and the lists"),
+        (
+            [*IN_CONTAINERS, "--volume=claim:/data"],
+            "What `--pipeline_root` names must lie below /d",
+        ),
+        ([*IN_CONTAINERS, SHARED], "What `--train_file_path` names must lie below /shared, which"),
+        (
+            [*IN_CONTAINERS, SHARED, "--train_file_path=s3://bucket/train.csv"],
+            "all that the containers see. Received: train_file_path='s3://bucket/train.csv'",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(flags, told, tmp_path, monkeypatch, capsys):
@@ -44,10 +59,30 @@ def test_what_cannot_be_is_one_line(flags, told, tmp_path, monkeypatch, capsys):
     assert told in error and error.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [
+        ("run.yaml", ["--for=airflow", "--output=run.py"]),
+        ("run.yaml", ["--for=kubeflow", "--output=../here/run.yaml", "--image=i"]),
+    ],
+)
+def test_the_settings_that_a_person_wrote_are_not_written_over(
+    config, flags, tmp_path, monkeypatch, capsys
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / config).write_text("# mine\nrecipe: demo\n")
+    assert compiling.main([f"--config={config}", ROOTED, *flags]) == 2
+    assert "`--output` must not write over what `--config` names" in capsys.readouterr().err
+    assert (here / config).read_text().startswith("# mine")
+
+
 def test_without_kfp_the_command_that_brings_it_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "kfp", None)
-    assert compiling.main([*LISTS, *IN_CONTAINERS]) == 2
+    seen = [f"--volume=claim:{tmp_path}", f"--pipeline_root={tmp_path}/run"]
+    assert compiling.main([*LISTS, *IN_CONTAINERS, *seen]) == 2
     assert capsys.readouterr().err == (
         "pipeline.compile: `--for=kubeflow` needs the package kfp. Fix: make extra NAME=kubeflow\n"
     )

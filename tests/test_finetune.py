@@ -97,6 +97,16 @@ def test_every_epoch_of_finetuning_is_logged_and_read_back(train, small, tmp_pat
     assert logged["loss"][-1] < logged["loss"][0] and logged["accuracy"][-1] > 0.9
 
 
+def test_what_was_logged_from_a_later_epoch_on_stands_at_its_epochs(tmp_path):
+    import tensorflow as tf
+
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
+    with tf.summary.create_file_writer(str(tmp_path)).as_default():
+        for step, value in ((3, 0.5), (5, 0.25)):
+            tf.summary.write("loss", tf.constant(value), step=step, metadata=metadata)
+    assert scalars(tmp_path) == {"loss": [None, None, 0.5, None, 0.25]}
+
+
 @pytest.mark.tfx
 def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
     from trainer_module import finetune_run_fn

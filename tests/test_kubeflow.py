@@ -2,6 +2,8 @@
 processes that know no store and no runner of ours, make a blessed model and its report.
 """
 
+import json
+
 import cluster
 import dark_and_bright
 import numpy as np
@@ -12,7 +14,10 @@ from tfx.types.standard_artifacts import ModelBlessing
 
 from components.report.inputs import run_of
 from pipeline import compile as compiling
+from pipeline.flags import build_parser, choices_of
+from pipeline.orchestrators.choosing import Target
 from pipeline.orchestrators.container import keep_checkpoints, local, remote
+from pipeline.plan import make_plan
 
 pytestmark = [pytest.mark.tfx, pytest.mark.end_to_end]
 
@@ -36,7 +41,7 @@ def compiled(place, name, *flags):
 @pytest.fixture(scope="module")
 def documents(place):
     root = f"--pipeline_root={place}/root"
-    return compiled(place, "run.yaml", "--for=kubeflow", root, "--volume=images:/shared")
+    return compiled(place, "run.yaml", "--for=kubeflow", root, f"--volume=images:{place}")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +82,7 @@ def test_checkpoints_lay_on_the_volume_and_those_of_a_finished_training_are_gone
     assert list(beside.iterdir()) == []
 
 
-def test_every_container_has_the_image_and_the_volume(documents):
+def test_every_container_has_the_image_and_the_volume(place, documents):
     spec, platform = documents
     containers = {
         name: one["container"]["image"] for name, one in spec["deploymentSpec"]["executors"].items()
@@ -86,7 +91,7 @@ def test_every_container_has_the_image_and_the_volume(documents):
     assert set(containers.values()) == {"registry/simclr:1"}
     assert mounts.keys() == containers.keys()
     assert mounts["Transform_executor"] == {
-        "pvcMount": [{"constant": "images", "mountPath": "/shared"}]
+        "pvcMount": [{"constant": "images", "mountPath": str(place)}]
     }
 
 
@@ -96,14 +101,18 @@ def test_an_image_that_was_edited_makes_another_key_of_ingest(place, documents):
         return task["inputs"]["parameters"]["rows"]["runtimeValue"]["constant"]
 
     Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(place / "train1.png")
-    root = f"--pipeline_root={place}/root"
-    edited = compiled(place, "edited.yaml", "--for=kubeflow", root)[0]
+    seen = f"--pipeline_root={place}/root", f"--volume=images:{place}"
+    edited = compiled(place, "edited.yaml", "--for=kubeflow", *seen)[0]
     assert rows(edited) != rows(documents[0]) and rows(edited).startswith("train:rows:32,sha256:")
 
 
 def test_vertex_keeps_artifacts_in_the_bucket_of_the_root_and_looks_for_the_blessed_model(place):
-    flags = ("--for=vertex", "--pipeline_root=/gcs/bucket/run")
-    (job,) = compiled(place, "job.json", *flags)
+    # whose lists would lie in a bucket, too
+    flags = [*dark_and_bright.flags(place), "--pipeline_root=/gcs/bucket/run"]
+    plan = make_plan(choices_of(build_parser().parse_args(flags)))
+    kubeflow = pytest.importorskip("pipeline.orchestrators.kubeflow", reason="as above")
+    kubeflow.compile_into(plan, Target("vertex", place / "job.json", "registry/simclr:1"))
+    job = json.loads((place / "job.json").read_text())
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/run/artifacts"
     assert "Baseline-model-resolver" in job["pipelineSpec"]["root"]["dag"]["tasks"]
 

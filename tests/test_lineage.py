@@ -81,6 +81,17 @@ def test_a_model_is_found_by_folder_version_id_and_latest(snapshot, root, wanted
     assert find_model(snapshot, wanted).artifact.id == newest.artifact.id
 
 
+def test_of_roots_that_share_a_store_latest_is_the_one_that_is_asked(snapshot, root, tmp_path):
+    last = find_model(snapshot, "latest").pushed[-1]
+    moved = last.properties | {"pushed_destination": str(tmp_path / "serving" / "1700000005")}
+    other = {last.id: dataclasses.replace(last, properties=moved)}
+    shared = dataclasses.replace(snapshot, artifacts=snapshot.artifacts | other)
+    found = [find_model(shared, "latest", one).versions for one in (root, tmp_path, None)]
+    assert found == [["1700000004"], ["1700000005"], ["1700000005"]]
+    with pytest.raises(ValueError, match="No model of /absent was pushed"):
+        find_model(shared, "latest", Path("/absent"))
+
+
 def test_an_unknown_model_ends_with_exit_code_2_and_the_models_there_are(capsys, root):
     code, told = ask(capsys, root, "1234")
     assert code == 2

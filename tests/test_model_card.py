@@ -1,5 +1,6 @@
 """The model card says what a run's summary says, and lies in the folder that the run pushed to."""
 
+import resource
 from dataclasses import replace
 
 import pytest
@@ -66,6 +67,17 @@ def test_it_lies_in_the_pushed_folder_and_stays_that_of_the_run_that_pushed(summ
     first = card.read_text()
     leave_card(summary | {"run_id": "a later run"}, PLAN, FLAGS)
     assert first.startswith("# lists-") and card.read_text() == first
+
+
+def test_a_card_that_could_not_be_written_whole_is_not_there(summary, tmp_path):
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, most[1]))  # bytes
+    try:
+        with pytest.raises(OSError, match="too large"):
+            leave_card(summary, PLAN, FLAGS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert not (tmp_path / "17" / EXTRAS / CARD_FILE).exists()
 
 
 def test_a_run_that_pushed_nothing_leaves_no_card(summary, tmp_path):

@@ -129,6 +129,8 @@ def test_without_labels_alignment_and_uniformity_are_measured_every_few_epochs_a
 def test_minutes_become_epochs_before_the_first_step_and_a_continued_run_keeps_them(
     tmp_path, capsys
 ):
+    (tmp_path / "minutes").mkdir()
+    (tmp_path / "minutes" / CHOSEN).touch()  # as a full disk left it: chosen anew
     encoder, _, report = run(tmp_path / "minutes", minutes=1e-4)
     assert (report["epochs"], report["steps"], report["minutes"]) == (1, 3, 1e-4)
     assert "0.0001 minutes: 1 epoch, at " in capsys.readouterr().out

@@ -10,10 +10,12 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.lineage import FIRST_VERSION, fill
+from components.metadata.snapshot import Artifact, Execution, Run, Snapshot
 from pipeline import prune
 from pipeline.lineage import __main__ as lineage
 from pipeline.lock import lock
 from pipeline.root import Root
+from pipeline.unneeded import _needed
 
 CHANGES = ["data", "parameter", "data", "parameter", "nothing"]  # from run to run
 PUSHED = 4  # models; the last run found all in the cache
@@ -242,3 +244,34 @@ def test_the_record_of_the_latest_run_keeps_it(root):
     root.write_record(run_id="2026-01-01T00:00:00.000001", finished=True)
     call(root, "--yes")
     assert json.loads(root.run_file.read_text())["finished"]
+
+
+SERVER = "mysql://user@host/base"
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["which says its root", "of earlier versions"])
+def test_on_a_server_what_a_run_of_another_root_found_here_stays(tmp_path, said):
+    here, there = tmp_path / "here", tmp_path / "there"
+    runs, executions, artifacts = {}, {}, {}
+
+    def add(run_id, root, *nodes):
+        """Adds a run of (node, id of its artifact); what has an id already is cached."""
+        made = []
+        for node, number in nodes:
+            place = root / "artifacts" / node / "model" / str(number)
+            place.mkdir(parents=True, exist_ok=True)
+            execution = 10 * len(executions)
+            artifacts.setdefault(number, Artifact(number, "", str(place), {}, maker=execution))
+            outputs = {"model": [number]}
+            executions[execution] = Execution(
+                execution, node, run_id, "done", 0.0, 1.0, outputs=outputs
+            )
+            made.append(execution)
+        facts = {"state": "done"} | ({"pipeline_root": str(root)} if said else {})
+        runs[run_id] = Run(run_id, facts=facts, executions=tuple(made))
+
+    add("first", here, ("Transform", 1), ("Finetuner", 2))
+    add("of another root", there, ("Transform", 1), ("Finetuner", 3))
+    add("last", here, ("Transform", 4), ("Finetuner", 5))
+    needed = _needed(Snapshot(runs, executions, artifacts), Root(here, SERVER), 1)
+    assert needed == {1, 3, 4, 5}

@@ -9,9 +9,10 @@ import test_pretrain as runs
 
 from trainer_module.duration import Estimate, costs
 from trainer_module.errors import InputError
+from trainer_module.growth import Growth, set_view_size
 from trainer_module.pretrain import build_learner
 from trainer_module.settings import Augmentation, Encoder, Pretraining
-from trainer_module.small_views import Growth, growth_epoch, set_view_size, small_size
+from trainer_module.small_views import growth_epoch, small_size
 
 HALF = {"small_views": 0.5, "epochs": 4}
 

@@ -25,11 +25,20 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.chief import with_workers
 from pipeline.fingerprint import node_fingerprint
 from pipeline.root import Root
-from pipeline.worker import TOGETHER
+from pipeline.worker import TOGETHER, _refuse_other_work
 from pipeline.worker import main as work
 from trainer_module import cluster, finetune_job, pretrain_job
 from trainer_module.checkpoint import FILE
-from trainer_module.cluster import EXAMPLE, Beat, Cluster, Watch, cluster_of
+from trainer_module.cluster import (
+    ERROR,
+    EXAMPLE,
+    JOB,
+    Beat,
+    Cluster,
+    Watch,
+    cluster_of,
+    write_file,
+)
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples
@@ -53,6 +62,8 @@ from trainer_module.together import (
     FOLDER_VARIABLE,
     KEPT_VARIABLE,
     MachineLostError,
+    Place,
+    _watch,
     beating,
     meeting_place,
     train_together,
@@ -182,7 +193,10 @@ class Two:
 
     def train(self, kind="pretraining", fingerprint=""):
         """Trains as the chief does."""
-        job, lay_out = KINDS[kind].together(self.folder, fingerprint)
+        self.train_as(*KINDS[kind].together(self.folder, fingerprint))
+
+    def train_as(self, job, lay_out):
+        """Trains what is laid out."""
         beat = Beat(self.folder / TOGETHER / CHIEF, state="runs", job="")
         with beat:
             beating(beat)
@@ -351,6 +365,54 @@ def test_a_worker_with_other_code_is_refused_there_and_on_the_chief(tmp_path, mo
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_a_worker_with_another_tasks_fields_has_other_code(tmp_path):
+    told = json.loads(task_to_json(Classification(2))) | {"field_of_another_version": 1}
+    write_file(tmp_path / JOB, {"task": json.dumps(told), "kind": "pretraining"})
+    with pytest.raises(InputError, match="must have the same code and versions of libraries"):
+        _refuse_other_work(tmp_path)
+
+
+def test_a_training_that_is_refused_is_bad_input_on_the_chief_and_on_the_worker(
+    tmp_path, monkeypatch
+):
+    two = Two(tmp_path, monkeypatch)
+    job, lay_out = pretraining(tmp_path, "")
+    job["pretraining"] |= {"batch_size": 15, "micro_batch": 0}
+    worker = two.start_worker()
+    with pytest.raises(InputError, match="batch_size=15"):
+        two.train_as(job, lay_out)
+    assert worker.wait(timeout=60) == 2
+
+
+@pytest.fixture
+def meeting(tmp_path):
+    """Two processes that have found each other: the place, the watch of the worker, its job."""
+    place, job = Place(tmp_path, Cluster(("a:1", "b:2"), 0)), tmp_path / "job-1"
+    job.mkdir()
+    for rank in (0, 1):
+        (job / f"connected-{rank}").touch()
+    return place, {1: Watch(place.of_worker(1, job.name))}, job
+
+
+def test_a_worker_that_was_refused_while_the_chiefs_process_goes_on_is_bad_input(meeting):
+    place, watches, job = meeting
+    beat = {"state": "failed", "why": "no such batch", "code": 2, "beat": [1, 2]}
+    write_file(place.of_worker(1, job.name), beat)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        with pytest.raises(InputError, match=r"Worker 1 \(b:2\): no such batch"):
+            _watch(place, process, watches, job)
+        process.kill()
+
+
+def test_a_process_that_noticed_only_that_the_refused_ones_went_is_refused_as_they(meeting):
+    place, watches, job = meeting
+    write_file(job / ERROR, {"why": "no such batch", "code": 2})
+    with subprocess.Popen(["false"]) as process:
+        process.wait()
+        with pytest.raises(InputError, match="no such batch"):
+            _watch(place, process, watches, job)
+
+
 def test_a_worker_that_does_not_come_is_named_after_a_while(tmp_path, monkeypatch):
     two = Two(tmp_path, monkeypatch, JOIN=1)
     with pytest.raises(InputError, match=rf"within 1 s.*worker 1 \({two.addresses[1]}\)"):
@@ -417,6 +479,14 @@ def test_minutes_of_one_machine_say_nothing_of_several(tmp_path, monkeypatch):
 
 
 TF_CONFIG = '{"cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]}, "task": %s}'
+
+
+@pytest.mark.parametrize("name", ["SIMCLR_JOIN_SECONDS", "SIMCLR_LOST_SECONDS"])
+@pytest.mark.parametrize("seconds", ["", "five", "nan", "inf", "0", "-1"])
+def test_seconds_to_wait_that_are_none_are_refused_before_any_work(monkeypatch, name, seconds):
+    monkeypatch.setenv(name, seconds)
+    with pytest.raises(InputError, match=rf"`{name}` must be seconds.*'{seconds}'"):
+        cluster_of(TF_CONFIG % '{"type": "chief", "index": 0}')
 
 
 @pytest.mark.parametrize(("task", "rank"), [("chief", 0), ("worker", 1)])

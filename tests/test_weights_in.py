@@ -15,6 +15,8 @@ from pipeline.weights import IMAGENET, find_weights
 from trainer_module.errors import InputError
 from trainer_module.export import load_encoder
 from trainer_module.saved_encoder import EXTRAS, holds_encoder, read_record
+from trainer_module.settings import Encoder
+from trainer_module.weights.names import tensors_of
 
 
 @pytest.fixture
@@ -35,6 +37,27 @@ def test_architecture_and_mapping_follow_from_the_file(file):
     assert (encoder.depth, encoder.width, encoder.stem) == (18, 0.125, "small")
     assert f"{file}: 100 tensors below 'backbone.', 1 other left out" in saved.mapping
     assert saved.begins and not saved.is_final
+
+
+@pytest.mark.parametrize("width", [0.1, 0.3, 0.35])
+def test_a_file_of_ours_says_what_its_tensors_do_not(width, tmp_path):
+    ours = Encoder(18, width, "lightly")
+    said = {"made_by": "simclr-tfx", "depth": "18", "width": f"{width:g}", "stem": "lightly"}
+    tensors = {name: np.zeros(one.shape, np.float32) for name, one in tensors_of(ours).items()}
+    path = written(tmp_path, tensors, said)
+    assert find_weights(chosen(path))[0] == ours
+    assert find_weights(chosen(path, "--set=encoder.stem=auto"))[0] == ours
+    assert find_weights(chosen(path, "--set=encoder.stem=small"))[0].stem == "small"
+    with pytest.raises(InputError, match="differ from those of a ResNet-34"):
+        find_weights(chosen(path, "--depth=34"))
+
+
+def test_small_views_too_small_for_the_stem_of_the_weights_are_refused(tmp_path):
+    ours = tensors_of(Encoder(18, 0.125, "imagenet"))
+    path = written(tmp_path, {name: np.zeros(one.shape, np.float32) for name, one in ours.items()})
+    flags = "--input_size=40 40", "--set=pretraining.small_views=0.5"
+    with pytest.raises(InputError, match=r"small_views` begins with views of 24 x 24 pixels"):
+        find_weights(chosen(path, *flags))
 
 
 def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):

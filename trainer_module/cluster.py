@@ -8,13 +8,14 @@ changes is lost. Clocks are not compared. Standard library alone.
 
 import contextlib
 import json
+import math
 import os
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer_module.errors import InputError
+from trainer_module.errors import InputError, require
 
 CLUSTER_VARIABLE = "TF_CONFIG"
 ROLES = ("chief", "worker")
@@ -23,6 +24,7 @@ JOB, ERROR = "job.json", "error.json"
 IMAGES, BOUNDS, WATCHED, START = "images.npy", "bounds.npy", "watched.npz", "start.npz"
 TARGETS, STATISTICS, ENCODER = "targets.npy", "statistics.npz", "encoder.keras"
 PRETRAINING, FINETUNING = "pretraining", "finetuning"  # kinds of training
+BAD_INPUT = 2  # exit code of a process whose work was refused; `code` in its beat and in ERROR
 SECONDS_OF_A_BEAT = 1.0
 EXAMPLE = (
     '{"cluster": {"chief": ["a:2222"], "worker": ["b:2222"]}, '
@@ -31,13 +33,31 @@ EXAMPLE = (
 
 
 def seconds_to_join() -> float:
-    """Returns how long a process waits for another one to come."""
-    return float(os.environ.get("SIMCLR_JOIN_SECONDS", "300"))
+    """Returns how long a process waits for another one to come.
+
+    Raises:
+      InputError: if the person's number is none.
+    """
+    return _seconds("SIMCLR_JOIN_SECONDS", "300")
 
 
 def seconds_to_be_lost() -> float:
-    """Returns for how long a beat may stand still; folders on a network may show it late."""
-    return float(os.environ.get("SIMCLR_LOST_SECONDS", "60"))
+    """Returns for how long a beat may stand still; folders on a network may show it late.
+
+    Raises:
+      InputError: if the person's number is none.
+    """
+    return _seconds("SIMCLR_LOST_SECONDS", "60")
+
+
+def _seconds(name: str, usual: str) -> float:
+    text = os.environ.get(name, usual)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    require(0 < seconds < math.inf, f"`{name}` must be seconds, more than 0", **{name: text})
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,7 @@ def cluster_of(text: str) -> Cluster | None:
     """Returns the cluster that a TF_CONFIG names, or None where it names one process at most.
 
     Raises:
-      InputError: if it cannot be understood.
+      InputError: if it cannot be understood, or how long to wait for others is no number.
     """
     if not text.strip():
         return None
@@ -72,7 +92,11 @@ def cluster_of(text: str) -> Cluster | None:
             f"on one machine"
         )
     everyone = (*addresses["chief"], *addresses["worker"])
-    return Cluster(everyone, rank) if len(everyone) > 1 else None
+    if len(everyone) < 2:
+        return None
+    for seconds in (seconds_to_join, seconds_to_be_lost):
+        seconds()  # a wrong one is told before any work
+    return Cluster(everyone, rank)
 
 
 def write_file(path: Path, values: dict) -> None:

@@ -6,7 +6,6 @@ before training, once: a run that is continued keeps them.
 """
 
 import dataclasses
-import json
 import math
 import statistics
 import time
@@ -16,10 +15,12 @@ from pathlib import Path
 import keras
 
 from trainer_module.batches import EpochBatches
+from trainer_module.cluster import read_file, write_file
 from trainer_module.findings import counted
+from trainer_module.growth import set_view_size
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
-from trainer_module.small_views import growth_epoch, set_view_size, small_size
+from trainer_module.small_views import growth_epoch, small_size
 
 STEPS_MEASURED = 5
 WORTH_TELLING = 20  # seconds
@@ -94,7 +95,8 @@ def of_minutes(
         started: by `time.monotonic`, when the minutes began.
     """
     path = Path(folder, CHOSEN)
-    if not path.exists():
+    chosen = read_file(path)
+    if not chosen:  # or damaged, as by a full disk
         batches = EpochBatches(images, settings.batch_size, settings.seed)
         trial = build()
         step, compiling = _mean_step(trial, batches, settings.small_views)
@@ -105,9 +107,8 @@ def of_minutes(
         left = 60 * settings.minutes - (time.monotonic() - started) - compiling
         epoch = step * batches.steps_per_epoch
         epochs = epochs_that_fit(left, epoch, watch, settings.monitor_every_epochs)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"epochs": epochs, "step_seconds": step}), encoding="utf-8")
-    chosen = json.loads(path.read_text(encoding="utf-8"))
+        chosen = {"epochs": epochs, "step_seconds": step}
+        write_file(path, chosen)
     epochs, seconds = chosen["epochs"], chosen["step_seconds"]
     print(
         f"{settings.minutes:g} minutes: {counted(epochs, 'epoch')}, at {seconds:.3g} s a step",

@@ -27,6 +27,7 @@ from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.event_log import EventLog
+from trainer_module.growth import Growth
 from trainer_module.heads import build_projection_head, of_mean
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
@@ -34,9 +35,9 @@ from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import cells_of
-from trainer_module.resnets import stem_for, with_stem
+from trainer_module.resnets import with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining
-from trainer_module.small_views import Growth, small_size
+from trainer_module.small_views import require_small_fit
 from trainer_module.weights_checksum import weights_checksum
 
 # Settings that may change between a killed run and its continuation, because the result does not
@@ -175,8 +176,8 @@ def build_learner(
     # in a crop, a thing may lie in any cell
     whole = dataclasses.replace(with_stem(encoder, data.view_size), grid=1)
     size = data.view_size
+    require_small_fit(whole, size, settings.small_views)
     if settings.small_views:
-        stem_for(whole, small_size(size))  # raises where the stem wants larger ones
         size = None, None
     network = untrained_encoder(whole, size, settings.seed, dtype)
     head = _head(network, settings, dtype)

@@ -1,14 +1,12 @@
 """Views that begin small ("progressive resizing"): over the first epochs a view has two thirds of
 its side, and a step costs about half (docs/training-speed.md; its accuracy was not measured).
 
-Views of h x w pixels; epochs are counted from 0.
+Views of h x w pixels; epochs are counted from 0. Standard library alone; growth.py makes them grow.
 """
 
-import dataclasses
-
-import keras
-
-from trainer_module.settings import Pretraining
+from trainer_module.errors import require
+from trainer_module.resnets import LEAST_SIDE
+from trainer_module.settings import Encoder, Pretraining
 
 SIDE = 2 / 3  # of a small view, as a share of a view's, before it is rounded
 MULTIPLE = 8  # pixels; three stages halve a side
@@ -29,22 +27,15 @@ def growth_epoch(settings: Pretraining) -> int:
     return min(round(settings.small_views * settings.epochs), max(0, settings.epochs - 1))
 
 
-def set_view_size(learner: keras.Model, size: tuple[int, int]) -> None:
-    """Lets the next step of a compiled learner see views of this size."""
-    if learner.views.size != size:
-        learner.views = dataclasses.replace(learner.views, size=size)
-        learner.make_train_function(force=True)  # the compiled one has the former size built in
+def require_small_fit(encoder: Encoder, view_size: tuple[int, int], small_views: float) -> None:
+    """Refuses views that begin too small for an encoder whose stem is decided.
 
-
-class Growth(keras.callbacks.Callback):
-    """Begins with small views, and ends with whole ones."""
-
-    def __init__(self, settings: Pretraining, view_size: tuple[int, int]):
-        """Takes the settings of the run and h, w in pixels."""
-        super().__init__()
-        self._grows_at, self._whole = growth_epoch(settings), tuple(view_size)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Chooses the size that the epoch has, wherever a run begins."""
-        whole = epoch >= self._grows_at
-        set_view_size(self.model, self._whole if whole else small_size(self._whole))
+    Raises:
+        InputError: naming `small_views`.
+    """
+    least, small = LEAST_SIDE[encoder.stem], small_size(view_size)
+    rule = (
+        f"`pretraining.small_views` begins with views of {small[0]} x {small[1]} pixels, and the "
+        f"{encoder.stem} stem needs at least {least}. Fix: small_views=0, or a larger --crop_size"
+    )
+    require(not small_views or min(small) >= least, rule, small_views=small_views)

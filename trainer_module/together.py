@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_module.cluster import (
+    BAD_INPUT,
     CLUSTER_VARIABLE,
     ERROR,
     JOB,
@@ -40,7 +41,6 @@ KEPT_VARIABLE = "SIMCLR_CLUSTER"  # environment variable: what TF_CONFIG held
 CHIEF = "chief.json"  # the chief's beat, in that folder
 PAUSE = 0.2  # seconds between two looks
 SECONDS_TO_ANSWER = 5
-BAD_INPUT = 2  # exit code of a child that was refused
 
 
 class MachineLostError(RuntimeError):
@@ -157,21 +157,38 @@ def _watch(place, process: subprocess.Popen, watches: dict[int, Watch], folder: 
     while process.poll() is None:
         if gone := _gone(place, watches, seconds_to_be_lost()):
             _refuse_unreachable(place, folder)
+            _refuse_bad_input(folder)
             raise MachineLostError(_lost(gone))
         if time.monotonic() - began > seconds_to_join():
             _refuse_unreachable(place, folder, late=True)
         time.sleep(PAUSE)
     if process.returncode:
         _refuse_unreachable(place, folder)
-        told = read_file(folder / ERROR)
+        told = _refuse_bad_input(folder)
         kind = InputError if process.returncode == BAD_INPUT else MachineLostError
         raise kind(told.get("why") or _lost(_who_is_gone(place, watches, process.returncode)))
 
 
+def _refuse_bad_input(folder: Path) -> dict:
+    """Returns what a child left in its last moment, {} for none; raises an InputError if that was
+    refused: all are, for one reason, but some only notice that others are gone.
+    """
+    told = read_file(folder / ERROR)
+    if told.get("code") == BAD_INPUT:
+        raise InputError(told["why"])
+    return told
+
+
 def _gone(place, watches: dict[int, Watch], patience: float) -> str:
-    """Returns which worker failed, or was not heard of for so many seconds; '' if none."""
+    """Returns which worker failed, or was not heard of for so many seconds; '' if none.
+
+    Raises:
+        InputError: if what failed was refused.
+    """
     for rank, watch in watches.items():
         told, address = watch.look(), place.cluster.addresses[rank]
+        if told.get("state") == "failed" and told.get("code") == BAD_INPUT:
+            raise InputError(f"Worker {rank} ({address}): {told['why']}")
         if told.get("state") == "failed":
             return f"worker {rank} ({address}) failed: {told['why']}"
         if watch.still_for > patience:

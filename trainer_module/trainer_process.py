@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from trainer_module.cluster import (
+    BAD_INPUT,
     CLUSTER_VARIABLE,
     ERROR,
     JOB,
@@ -28,8 +29,8 @@ def main(folder: Path) -> int:
     try:
         _train(folder)
     except InputError as error:
-        write_file(folder / ERROR, {"why": str(error)})
-        return 2
+        write_file(folder / ERROR, {"why": str(error), "code": BAD_INPUT})
+        return BAD_INPUT
     except TrainingDivergedError as error:
         write_file(folder / ERROR, {"why": str(error)})
         raise

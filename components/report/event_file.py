@@ -13,8 +13,9 @@ import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
 
-def scalars(folder: str | Path) -> dict[str, list[float]]:
-    """Returns every scalar of a folder's event files over its steps.
+def scalars(folder: str | Path) -> dict[str, list[float | None]]:
+    """Returns every scalar of a folder's event files, one value a step from step 1 on; None for a
+    step that is not there, as before a training that was continued elsewhere.
 
     Of several values for a step (a resumed run) the latest.
     """
@@ -25,4 +26,7 @@ def scalars(folder: str | Path) -> dict[str, list[float]]:
             for value in event.summary.value:
                 if value.metadata.plugin_data.plugin_name == "scalars":
                     found[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
-    return {name: [by_step[step] for step in sorted(by_step)] for name, by_step in found.items()}
+    return {
+        name: [by_step.get(step) for step in range(1, max(by_step) + 1)]
+        for name, by_step in found.items()
+    }

@@ -95,9 +95,13 @@ def engine_of(name: str, text: str) -> Engine:
         raise InputError(
             f"{BEAM_ARGS_VARIABLE} must be flags that begin with --. Received: {words[0]!r}"
         )
+    if runner := Engine(name, tuple(more)).value("runner"):
+        raise InputError(
+            f"{BEAM_ARGS_VARIABLE} must name no runner, of which nothing would be checked. "
+            f"Received: --runner={runner}. Fix: --beam_runner=NAME, one of {', '.join(RUNNERS)}"
+        )
     refuse_by_name(name)
     engine = Engine(name, (f"--runner={RUNNERS[name]}", *more))
-    refuse_by_name(engine.value("runner").rpartition(".")[2].lower().removesuffix("runner"))
     if not engine.value("job_endpoint"):
         for needs in (_refuse_without_java, _refuse_without_jar, _refuse_without_prism):
             needs(engine)

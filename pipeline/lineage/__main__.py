@@ -8,7 +8,8 @@
     --diff MODEL MODEL          what changed: inputs, parameters, code, metrics
     --downstream LIST_OR_IMAGE  which models saw it
 
-A MODEL is a pushed folder, its version number, an artifact id, or `latest`. Reads ML Metadata alone
+A MODEL is a pushed folder, its version number, an artifact id, or `latest`, which is of
+--pipeline_root where that is given or several share a store. Reads ML Metadata alone
 (and for images the index beside the examples), so it answers at once and is safe while a run goes
 on.
 """
@@ -21,13 +22,13 @@ from pathlib import Path
 
 from components.metadata.snapshot import Snapshot
 from components.metadata.stored_run import StoredRun
-from components.metadata.url import FORM
+from components.metadata.url import FORM, is_mysql
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.diff import compare, diff_lines
 from pipeline.lineage.downstream import downstream, downstream_lines
 from pipeline.lineage.models import describe, find_model
 from pipeline.lineage.runs import describe_run, run_lines
-from pipeline.lineage.snapshots import snapshot_at, snapshot_of
+from pipeline.lineage.snapshots import metadata_of, snapshot_at, snapshot_of
 from pipeline.lineage.tree import model_lines
 from pipeline.stopping import run_tool
 
@@ -52,7 +53,6 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--pipeline_root",
         type=path_of,
-        default=Path("runs/demo"),
         help="folder of a pipeline; default: runs/demo",
     )
     parser.add_argument(
@@ -64,10 +64,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="everything as JSON")
     flags = parser.parse_args(arguments)
     try:
-        snapshot = (
-            snapshot_at(flags.metadata) if flags.metadata else snapshot_of(flags.pipeline_root)
-        )
-        result, lines = answer(snapshot, flags)
+        result, lines = answer(*_asked(flags), flags)
     except ValueError as error:
         print(f"pipeline.lineage: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -77,17 +74,30 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def answer(snapshot: Snapshot, flags: argparse.Namespace) -> tuple[dict | list, list[str]]:
+def _asked(flags: argparse.Namespace) -> tuple[Snapshot, Path | None]:
+    """Returns the store that is asked, and the pipeline root whose models alone are meant, of a
+    store that holds others', too.
+    """
+    if flags.metadata:
+        return snapshot_at(flags.metadata), flags.pipeline_root
+    root = flags.pipeline_root or Path("runs/demo")
+    return snapshot_of(root), root if is_mysql(metadata_of(root)) else None
+
+
+def answer(
+    snapshot: Snapshot, root: Path | None, flags: argparse.Namespace
+) -> tuple[dict | list, list[str]]:
     """Returns what was asked for, as plain data and as lines for a person.
 
     Raises:
       ValueError: if what was asked for is not in the store.
     """
     if flags.model:
-        model = find_model(snapshot, flags.model)
+        model = find_model(snapshot, flags.model, root)
         return describe(snapshot, model), model_lines(snapshot, model)
     if flags.diff:
-        told = compare(snapshot, *(find_model(snapshot, wanted) for wanted in flags.diff))
+        models = (find_model(snapshot, one, root) for one in flags.diff)
+        told = compare(snapshot, *models)
         return told, diff_lines(told)
     if flags.downstream:
         told = downstream(snapshot, flags.downstream)

@@ -57,21 +57,27 @@ def all_models(snapshot: Snapshot) -> list[Model]:
     ]
 
 
-def find_model(snapshot: Snapshot, wanted: str) -> Model:
+def find_model(snapshot: Snapshot, wanted: str, root: Path | None = None) -> Model:
     """Returns the model that a folder, a pushed version, an artifact id or `latest` (the last
     pushed) means.
+
+    Args:
+      snapshot: of the store.
+      wanted: what a person named.
+      root: the pipeline root below which the latest was pushed, where others share the store.
 
     Raises:
       ValueError: if there is no such model; the message names those there are.
     """
     models = all_models(snapshot)
-    pushed = (
-        sorted((item.id, model) for model in models for item in model.pushed)
-        if wanted == "latest"
-        else []
-    )
-    if pushed:
-        return pushed[-1][1]
+    pushed = [
+        (item.id, model)
+        for model in models
+        for item in model.pushed
+        if not root or _pushed_to(item).is_relative_to(root.resolve())
+    ]
+    if pushed and wanted == "latest":
+        return max(pushed, key=lambda one: one[0])[1]
     path = str(Path(wanted).resolve())
     for matches in (
         lambda model: wanted in model.versions,
@@ -83,10 +89,15 @@ def find_model(snapshot: Snapshot, wanted: str) -> Model:
             return found[-1]
     if wanted == "latest" and models:
         ids = ", ".join(str(model.artifact.id) for model in models[-SHOWN:])
-        raise ValueError(f"No model of this store was pushed. Ask by an artifact id: {ids}")
+        where = f"of {root}" if root else "of this store"
+        raise ValueError(f"No model {where} was pushed. Ask by an artifact id: {ids}")
     if Path(wanted, SQLITE_FILE).is_file():
         raise ValueError(f"{wanted} is a pipeline root. Fix: --pipeline_root {wanted} latest")
     raise ValueError(f"No model {wanted!r} in this store. {_known(models)}")
+
+
+def _pushed_to(item: Artifact) -> Path:
+    return Path(str(item.properties.get("pushed_destination", item.uri))).resolve()
 
 
 def _folders(model: Model) -> list[str]:

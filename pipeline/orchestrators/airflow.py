@@ -85,7 +85,7 @@ def compile_into(plan: Plan, target: Target, engine: str = IN_PROCESS) -> str:
         str(root.artifacts), str(root.serving), place_of(plan.saved_encoder, root.path)
     )
     graph = compiler.Compiler().compile(graph_of(plan)(plan, folders))
-    settings = target.output.with_suffix(".yaml")
+    _, settings = target.files
     write_text(settings, text_of(plan.choices))
     write_text(target.output, dag(plan, graph, engine))
     return (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from components.metadata.url import FORM
 from pipeline.arguments import nearest
-from pipeline.choices import Choices
+from pipeline.choices import FOLDER, Choices
+from pipeline.datasets.of_recipe import DATA
 from pipeline.engines.engine import IN_PROCESS
 from trainer_module.errors import InputError, require
 
@@ -31,6 +32,12 @@ class Target:
     output: Path
     image: str = ""  # of the containers
     volume: str = ""  # CLAIM:FOLDER that every container gets on Kubeflow
+
+    @property
+    def files(self) -> list[Path]:
+        """What is written: for Airflow also the settings, which each task reads."""
+        settings = [self.output.with_suffix(".yaml")] if self.orchestrator == AIRFLOW else []
+        return [self.output, *settings]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +65,7 @@ def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
     require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
     target = Target(name, Path(flags.output).absolute(), flags.image or "", flags.volume or "")
     _refuse_flags_of_this_machine(flags)
-    _refuse_file(target)
+    _refuse_file(target, flags.config)
     _refuse_root(target, flags, choices)
     if name in CONTAINERS:
         _refuse_in_containers(target, flags, choices)
@@ -71,12 +78,19 @@ def _refuse_flags_of_this_machine(flags: argparse.Namespace) -> None:
         raise InputError(f"{', '.join(given)}: of a run on this machine, and nothing to compile")
 
 
-def _refuse_file(target: Target) -> None:
+def _refuse_file(target: Target, config: str | None) -> None:
     ending, folder = ENDINGS[target.orchestrator], target.output.parent
     rule = f"`--output` for {target.orchestrator} must end in {ending}"
     require(target.output.suffix == ending, rule, output=str(target.output))
     rule = "`--output` must lie in a folder that is there and can be written to"
     require(folder.is_dir() and os.access(folder, os.W_OK), rule, output=str(target.output))
+    written = [path.resolve() for path in target.files]
+    rule = (
+        f"`--output` must not write over what `--config` names: {' and '.join(map(str, written))} "
+        f"would be written. Fix: another name for one of them"
+    )
+    named = bool(config) and Path(config).resolve() in written
+    require(not named, rule, output=str(target.output), config=config)
 
 
 def _refuse_root(target: Target, flags: argparse.Namespace, choices: Choices) -> None:
@@ -117,5 +131,33 @@ def _refuse_in_containers(target: Target, flags: argparse.Namespace, choices: Ch
             f"{', '.join(given)}: not for {name}, whose nodes run alone in their containers, with "
             f"its own store and nothing behind the last node. Fix: leave it out, or --for={AIRFLOW}"
         )
+    _refuse_unseen(target, {"--pipeline_root": str(choices.root), **_read(choices)})
     if find_spec("kfp") is None:
         raise InputError(f"`--for={name}` needs the package kfp. Fix: make extra NAME=kubeflow")
+
+
+def _read(choices: Choices) -> dict[str, str]:
+    """Returns flag -> what nodes read behind it: lists, images, or where a data set is written."""
+    dataset, lists = choices.dataset, choices.lists
+    if dataset.name:
+        images = dataset.source if dataset.name == FOLDER else str(DATA.absolute())
+        return {"--images" if dataset.name == FOLDER else "--recipe": images}
+    named = {
+        "--train_file_path": lists.train,
+        "--val_file_path": lists.eval,
+        "--pretrain_file_path": lists.pretrain,
+    }
+    return {flag: path for flag, path in named.items() if path}
+
+
+def _refuse_unseen(target: Target, places: dict[str, str]) -> None:
+    """Refuses what no container would see."""
+    _, _, folder = target.volume.partition(":")
+    seen = BUCKETS if target.orchestrator == VERTEX else folder
+    rule = "`--volume` must be CLAIM:FOLDER, with the pipeline root and the lists below FOLDER"
+    require(bool(seen), rule, volume=target.volume)
+    for flag, path in places.items():
+        bucket = path.startswith("gs://")  # which the image can read
+        here = "://" not in path and Path(os.path.abspath(path)).is_relative_to(seen)
+        rule = f"What `{flag}` names must lie below {seen}, which is all that the containers see"
+        require(bucket or here, rule, **{flag.removeprefix("--"): path})

@@ -7,6 +7,7 @@ they are then, and keeps it in the pipeline root, where each node finds it.
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import time
@@ -42,6 +43,7 @@ def main(arguments: list[str]) -> int:
         from pipeline.root import Root
 
         root = Root(choices.root.resolve(), choices.metadata)
+        flags.run_id = run_id_of(flags.run_id, root.path)
         if flags.step == BEGIN:
             return _begin(choices, root, flags, engine)
         if flags.step == END:
@@ -50,6 +52,13 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         print(f"{flags.step}: {error}", file=sys.stderr)
         return BAD_INPUT
+
+
+def run_id_of(told: str, root: Path) -> str:
+    """Returns the id of a run: an orchestrator gives all DAGs of one schedule the same, and roots
+    may share a store.
+    """
+    return f"{told}.{hashlib.sha256(str(root).encode()).hexdigest()[:6]}"
 
 
 def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:

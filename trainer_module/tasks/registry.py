@@ -30,13 +30,18 @@ def task_from_json(text: str) -> Task:
     """Returns the task that `task_to_json` wrote.
 
     Raises:
-      InputError: if no task has that name.
+      InputError: if no task has that name, or it has other fields, as of another version.
     """
     values = json.loads(text)
-    name = values.pop("task")
+    name = values.pop("task", "")
     if name not in TASKS:
         raise InputError(f"`task` must be one of {sorted(TASKS)}. Received: task={name!r}")
     fields = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }
-    return TASKS[name](**fields)
+    try:
+        return TASKS[name](**fields)
+    except TypeError as error:
+        raise InputError(
+            f"`task` must be as this version of the code writes it. Received: {text}; {error}"
+        ) from error
