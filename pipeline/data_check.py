@@ -169,8 +169,8 @@ def _held_out(checked: Checked, least: int) -> list[Finding]:
     if held_out:
         found += task.noticed_in_held_out([row.target for row in held_out])
     if task.one_class_an_image and held_out:
-        trained_on = {row.target for row in parts["train"]}
-        unseen = sorted({row.target for row in held_out} - trained_on)
+        trained_on = {task.class_name(row.target) for row in parts["train"]}
+        unseen = sorted({task.class_name(row.target) for row in held_out} - trained_on)
         if unseen:
             told = (
                 f"{counted(len(unseen), 'class', 'classes')} with no image to train on, since all "

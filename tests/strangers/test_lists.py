@@ -300,6 +300,22 @@ def test_classes_of_very_different_size_are_told(images):
     assert "38 images of 'common', 2 of 'rare'" in found["uneven classes"].told
 
 
+def test_ids_in_two_spellings_are_counted_as_the_classes_that_they_are(images):
+    label = {n: ("0", "00")[n % 2] if n > 2 else "1" for n in range(COUNT)}
+    plan, found = plan_of(images, [f"i{n}.png,{label[n]}" for n in range(COUNT)])
+    assert "37 images of '0', 3 of '1'" in found["uneven classes"].told
+    held_out = [row for row in parse_rows(plan.lists.train)[0] if _held_out(row)]
+    zeros = sum(int(row.target) == 0 for row in held_out)
+    assert plan.gate.min_metric == pytest.approx(zeros / len(held_out), abs=1e-3)
+
+
+def test_a_class_that_is_held_out_in_another_spelling_is_not_told_as_unseen(images):
+    plan, _ = plan_of(images, rows(labels=("0", "1")))
+    first = next(row for row in parse_rows(plan.lists.train)[0] if _held_out(row))
+    lines = [line.replace(f"{first.name},", f"{first.name},0") for line in rows(labels=("0", "1"))]
+    assert "unseen classes" not in plan_of(images, lines)[1]
+
+
 # Rows that cannot be used.
 
 
