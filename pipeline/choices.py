@@ -25,6 +25,7 @@ from trainer_module.settings import (
     Pretraining,
     Target,
     require_finite,
+    require_paired,
 )
 from trainer_module.tasks.registry import TASKS
 
@@ -215,6 +216,7 @@ class Choices:
         if self.metadata:
             parse_mysql(self.metadata)
         _check_sizes(self)
+        _check_views(self)
         _check_lists(self)
         _check_epochs(self)
         _check_weights(self)
@@ -271,6 +273,23 @@ def _check_sizes(choices: Choices) -> None:
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
     require_fit(with_stem(choices.encoder, choices.view_size), choices.image_size)
+
+
+def _check_views(choices: Choices) -> None:
+    """Refuses views that fine-tuning could not learn from, which would show after pretraining."""
+    task, finetuning = TASKS[choices.task], choices.finetuning
+    learned = not (finetuning.freeze and task.on_features) or finetuning.beside_scratch
+    if not (task.target and learned):
+        return
+    if choices.task == "segmentation":
+        require_paired(finetuning.views, "finetuning.views.")
+    square = choices.image_size[0] == choices.image_size[1]
+    turning = finetuning.views.quarter_turn_probability
+    rule = (
+        "`image_size` (--input_size) must be square for quarter turns, "
+        "`finetuning.views.quarter_turn_probability`"
+    )
+    require(square or not turning, rule, image_size=choices.image_size)
 
 
 def _check_lists(choices: Choices) -> None:

@@ -91,7 +91,7 @@ def test_a_field_of_views_is_named_on_those_of_the_task(task, recipe):
 
 def test_a_recipes_own_views_are_those_of_any_task():
     views = recipe_named("elpv").finetuning.views
-    assert choose("--recipe=elpv", "--task=segmentation").finetuning.views == views
+    assert choose("--recipe=elpv", "--task=regression").finetuning.views == views
 
 
 def test_a_files_views_are_kept_beside_a_flag_of_another_task():
