@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from components.file_list_example_gen.layout import WAYS
+from components.file_list_example_gen.list_fingerprint import of_lists
 from components.file_list_example_gen.rows import parse_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
@@ -133,6 +134,21 @@ def test_a_header_is_taken_as_one_and_told(images, head, form):
     plan, found = plan_of(images, [head, *rows(form)])
     assert plan.task.class_names == ("cat", "dog")
     assert "the first row names the columns" in found["list layout"].told
+    assert named(images) == PLAIN
+
+
+@pytest.mark.parametrize("head", ["mask,image", "drawn,file_name"])
+def test_a_header_says_which_of_two_columns_of_files_are_the_images(images, head):
+    for n in range(COUNT):
+        Image.new("L", (16, 16), n % 2).save(images / f"m{n}.png")
+    flags = ["--task=segmentation", "--num_classes=2"]
+    _, found = plan_of(images, [head, *rows("m{n}.png,i{n}.png")], *flags)
+    assert "the target stands first" in found["list layout"].told
+    assert named(images) == [(f"i{n}.png", f"m{n}.png") for n in range(COUNT)]
+
+
+def test_a_header_does_not_make_a_path_of_a_column_without_files(images):
+    plan_of(images, ["picture,name", *rows()])
     assert named(images) == PLAIN
 
 
