@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata.url import parse_mysql
-from pipeline.arguments import LOCAL
+from pipeline.arguments import LOCAL, at_home
 from trainer_module.errors import InputError, require
 from trainer_module.resnets import require_fit, with_stem
 from trainer_module.saved_encoder import CHANNELS
@@ -357,7 +357,7 @@ def refuse_beside_from_scratch(idle: Mapping[str, Any]) -> None:
 
 def absolute(path: str) -> str:
     """Returns a local path from the root on, a remote one as it is."""
-    return path if "://" in path else os.path.abspath(path)
+    return path if "://" in path else os.path.abspath(at_home(path))
 
 
 def same_list(first: str, second: str) -> bool:

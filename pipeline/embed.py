@@ -25,8 +25,8 @@ from components.file_list_example_gen.rows import (
     read_list,
     refuse,
 )
-from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
-from pipeline.asked_model import asked_model
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of, require_utf8
+from pipeline.asked_model import asked_model, loaded
 from pipeline.choices import absolute
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
@@ -243,6 +243,10 @@ def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     _check(flags)
     model_dir, rows = asked_model(flags.model), find_images(flags.images)
     _check_neighbours(flags.neighbours, len(rows))
+    if flags.output and flags.output.suffix == ".parquet":
+        require_utf8(str(flags.output), "`--output`")
+        for row in rows:
+            require_utf8(row.path, "An image in a .parquet file")
     with libraries_to_log(os.devnull):
         started = time.perf_counter()
         embedding, problems = embed(model_dir, rows)

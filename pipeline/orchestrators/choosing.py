@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components.metadata.url import FORM
-from pipeline.arguments import nearest
+from pipeline.arguments import at_home, nearest
 from pipeline.choices import Choices
 from pipeline.engines.engine import IN_PROCESS
 from trainer_module.errors import InputError, require
@@ -56,7 +56,9 @@ def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
     hint = nearest(name, ENDINGS, f"There are {known}.")
     require(name in ENDINGS, f"`--for` must be one of {known}. {hint}", given=name)
     require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
-    target = Target(name, Path(flags.output).absolute(), flags.image or "", flags.volume or "")
+    target = Target(
+        name, Path(at_home(flags.output)).absolute(), flags.image or "", flags.volume or ""
+    )
     _refuse_flags_of_this_machine(flags)
     _refuse_file(target)
     _refuse_root(target, flags, choices)
