@@ -236,6 +236,17 @@ def test_a_web_address_is_refused_with_what_to_do(images):
     assert "list.csv:41: " in told and "download it first" in told
 
 
+def test_a_web_address_that_is_skipped_counts_as_absent_and_is_told_in_the_same_words(images):
+    from components.file_list_example_gen.reading import read_row
+
+    lines = [*rows(), "https://example.org/a.png,cat"]
+    plan, found = plan_of(images, lines, "--on_bad_row=skip")
+    assert found["skipped rows"].count == 1
+    assert of_lists(plan.lists.given(), False, may_skip=True)["train"].startswith("rows:41,")
+    row = parse_rows(plan.lists.train)[0][-1]
+    assert "download it first" in read_row(row, plan.task, labelled=True).reason
+
+
 def test_spaces_part_columns_whose_label_has_spaces_too(images):
     plan_of(images, rows("i{n}.png {label}", ("brown bear", "cat")))
     assert named(images)[0] == ("i0.png", "brown bear")
