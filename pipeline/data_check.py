@@ -6,6 +6,7 @@ Standard library alone; the images themselves are read by ingest and by `python 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.noticed import no_part, skipped
@@ -67,6 +68,12 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     """
     if not lists.train:
         raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
+    for path in lists.given().values():
+        if Path(path).is_fifo():
+            raise InputError(
+                f"{path}: is a pipe, which can be read once only, and a run reads a list several "
+                f"times. Fix: write it into a file"
+            )
     files = {split: read_list(path) for split, path in lists.given().items()}
     for split, file in files.items():
         _refuse_absent(lists.given()[split], file)
