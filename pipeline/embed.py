@@ -88,18 +88,12 @@ def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
       rows: the images.
 
     Raises:
-      InputError: naming all images if none can be read, or if the model has no such signature.
+      InputError: naming all images if none can be read, or the model, as `loaded`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signature = loaded(model_dir, SIGNATURE)
     import numpy as np
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(str(model_dir)).signatures
-    if SIGNATURE not in signatures:
-        raise InputError(
-            f"{model_dir}: the model serves no `{SIGNATURE}`, it was made by an older version; "
-            f"train it again"
-        )
     parts, problems, good = [], [], []
     for batch, contents in _read(rows):
         read = [content for content, reason in contents if not reason]
@@ -109,7 +103,7 @@ def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
             else:
                 good.append(row)
         if read:
-            served = signatures[SIGNATURE](image_bytes=tf.constant(read))
+            served = signature(image_bytes=tf.constant(read))
             parts.append(served["features"].numpy())
     if not parts:
         refuse(problems)
