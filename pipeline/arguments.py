@@ -6,8 +6,11 @@ Standard library alone, so that a wrong flag is told at once.
 
 import argparse
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from trainer_module.errors import InputError
 
 # Exit codes. REFUSED is of a model; IN_PART: of several images some were answered. That of a stop
 # stands in loading.py.
@@ -70,4 +73,23 @@ def path_of(value: str) -> Path:
     """
     if "://" in value:
         raise argparse.ArgumentTypeError(f"{LOCAL}. Received: {value}")
-    return Path(text(value))
+    return Path(at_home(text(value)))
+
+
+def at_home(path: str) -> str:
+    """Returns a path with the home folder for a ~ at its start, which the shell leaves as it is in
+    --flag=~/x.
+    """
+    return os.path.expanduser(path) if path == "~" or path.startswith("~/") else path
+
+
+def require_utf8(path: str, what: str) -> None:
+    """Raises an InputError for a path that is not UTF-8: lists, keys and metadata are; `what` says
+    whose it is.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{what} must have a path in UTF-8. Received: {path!r}. Fix: another name"
+        ) from error

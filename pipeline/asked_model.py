@@ -4,7 +4,9 @@ pushed in a pipeline root, where it tells what became of the newest run if that 
 Nothing heavy is imported before something is to be told.
 """
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from components.metadata.names import SAVED_MODEL, SERVING
@@ -52,6 +54,31 @@ def newest_model(path: Path) -> Path:
             f"root with a pushed model"
         )
     return found[0]
+
+
+def loaded(model_dir: Path, signature: str) -> Callable:
+    """Loads a SavedModel and returns one of its signatures, from `image_bytes` to named tensors.
+
+    Raises:
+      InputError: naming the folder, if it cannot be loaded or has no such signature.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    try:
+        signatures = tf.saved_model.load(str(model_dir)).signatures
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{model_dir}: the model cannot be loaded: {reason}. Fix: a whole copy of the folder, "
+            f"or another model"
+        ) from error
+    if signature not in signatures:
+        raise InputError(
+            f"{model_dir}: the model serves no `{signature}`, it was made by an older version, or "
+            f"by another program; train it again"
+        )
+    return signatures[signature]
 
 
 def model_of(model_dir: Path) -> tuple | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.metadata.url import parse_mysql
-from pipeline.arguments import LOCAL
+from pipeline.arguments import LOCAL, at_home
 from trainer_module.errors import InputError, require
 from trainer_module.resnets import require_fit, with_stem
 from trainer_module.saved_encoder import CHANNELS
@@ -25,6 +25,7 @@ from trainer_module.settings import (
     Pretraining,
     Target,
     require_finite,
+    require_paired,
 )
 from trainer_module.small_views import require_small_fit
 from trainer_module.tasks.registry import TASKS
@@ -216,6 +217,7 @@ class Choices:
         if self.metadata:
             parse_mysql(self.metadata)
         _check_sizes(self)
+        _check_views(self)
         _check_lists(self)
         _check_epochs(self)
         _check_weights(self)
@@ -275,6 +277,23 @@ def _check_sizes(choices: Choices) -> None:
     require_fit(encoder, choices.image_size)
     if not choices.from_scratch:
         require_small_fit(encoder, choices.view_size, choices.pretraining.small_views)
+
+
+def _check_views(choices: Choices) -> None:
+    """Refuses views that fine-tuning could not learn from, which would show after pretraining."""
+    task, finetuning = TASKS[choices.task], choices.finetuning
+    learned = not (finetuning.freeze and task.on_features) or finetuning.beside_scratch
+    if not (task.target and learned):
+        return
+    if choices.task == "segmentation":
+        require_paired(finetuning.views, "finetuning.views.")
+    square = choices.image_size[0] == choices.image_size[1]
+    turning = finetuning.views.quarter_turn_probability
+    rule = (
+        "`image_size` (--input_size) must be square for quarter turns, "
+        "`finetuning.views.quarter_turn_probability`"
+    )
+    require(square or not turning, rule, image_size=choices.image_size)
 
 
 def _check_lists(choices: Choices) -> None:
@@ -342,7 +361,7 @@ def refuse_beside_from_scratch(idle: Mapping[str, Any]) -> None:
 
 def absolute(path: str) -> str:
     """Returns a local path from the root on, a remote one as it is."""
-    return path if "://" in path else os.path.abspath(path)
+    return path if "://" in path else os.path.abspath(at_home(path))
 
 
 def same_list(first: str, second: str) -> bool:

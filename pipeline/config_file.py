@@ -39,8 +39,8 @@ WIDTH = 100  # of a line
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's, which would take the last of two equal names, and 1e-3 for text, and let a few
-    lines that name each other stand for gigabytes.
+    """PyYAML's, which would take the last of two equal names, and let a few lines that name each
+    other stand for gigabytes.
     """
 
     def compose_node(self, parent, index):
@@ -68,8 +68,22 @@ class _Dumper(yaml.SafeDumper):
 # What PyYAML raises: beside its own, what Python says of a value that is none of its kind, as of
 # the date 2001-99-99, and of a thousand brackets.
 UNREADABLE = (yaml.YAMLError, ValueError, TypeError, AttributeError, KeyError, RecursionError)
-EXPONENT = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
+# What is a number, read and written: PyYAML would take 064 for 52, 1:40 for 100 and 1e-3 for text.
+INT, FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+NUMBERS = {
+    INT: re.compile(r"[-+]?\d+$"),
+    FLOAT: re.compile(
+        r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+    ),
+}
+for _kind in (_Loader, _Dumper):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in NUMBERS]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for _tag, _pattern in NUMBERS.items():
+        _kind.add_implicit_resolver(_tag, _pattern, list("-+.0123456789"))
+_Loader.add_constructor(INT, lambda loader, node: int(loader.construct_scalar(node)))
 _Dumper.add_representer(
     tuple,
     lambda dumper, value: dumper.represent_sequence(

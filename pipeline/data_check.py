@@ -6,6 +6,7 @@ Standard library alone; the images themselves are read by ingest and by `python 
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from components.file_list_example_gen.held_out import is_held_out, is_split
 from components.file_list_example_gen.layout import folder_of
@@ -67,6 +68,12 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     """
     if not lists.train:
         raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
+    for path in lists.given().values():
+        if Path(path).is_fifo():
+            raise InputError(
+                f"{path}: is a pipe, which can be read once only, and a run reads a list several "
+                f"times. Fix: write it into a file"
+            )
     files = {split: read_list(path) for split, path in lists.given().items()}
     for split, file in files.items():
         _refuse_absent(lists.given()[split], file)
@@ -169,8 +176,8 @@ def _held_out(checked: Checked, least: int) -> list[Finding]:
     if held_out:
         found += task.noticed_in_held_out([row.target for row in held_out])
     if task.one_class_an_image and held_out:
-        trained_on = {row.target for row in parts["train"]}
-        unseen = sorted({row.target for row in held_out} - trained_on)
+        trained_on = {task.class_name(row.target) for row in parts["train"]}
+        unseen = sorted({task.class_name(row.target) for row in held_out} - trained_on)
         if unseen:
             told = (
                 f"{counted(len(unseen), 'class', 'classes')} with no image to train on, since all "

@@ -25,8 +25,8 @@ from components.file_list_example_gen.rows import (
     read_list,
     refuse,
 )
-from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
-from pipeline.asked_model import asked_model
+from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of, require_utf8
+from pipeline.asked_model import asked_model, loaded
 from pipeline.choices import absolute
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
@@ -88,18 +88,12 @@ def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
       rows: the images.
 
     Raises:
-      InputError: naming all images if none can be read, or if the model has no such signature.
+      InputError: naming all images if none can be read, or the model, as `loaded`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signature = loaded(model_dir, SIGNATURE)
     import numpy as np
     import tensorflow as tf
 
-    signatures = tf.saved_model.load(str(model_dir)).signatures
-    if SIGNATURE not in signatures:
-        raise InputError(
-            f"{model_dir}: the model serves no `{SIGNATURE}`, it was made by an older version; "
-            f"train it again"
-        )
     parts, problems, good = [], [], []
     for batch, contents in _read(rows):
         read = [content for content, reason in contents if not reason]
@@ -109,7 +103,7 @@ def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
             else:
                 good.append(row)
         if read:
-            served = signatures[SIGNATURE](image_bytes=tf.constant(read))
+            served = signature(image_bytes=tf.constant(read))
             parts.append(served["features"].numpy())
     if not parts:
         refuse(problems)
@@ -243,6 +237,10 @@ def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     _check(flags)
     model_dir, rows = asked_model(flags.model), find_images(flags.images)
     _check_neighbours(flags.neighbours, len(rows))
+    if flags.output and flags.output.suffix == ".parquet":
+        require_utf8(str(flags.output), "`--output`")
+        for row in rows:
+            require_utf8(row.path, "An image in a .parquet file")
     with libraries_to_log(os.devnull):
         started = time.perf_counter()
         embedding, problems = embed(model_dir, rows)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.metadata.url import FORM, parse_mysql, without_password
-from pipeline.arguments import nearest, path_of, refuse_empty
+from pipeline.arguments import at_home, nearest, path_of, refuse_empty
 from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
 from pipeline.precedence import Layer, stacked
@@ -338,7 +338,7 @@ def _settings_of_file(path: str | None) -> Layer:
         return {}
     from pipeline.config_file import read_settings
 
-    return read_settings(path)
+    return read_settings(at_home(path))
 
 
 def _of_file(path: str | None, file: Layer, error: ValueError) -> ValueError:

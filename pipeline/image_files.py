@@ -18,13 +18,18 @@ LONGEST_START = 32  # bytes by which the kind of a file is told
 
 
 def is_image(place: str) -> bool:
-    """Tells whether a place is an image and no list: by its ending, or by its first bytes."""
+    """Tells whether a place is an image and no list: by its ending, or by its first bytes. What
+    cannot be read is told by who reads it as a list.
+    """
     if has_ending(place):
         return True
     if not os.path.isfile(place):
         return False
-    with open(place, "rb") as file:
-        return is_picture(file.read(LONGEST_START))
+    try:
+        with open(place, "rb") as file:
+            return is_picture(file.read(LONGEST_START))
+    except OSError:
+        return False
 
 
 def in_folder(folder: str) -> list[str]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipeline.arguments import require_utf8
 from pipeline.left_folder import nearest_folder
 from trainer_module.errors import InputError
 
@@ -23,7 +24,7 @@ def lock(path: Path, shared: bool = False) -> Iterator[None]:
     Raises:
       InputError: if another run holds it, or it is no folder that can be written to.
     """
-    _refuse_pattern(path)
+    _refuse_name(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         held = open(path / ".lock", "w", encoding="utf-8")  # noqa: SIM115 (closed below)
@@ -46,7 +47,7 @@ def refuse_place(path: Path) -> None:
     Raises:
       InputError: naming it and the fix.
     """
-    _refuse_pattern(path)
+    _refuse_name(path)
     try:
         with TemporaryDirectory(prefix=".", dir=nearest_folder(path)):
             pass
@@ -54,7 +55,8 @@ def refuse_place(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def _refuse_pattern(path: Path) -> None:
+def _refuse_name(path: Path) -> None:
+    require_utf8(str(path), "`--pipeline_root`")
     if found := PATTERN.search(str(path)):
         raise InputError(
             f"`--pipeline_root` must be a folder without [ * ? or a backslash in its whole path: "

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.arguments import at_home, require_utf8
 from pipeline.choices import Choices, absolute
 from pipeline.setting_types import FOLDERS, LISTS, OPTIONS
 from trainer_module.settings import MILD
@@ -52,6 +53,10 @@ def stacked(
     settings = _over(_over(lowest, file), flags)
     for name in FOLDERS:
         settings[name] = settings[name] and absolute(settings[name])
+    for name in (*LISTS, "dataset.source"):
+        settings[name] = at_home(settings[name])
+    for name in (*FOLDERS, *LISTS, "dataset.source"):
+        require_utf8(settings[name] and absolute(settings[name]), f"`{name}`")
     named = {*command_line, *(name for name, value in file.items() if value != lowest.get(name))}
     return dataclasses.replace(_made(Choices, settings), named=frozenset(named))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
-from pipeline.asked_model import asked_model
+from pipeline.asked_model import asked_model, loaded
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -65,11 +65,13 @@ def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer | Unread]:
 
     Yields:
       One answer an image, in their order.
+
+    Raises:
+      InputError: as `loaded`.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signature = loaded(model_dir, "from_images")
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(model_dir)).signatures["from_images"]
     for start in range(0, len(images), BATCH):
         chosen = images[start : start + BATCH]
         contents = [content_of(str(path)) for path in chosen]

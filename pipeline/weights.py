@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from pipeline.choices import Choices
+from pipeline.choices import Choices, Weights
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
@@ -104,13 +104,29 @@ def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:
 
 def _normalization(choices: Choices, metadata: dict[str, str]):
     """Returns the mean and deviation of the images that the weights expect, and whose they are."""
-    weights = choices.weights
-    if weights.channel_mean:
-        return (weights.channel_mean, weights.channel_std), "the settings'"
-    if OWN_MEAN in metadata and OWN_STD in metadata:
-        own = tuple(tuple(json.loads(metadata[name])) for name in (OWN_MEAN, OWN_STD))
-        return own, "the file's own"
-    return IMAGENET, "ImageNet's"
+    weights, whose = choices.weights, "the settings'"
+    if not weights.channel_mean and OWN_MEAN in metadata and OWN_STD in metadata:
+        weights, whose = _own_normalization(weights.file, metadata), "the file's own"
+    if not weights.channel_mean:
+        return IMAGENET, "ImageNet's"
+    return (weights.channel_mean, weights.channel_std), whose
+
+
+def _own_normalization(path: str, metadata: dict[str, str]) -> Weights:
+    """Returns the mean and deviation that a file names; the rules are those for a person's.
+
+    Raises:
+        InputError: naming the file.
+    """
+    try:
+        own = [tuple(map(float, json.loads(metadata[name]))) for name in (OWN_MEAN, OWN_STD)]
+        return Weights(path, *own)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f"The metadata of {path} must name a mean and a deviation for images in [0, 1]. "
+            f"Received: {OWN_MEAN}={metadata[OWN_MEAN]!r}, {OWN_STD}={metadata[OWN_STD]!r}: "
+            f"{error}. Fix: name others by --set weights.channel_mean and weights.channel_std"
+        ) from error
 
 
 def _told(path: str, found: Found, whose: str) -> str:

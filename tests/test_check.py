@@ -1,5 +1,6 @@
 """`python -m pipeline.check`: what a run would say of lists and images, without the run."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,15 @@ def test_lists_that_are_right_are_counted_and_end_with_0(image_list, capsys):
     lists = [str(image_list("train", 12)), str(image_list("val", 12))]
     assert check.main(lists) == 0
     assert capsys.readouterr().out == "24 images can be used; 0 warnings, 0 notes\n"
+
+
+def test_a_list_that_can_be_read_once_only_is_refused_for_a_run(image_list, capsys):
+    content = image_list("train", 12).read_bytes()
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    assert check.main([f"/dev/fd/{reading}"]) == 2
+    assert "is a pipe, which can be read once only" in capsys.readouterr().err
 
 
 def test_what_a_run_refuses_ends_with_2_and_names_the_rows(image_list, tmp_path, capsys):

@@ -91,7 +91,7 @@ def test_a_field_of_views_is_named_on_those_of_the_task(task, recipe):
 
 def test_a_recipes_own_views_are_those_of_any_task():
     views = recipe_named("elpv").finetuning.views
-    assert choose("--recipe=elpv", "--task=segmentation").finetuning.views == views
+    assert choose("--recipe=elpv", "--task=regression").finetuning.views == views
 
 
 def test_a_files_views_are_kept_beside_a_flag_of_another_task():
@@ -107,6 +107,32 @@ def test_a_file_made_of_one_line_is_the_demo_with_another_setting():
 
 def test_a_number_may_be_written_with_an_exponent():
     assert from_file("finetuning:\n  weight_decay: 1e-3\n").finetuning.weight_decay == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pretraining: {epochs: 064}", 64),
+        ("pretraining: {temperature: 1.e-1}", 0.1),
+        ("name: 1:40", "1:40"),
+        ("name: '1e5'", "1e5"),
+        ("name: 0x10", "0x10"),
+    ],
+)
+def test_a_number_is_decimal_and_everything_else_is_text(line, expected, tmp_path):
+    (tmp_path / "settings.yaml").write_text(line)
+    assert [*read_settings(str(tmp_path / "settings.yaml")).values()] == [expected]
+
+
+@pytest.mark.parametrize("line", ["epochs: 1:40", "epochs: 0x40", "temperature: 1:40"])
+def test_what_yaml_would_take_for_another_number_is_refused(line):
+    with pytest.raises(InputError, match=r"must be of type \w+. Received: '"):
+        from_file(f"pretraining: {{{line}}}")
+
+
+@pytest.mark.parametrize("name", ["1e5", "7e12345", "064"])
+def test_a_run_of_any_name_is_found_again_in_its_file(name):
+    assert from_file(text_of(choose(f"--set=name={name}"))).name == name
 
 
 def test_an_empty_section_leaves_all_as_it_is():

@@ -156,6 +156,7 @@ def test_a_constant_answer_scores_the_share_of_the_largest_class_or_chance():
     assert Classification(4).constant_score(["0", "0", "1", "0"]) == 0.75
     assert Classification(4).constant_score(["0", "1", "2", "3", "0"]) == 0.4
     assert Classification(2).constant_score(["0", "1", "2", "3", "4"]) == 0.5
+    assert Classification(2).constant_score(["0", "00", "1", "000"]) == 0.75  # one id, three ways
 
 
 def test_a_constant_number_is_the_median():

@@ -13,7 +13,7 @@ from strangers.odd_images import READ, UNREAD, phone
 
 from pipeline import embed, predict
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART
-from pipeline.image_files import in_folder
+from pipeline.image_files import in_folder, is_image
 from trainer_module.decoding import upright_rgb
 from trainer_module.decoding_graph import decode_upright
 
@@ -192,3 +192,56 @@ def test_embed_overwrites_no_file(model, folder, tmp_path, capsys):
     assert embed.main([model, str(folder), f"--output={tmp_path}/f.npz"]) == BAD_INPUT
     assert "f.npz, which is there. Fix: another --output" in capsys.readouterr().err
     assert (tmp_path / "f.npz").read_bytes() == b"of a person"
+
+
+class Other(tf.Module):
+    """A model of another program."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def same(self, values):
+        return {"values": values}
+
+
+@pytest.mark.parametrize("kind", ["another program", "damaged"])
+def test_a_model_that_cannot_answer_is_named_with_what_to_do(kind, folder, tmp_path, capsys):
+    model = tmp_path / "other"
+    if kind == "damaged":
+        model.mkdir()
+        (model / "saved_model.pb").write_bytes(b"garbage" * 10)
+    else:
+        module = Other()
+        tf.saved_model.save(module, str(model), {"serving_default": module.same})
+    told = {"another program": "the model serves no `{}`", "damaged": "cannot be loaded: "}[kind]
+    assert predict.main([str(model), str(folder)]) == BAD_INPUT
+    assert f"pipeline.predict: {model}: " in (error := capsys.readouterr().err)
+    assert told.format("from_images") in error
+    assert embed.main([str(model), str(folder), f"--output={tmp_path}/f.npz"]) == BAD_INPUT
+    assert f"pipeline.embed: {model}: " in (error := capsys.readouterr().err)
+    assert told.format("features") in error
+
+
+def test_a_list_whose_first_image_begins_as_a_bitmap_does_is_a_list(tmp_path):
+    (tmp_path / "list.csv").write_text("BMW_1.jpg,bmw\nBMW_2.jpg,bmw\n")
+    (tmp_path / "short.csv").write_text("BM.jpg\n")
+    (tmp_path / "picture").write_bytes(READ["os2.bmp"])
+    found = [is_image(str(tmp_path / name)) for name in ("list.csv", "short.csv", "picture")]
+    assert found == [False, False, True]
+
+
+def test_a_list_without_rights_is_bad_input(model, folder, tmp_path, capsys, without_rights):
+    path = tmp_path / "list.csv"
+    path.write_text(f"{folder}/plain.png\n")
+    path.chmod(0)
+    with without_rights():
+        assert embed.main([model, str(path), f"--output={tmp_path}/f.npz"]) == BAD_INPUT
+    assert f"{path}: cannot be read: " in capsys.readouterr().err
+
+
+def test_a_name_that_no_parquet_file_holds_is_told_before_the_work(tmp_path, folder, capsys):
+    name = os.path.join(os.fsencode(folder), b"caf\xe9.png")
+    os.rename(folder / "plain.png", name)
+    (tmp_path / "saved_model.pb").touch()  # which is not loaded
+    line = [str(tmp_path), os.fsdecode(name), f"--output={tmp_path}/f.parquet"]
+    assert embed.main(line) == BAD_INPUT
+    told = capsys.readouterr().err
+    assert "An image in a .parquet file must have a path in UTF-8" in told and "udce9.png" in told

@@ -1,5 +1,6 @@
 """The command line: what flags mean, and that bad input is told at once with exit code 2."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
 from pipeline.loading import INTERRUPTED, NOT_BEGUN
+from pipeline.lock import refuse_place
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.precedence import settings_of
 from pipeline.recipes import RECIPES
@@ -90,6 +92,69 @@ def test_with_another_task_they_reach_finetuning():
         choices.finetuning.batch_size,
         choices.pretraining.epochs,
     ) == (7, 9, 3)
+
+
+SEGMENTATION = ("--task=segmentation", "--num_classes=2", "--train_file_path=a.csv")
+
+
+@pytest.mark.parametrize("operation", ["blur", "noise", "cutout", "rotation", "quarter_turn"])
+def test_views_that_no_label_map_can_follow_are_refused_before_pretraining(operation):
+    name = f"finetuning.views.{operation}_probability"
+    with pytest.raises(InputError, match=rf"`{name}` must be 0 where label maps follow"):
+        choose(*SEGMENTATION, "--set", f"{name}=0.5")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--freeze=False"], ["--freeze=True", "--set=finetuning.beside_scratch=true"]]
+)
+def test_quarter_turns_of_images_that_are_not_square_are_refused_before_pretraining(flags):
+    turns = "--set=finetuning.views.quarter_turn_probability=0.5"
+    with pytest.raises(InputError, match=r"`image_size` .* must be square for quarter turns"):
+        choose(*flags, "--input_size=32 48", turns)
+    assert choose(*flags, "--input_size=48 48", turns).image_size == (48, 48)
+    assert choose("--freeze=True", "--input_size=32 48", turns)  # of no effect, which is told
+    assert choose(*flags, "--task=pretrain", "--input_size=32 48", turns)
+
+
+def test_the_home_folder_is_found_in_flags_and_files_which_no_shell_looks_into(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.yaml").write_text("save_paths: {pretrain: ~/left}\nlists: {train: ~/a.csv}")
+    flags = ["--config=~/my.yaml", "--val_file_path=~/b.csv", "--pipeline_root=~/root"]
+    choices = choose(*flags, "--set=weights.file=~/w.safetensors")
+    assert choices.lists.given() == {"train": f"{tmp_path}/a.csv", "eval": f"{tmp_path}/b.csv"}
+    found = choices.save_paths.pretrain, choices.weights.file, choices.pipeline_root
+    assert found == tuple(f"{tmp_path}/{name}" for name in ("left", "w.safetensors", "root"))
+    assert choose("--images=~").dataset.source == str(tmp_path)
+    assert choose("--train_file_path=~a.csv").lists.train == "~a.csv"
+
+
+@pytest.mark.parametrize(
+    "flag", ["--train_file_path=", "--images=", "--pipeline_root=", "--finetune_save_path="]
+)
+def test_a_path_that_is_no_utf8_is_refused_by_its_flag_or_setting(flag, tmp_path):
+    path = b"caf\xe9/train.csv"
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "local_runner.py"), flag.encode() + path, "--print_config"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    told = result.stderr.decode()
+    assert result.returncode == 2 and "must have a path in UTF-8. Received: " in told
+    assert "caf\\udce9/train.csv" in told
+
+
+def test_a_list_below_a_folder_that_is_no_utf8_and_a_root_there_are_refused(tmp_path, monkeypatch):
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(folder)
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"`lists.train` must have a path in UTF-8"):
+        choose("--train_file_path=train.csv")
+    with pytest.raises(InputError, match=r"`--pipeline_root` must have a path in UTF-8"):
+        refuse_place(choose().root.resolve())
 
 
 def test_any_setting_can_be_set():

@@ -1,6 +1,7 @@
 """What is added up while images are read, and what is told of it."""
 
 import json
+from collections import Counter
 
 from components.file_list_example_gen.noticed import noticed
 from components.file_list_example_gen.rows import Row
@@ -55,6 +56,14 @@ def test_images_that_do_not_agree_how_many_of_16_bits_they_fill_are_a_warning():
         "Of 16 bits a value 8 are filled in 1 image, 12 in 7 images: if the few are dark "
         "pictures of the same camera, they were made too bright"
     )
+
+
+def test_a_class_is_lost_only_where_no_spelling_of_its_id_could_be_read():
+    tallies = {"train": Tally(images=4, kept=Counter({"0": 2, "1": 2}), lost=Counter({"00": 1}))}
+    assert noticed(tallies, [], {}, LISTS, Classification(3), {}) == []
+    tallies["train"].lost.update({"2": 1, "02": 2})
+    (found,) = noticed(tallies, [], {}, LISTS, Classification(3), {})
+    assert (found.severity, found.examples) == (REFUSED, ("'2': 3 rows",))
 
 
 def test_the_table_has_the_worst_first_with_some_examples_and_the_fix():

@@ -140,6 +140,20 @@ def test_weights_for_images_that_are_not_colour_are_refused_in_a_sentence(channe
         found_in(tensors)
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"layer1.0.conv1.weight": (8, 8, 3, 3), "0.weight": (8, 3, 3, 3)},
+        {"layer1.0.conv1.weight": (8, 8, 3, 3), "conv1.weight": ()},
+        {"1.0.conv1.weight": (1,), "0.weight": ()},
+    ],
+)
+def test_tensors_that_only_begin_like_a_resnet_are_refused_in_a_sentence(shapes):
+    with pytest.raises(InputError, match=r"^`--encoder_weights` must .* a file.*$") as refused:
+        find_resnet(shapes, {}, "a file")
+    assert len(str(refused.value).splitlines()) == 1
+
+
 def test_another_architecture_is_told_by_what_it_holds():
     tensors = {"patch_embed.proj.weight": np.zeros((192, 3, 16, 16), np.float32)}
     with pytest.raises(InputError, match=r"must hold a ResNet under .*1 tensors, patch_embed"):

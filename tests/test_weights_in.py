@@ -86,6 +86,30 @@ def test_images_are_normalized_as_imagenets_unless_file_or_settings_say_otherwis
     ]
 
 
+@pytest.mark.parametrize(
+    ("mean", "deviation", "told"),
+    [
+        ("[123.7, 116.3, 103.5]", "[58.4, 57.1, 57.4]", "`channel_mean` must lie in [0, 1]"),
+        ("0.485,0.456,0.406", "0.2,0.2,0.2", "channel_mean='0.485,0.456,0.406'"),
+        ("0.5", "0.5", "channel_mean='0.5'"),
+        ("[0.5]", "[0.2]", "must both have three numbers"),
+        ("[0.5, 0.5, 0.5]", "[0, 0, 0]", "`channel_std` must be greater than 0"),
+        ("[NaN, 0.5, 0.5]", "[0.1, 0.1, 0.2]", "`channel_mean` must be finite"),
+        ('"abc"', '"abc"', "channel_mean='\"abc\"'"),
+    ],
+)
+def test_a_mean_and_deviation_of_the_file_that_no_images_have_are_refused(
+    mean, deviation, told, tmp_path
+):
+    of_file = written(tmp_path, narrow(), {"channel_mean": mean, "channel_std": deviation})
+    with pytest.raises(InputError) as refused:
+        find_weights(chosen(of_file))
+    assert f"The metadata of {of_file} must name a mean" in str(refused.value)
+    assert told in str(refused.value)
+    said = "--set=weights.channel_mean=0.5 0.5 0.5", "--set=weights.channel_std=0.25 0.25 0.25"
+    assert find_weights(chosen(of_file, *said))[1].channel_mean == (0.5, 0.5, 0.5)
+
+
 def test_it_becomes_an_encoder_with_its_record_and_the_mapping_of_its_tensors(file, tmp_path):
     _, saved = find_weights(chosen(file))
     serving = Path(bring_in(saved, tmp_path), SAVED_MODEL)

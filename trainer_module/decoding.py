@@ -256,7 +256,7 @@ def _upright(image) -> tuple[Any, tuple[str, ...]]:
         "converted": True,
     }
     told_too = (key for key, is_done in done.items() if is_done)
-    return rgb.transpose(_turns()[left]) if left > 1 else rgb, (*remarks, *told_too)
+    return rgb.transpose(turns()[left]) if left > 1 else rgb, (*remarks, *told_too)
 
 
 def _orientation(image) -> int:
@@ -265,10 +265,10 @@ def _orientation(image) -> int:
     for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would take one from there, too
         image.info.pop(name, None)
     found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return found if found in _turns() else 1
+    return found if found in turns() else 1
 
 
-def _turns() -> dict[int, Any]:
+def turns() -> dict[int, Any]:
     """Returns what turns a picture upright, by its orientation."""
     from PIL.Image import Transpose
 

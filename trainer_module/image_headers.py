@@ -267,7 +267,11 @@ def source_digest(content: bytes) -> str:
 
 
 def is_picture(start: bytes) -> bool:
-    """Tells whether a file that begins like this is a picture, whole or not."""
+    """Tells whether a file that begins like this is a picture, whole or not; BM may begin a name,
+    too.
+    """
+    if start.startswith(b"BM"):
+        return 12 <= int.from_bytes(start[14:18], "little") < LONGEST
     in_boxes = start[4:8] == b"ftyp" or (start.startswith(b"RIFF") and start[8:12] == b"WEBP")
     return in_boxes or start.startswith(tuple(sign for sign, _ in KNOWN))
 

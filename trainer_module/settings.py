@@ -136,6 +136,21 @@ class Augmentation:
         require(turned, rule, rotation_degrees=self.rotation_degrees)
 
 
+# The operations that a label map can follow (segmentation/paired_views.py).
+PAIRED = ("crop", "horizontal_flip", "vertical_flip", "jitter", "colour_drop")
+
+
+def require_paired(views: Augmentation, section: str = "") -> None:
+    """Raises an InputError for an operation that is on and that no label map can follow; `section`
+    stands before its name.
+    """
+    for name, value in vars(views).items():
+        operation = name.removesuffix("_probability")
+        paired = operation == name or operation in PAIRED or value == 0
+        rule = f"`{section}{name}` must be 0 where label maps follow the views"
+        require(paired, rule, **{name: value})
+
+
 @dataclass(frozen=True)
 class Encoder:
     """A ResNet whose stem follows from the image size: 3x3, stride 1, no pooling for sides up to 64

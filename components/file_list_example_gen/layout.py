@@ -188,6 +188,7 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
     others = sample[1:] if len(sample) > 2 else []
     whole = bool(others) and _share(others, way, path, folder) == 1.0
     header = len(lines) > 1 and _is_header(first, path, whole, folder)
+    path = _named_path(first, sample, way, folder, path) if header else path
     rows = [_cells(way, text) for _, text in (body if header else lines)]
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     if columns <= 2 and path == 0:
@@ -268,6 +269,15 @@ def _in_words_of_headers(cells: list[str], path: int) -> bool:
     words = {cell.lower() for cell in cells}
     named = len(cells) > path and cells[path].lower() in PATH_WORDS
     return named or bool(words & PATH_WORDS and words & TARGET_WORDS)
+
+
+def _named_path(header: list[str], sample: Sequence[str], way: str, folder: str, found: int) -> int:
+    """Returns the column that a header names as the images', where files are there, too; else the
+    one that was found: label maps are files as well.
+    """
+    named = [column for column, cell in enumerate(header) if cell.lower() in PATH_WORDS]
+    is_there = len(named) == 1 and _share(sample, way, named[0], folder) > 0
+    return named[0] if is_there else found
 
 
 def parted_otherwise(name: str, text: str, way: str, folder: str) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from components.file_list_example_gen.layout import is_remote
-from components.file_list_example_gen.rows import Problem, Row, parse_rows, read_rows
+from components.file_list_example_gen.rows import Problem, Row, is_web, parse_rows, read_rows
 from trainer_module.errors import InputError
 
 ABSENT = (-1, 0)  # in place of size and time of change
@@ -54,7 +54,8 @@ def fingerprint(
     """
     digest = hashlib.sha256()
     files = [[row.path, row.target_path] if with_targets else [row.path] for row in rows]
-    remote = _remote_stats([path for paths in files for path in paths if is_remote(path)])
+    remote = [path for paths in files for path in paths if is_remote(path) and not is_web(path)]
+    remote = _remote_stats(remote)
     local: dict[str, Stat] = {}
     for row, paths in zip(rows, files, strict=True):
         for path in paths:

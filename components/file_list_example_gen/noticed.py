@@ -4,6 +4,7 @@ Ingest writes them beside the examples; `python -m pipeline.check` makes the sam
 run. Standard library alone.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from components.file_list_example_gen.image_index import Index
@@ -127,11 +128,11 @@ def _fallen_away(tally: Tally, task: Task) -> list[Finding]:
     """Returns a finding about classes none of whose rows could be used: a model would have an
     output that nobody ever saw.
     """
-    fallen = {
-        name: rows
-        for name, rows in sorted(tally.lost.items())
-        if not tally.kept[name] and not task.problem(name)  # one that is an output
-    }
+    kept, lost = {task.class_name(label) for label in tally.kept}, Counter()
+    for label, rows in tally.lost.items():
+        if not task.problem(label):  # one that is an output
+            lost[task.class_name(label)] += rows
+    fallen = {name: rows for name, rows in sorted(lost.items()) if name not in kept}
     if not fallen:
         return []
     told = f"{counted(len(fallen), 'class', 'classes')} lost all images, since no row can be used"

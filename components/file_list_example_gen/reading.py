@@ -14,7 +14,7 @@ from itertools import islice
 import tensorflow as tf
 
 from components.file_list_example_gen import image_index
-from components.file_list_example_gen.rows import Problem, Row, read_bytes
+from components.file_list_example_gen.rows import Problem, Row, own_target, read_bytes
 from components.file_list_example_gen.tally import Tally
 from trainer_module.decoding import prepared
 from trainer_module.tasks.task import Task, Value
@@ -46,7 +46,7 @@ def read_row(row: Row, task: Task, labelled: bool) -> ReadRow | Problem:
       labelled: whether it is of a list with targets.
     """
     with_target = task.has_target and labelled
-    if with_target and (reason := task.problem(row.target)):
+    if with_target and (reason := task.problem(row.target) or own_target(row, task)):
         return Problem(row.list_path, row.line, row.path, reason)
     try:
         stored = prepared(read_bytes(row.path))

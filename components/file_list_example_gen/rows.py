@@ -30,6 +30,7 @@ from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
 WEB = ("http://", "https://", "ftp://")
+WEB_PAGE = "is a web address: download it first, and name the file"
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
 
 
@@ -82,6 +83,8 @@ def read_bytes(path: str) -> bytes:
     Raises:
       OSError: if it cannot be read, or is no file.
     """
+    if is_web(path):
+        raise OSError(WEB_PAGE)
     if not is_remote(path):
         if kind := no_file(path):
             raise OSError(f"is {kind}, not a file")
@@ -220,13 +223,24 @@ def _row_problem(row: Row, task: Task) -> str:
         return ""
     if reason := path_problem(row.target_path, task.target.replace("_", " ")):
         return f"{reason} {row.target_path}"
-    return "the label map is the image itself" if row.target_path == row.path else ""
+    return own_target(row, task)
+
+
+def own_target(row: Row, task: Task) -> str:
+    """Returns what is wrong with a row whose target is its image, or ''."""
+    is_own = task.target_is_file and row.target_path == row.path
+    return "the label map is the image itself" if is_own else ""
+
+
+def is_web(path: str) -> bool:
+    """Tells whether a path is the address of a web page, which nothing here reads."""
+    return path.lower().startswith(WEB)
 
 
 def path_problem(path: str, kind: str) -> str:
     """Returns why a path names no readable file, or ''."""
-    if path.lower().startswith(WEB):
-        return "is a web address: download it first, and name the file"
+    if is_web(path):
+        return WEB_PAGE
     if is_remote(path):
         return ""  # seen when it is read: asking a remote store file by file would take longer
     if os.path.isfile(path):

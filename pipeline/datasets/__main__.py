@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.arguments import BAD_INPUT, nearest, refuse_empty
+from pipeline.arguments import BAD_INPUT, at_home, nearest, refuse_empty
 from pipeline.datasets import files
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
@@ -133,6 +133,8 @@ def main(arguments: list[str]) -> int:
     try:
         flags = vars(parse(arguments))
         name = flags.pop("name")
+        for place in {"output_dir", "source"} & flags.keys():
+            flags[place] = flags[place] and at_home(flags[place])
         _require_writable(Path(flags["output_dir"]))
         module = importlib.import_module(f"pipeline.datasets.{name}")
         lists = module.write(**flags)

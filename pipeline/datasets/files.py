@@ -56,7 +56,13 @@ def write_list(path: Path, rows: Iterable[Sequence[str]]) -> Path:
     """Writes a list file, one row an image: `path`, `path,label` or `path,labelmap`.
 
     No header, quoted where CSV needs it.
+
+    Raises:
+        InputError: naming a path that no list can hold.
     """
+    rows = [*rows]
+    for row in rows:
+        require_listable(row[0])
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_file(path, text.getvalue().encode("utf-8"))

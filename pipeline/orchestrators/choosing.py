@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from components.metadata.url import FORM
-from pipeline.arguments import nearest
-from pipeline.choices import FOLDER, Choices
+from pipeline.arguments import at_home, nearest
+from pipeline.choices import Choices
 from pipeline.datasets.of_recipe import DATA
 from pipeline.engines.engine import IN_PROCESS
 from trainer_module.errors import InputError, require
@@ -63,7 +63,9 @@ def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
     hint = nearest(name, ENDINGS, f"There are {known}.")
     require(name in ENDINGS, f"`--for` must be one of {known}. {hint}", given=name)
     require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
-    target = Target(name, Path(flags.output).absolute(), flags.image or "", flags.volume or "")
+    target = Target(
+        name, Path(at_home(flags.output)).absolute(), flags.image or "", flags.volume or ""
+    )
     _refuse_flags_of_this_machine(flags)
     _refuse_file(target, flags.config)
     _refuse_root(target, flags, choices)
@@ -140,8 +142,8 @@ def _read(choices: Choices) -> dict[str, str]:
     """Returns flag -> what nodes read behind it: lists, images, or where a data set is written."""
     dataset, lists = choices.dataset, choices.lists
     if dataset.name:
-        images = dataset.source if dataset.name == FOLDER else str(DATA.absolute())
-        return {"--images" if dataset.name == FOLDER else "--recipe": images}
+        images = dataset.source if dataset.name == IMAGES_FOLDER else str(DATA.absolute())
+        return {"--images" if dataset.name == IMAGES_FOLDER else "--recipe": images}
     named = {
         "--train_file_path": lists.train,
         "--val_file_path": lists.eval,

@@ -1,5 +1,7 @@
 """Folders of images as people keep them: every image becomes a row, or is told."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -51,6 +53,25 @@ def test_class_folders_that_are_links_are_followed_and_loops_are_not(tmp_path, p
     images = rows["train"] | rows["eval"]
     assert sum(label == "dogs" for label in images.values()) == 30
     assert sum(map(len, rows.values())) == 60
+
+
+@pytest.mark.parametrize(
+    ("above", "told"), [(b"caf\xe9", "is not valid UTF-8"), (b"a\nb", "has a line break")]
+)
+def test_a_folder_below_a_name_that_no_list_can_hold_is_refused(tmp_path, photos, above, told):
+    source = photos(*many("cats/{}.png"), *many("dogs/{}.png"))
+    source = source.rename(os.fsdecode(os.path.join(os.fsencode(tmp_path), above)))
+    with pytest.raises(InputError, match=told):
+        folder.write(tmp_path / "lists", source)
+    assert not (tmp_path / "lists").exists()
+    assert folder.write(source, source)  # beside them its name stands in no row
+
+
+def test_the_home_folder_is_found_in_flags(tmp_path, photos, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    photos(*many("cats/{}.png"), *many("dogs/{}.png"))
+    assert command.main(["folder", "--source=~/photos", "--output_dir=~/lists"]) == 0
+    assert (tmp_path / "lists" / "train.csv").is_file()
 
 
 @pytest.mark.parametrize("ending", ["webp", "tif", "TIFF", "JPG", "ppm", "jp2", "avif", "heic"])

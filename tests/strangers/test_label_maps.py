@@ -91,8 +91,10 @@ def test_images_that_share_a_label_map_are_a_warning():
 def test_an_image_that_is_its_own_label_map_is_a_bad_row(tmp_path):
     Image.fromarray(ids(0)).save(tmp_path / "0.png")
     path = str(tmp_path / "0.png")
-    (problem,) = check_rows([Row(str(tmp_path / "list.csv"), 1, path, path)], Segmentation(2))
+    row = Row(str(tmp_path / "list.csv"), 1, path, path)
+    (problem,) = check_rows([row], Segmentation(2))
     assert problem.reason == "the label map is the image itself"
+    assert read_row(row, Segmentation(2), labelled=True) == problem  # ingest leaves it out, too
 
 
 def test_white_for_a_class_is_refused_with_its_share_and_what_to_do(check):

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from components.file_list_example_gen.layout import WAYS
+from components.file_list_example_gen.list_fingerprint import of_lists
 from components.file_list_example_gen.rows import parse_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
@@ -136,6 +137,21 @@ def test_a_header_is_taken_as_one_and_told(images, head, form):
     assert named(images) == PLAIN
 
 
+@pytest.mark.parametrize("head", ["mask,image", "drawn,file_name"])
+def test_a_header_says_which_of_two_columns_of_files_are_the_images(images, head):
+    for n in range(COUNT):
+        Image.new("L", (16, 16), n % 2).save(images / f"m{n}.png")
+    flags = ["--task=segmentation", "--num_classes=2"]
+    _, found = plan_of(images, [head, *rows("m{n}.png,i{n}.png")], *flags)
+    assert "the target stands first" in found["list layout"].told
+    assert named(images) == [(f"i{n}.png", f"m{n}.png") for n in range(COUNT)]
+
+
+def test_a_header_does_not_make_a_path_of_a_column_without_files(images):
+    plan_of(images, ["picture,name", *rows()])
+    assert named(images) == PLAIN
+
+
 @pytest.mark.parametrize("line", ["path,label", "image", "file;class", "label,path"])
 def test_a_header_without_a_row_is_told_as_one(images, line):
     assert "has a header and no row" in refusal(images, [line])
@@ -220,6 +236,17 @@ def test_a_web_address_is_refused_with_what_to_do(images):
     assert "list.csv:41: " in told and "download it first" in told
 
 
+def test_a_web_address_that_is_skipped_counts_as_absent_and_is_told_in_the_same_words(images):
+    from components.file_list_example_gen.reading import read_row
+
+    lines = [*rows(), "https://example.org/a.png,cat"]
+    plan, found = plan_of(images, lines, "--on_bad_row=skip")
+    assert found["skipped rows"].count == 1
+    assert of_lists(plan.lists.given(), False, may_skip=True)["train"].startswith("rows:41,")
+    row = parse_rows(plan.lists.train)[0][-1]
+    assert "download it first" in read_row(row, plan.task, labelled=True).reason
+
+
 def test_spaces_part_columns_whose_label_has_spaces_too(images):
     plan_of(images, rows("i{n}.png {label}", ("brown bear", "cat")))
     assert named(images)[0] == ("i0.png", "brown bear")
@@ -298,6 +325,22 @@ def test_classes_of_very_different_size_are_told(images):
     lines = [f"i{n}.png,{'rare' if n in (3, 4) else 'common'}" for n in range(COUNT)]
     _, found = plan_of(images, lines)
     assert "38 images of 'common', 2 of 'rare'" in found["uneven classes"].told
+
+
+def test_ids_in_two_spellings_are_counted_as_the_classes_that_they_are(images):
+    label = {n: ("0", "00")[n % 2] if n > 2 else "1" for n in range(COUNT)}
+    plan, found = plan_of(images, [f"i{n}.png,{label[n]}" for n in range(COUNT)])
+    assert "37 images of '0', 3 of '1'" in found["uneven classes"].told
+    held_out = [row for row in parse_rows(plan.lists.train)[0] if _held_out(row)]
+    zeros = sum(int(row.target) == 0 for row in held_out)
+    assert plan.gate.min_metric == pytest.approx(zeros / len(held_out), abs=1e-3)
+
+
+def test_a_class_that_is_held_out_in_another_spelling_is_not_told_as_unseen(images):
+    plan, _ = plan_of(images, rows(labels=("0", "1")))
+    first = next(row for row in parse_rows(plan.lists.train)[0] if _held_out(row))
+    lines = [line.replace(f"{first.name},", f"{first.name},0") for line in rows(labels=("0", "1"))]
+    assert "unseen classes" not in plan_of(images, lines)[1]
 
 
 # Rows that cannot be used.

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer_module.decoding import DAMAGED, UnreadableError
-from trainer_module.image_headers import MOST_PIXELS
+from trainer_module.decoding import DAMAGED, UnreadableError, turns
+from trainer_module.image_headers import MOST_PIXELS, header
 
 SHOWN_IDS = 5
 WHAT_IS_READ = "expected an 8-bit grey or palette PNG whose pixel values are class ids"
@@ -38,7 +38,7 @@ def read_label_map(encoded: bytes) -> np.ndarray:
 @functools.lru_cache(maxsize=1)  # its pixels and its colours are asked for one after the other
 def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns class ids, uint8 [H, W], and the palette, uint8 [N, 3]; None where it is grey."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     try:
@@ -51,7 +51,9 @@ def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
                 raise UnreadableError(
                     f"the label map is a PNG of mode {image.mode}: {WHAT_IS_READ}"
                 )
-            pixels = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint8)
+            turn = turns().get(header(encoded).orientation)  # as its picture is turned
+            upright = image if turn is None else image.transpose(turn)
+            pixels = np.asarray(upright).astype(np.uint8)
             colours = image.getpalette("RGB") if image.mode == "P" else None
     except UnreadableError:
         raise

@@ -11,17 +11,8 @@ B images of H x W pixels -> B views of h x w pixels.
 from keras import ops
 
 from trainer_module.augment import apply_separable, jitter, random_box, resize_matrix
-from trainer_module.errors import require
 from trainer_module.normalize import to_unit_range
-from trainer_module.settings import Augmentation
-
-PAIRED = (
-    "crop",
-    "horizontal_flip",
-    "vertical_flip",
-    "jitter",
-    "colour_drop",
-)  # the operations a label map can follow
+from trainer_module.settings import Augmentation, require_paired
 
 
 def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[int, int], seed):
@@ -41,10 +32,7 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
     Raises:
         ValueError: if another operation is on.
     """
-    for name, value in vars(settings).items():
-        operation = name.removesuffix("_probability")
-        paired = operation == name or operation in PAIRED or value == 0
-        require(paired, f"`{name}` must be 0 where label maps follow the views", **{name: value})
+    require_paired(settings)
     box = random_box(settings, ops.shape(images), seed)
     rows, columns = (resize_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size))
     views = apply_separable(to_unit_range(images), rows, columns)  # [B, h, w, 3]

@@ -106,23 +106,28 @@ class Classification(Task):
     def _known(self) -> frozenset[str]:
         return frozenset(self.class_names)
 
+    def class_name(self, target: str) -> str:
+        """Returns the name of a label's class: 0 and 00 are one id."""
+        return target if self.class_names else str(int(target))
+
     def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
         """Returns what is odd about the labels of the training list: how they are read, classes
         that it does not show, or far less often than others.
         """
         from trainer_module.tasks.labels import noticed
 
-        return noticed(Counter(targets), self.class_names, self.num_classes)
+        images = Counter(targets), Counter(map(self.class_name, targets))
+        return noticed(*images, self.class_names, self.num_classes)
 
     def noticed_in_held_out(self, targets: Sequence[str]) -> list[Finding]:
         """Returns a warning if one class alone is held out."""
-        known = set(targets) if self.class_names else {int(target) for target in targets}
-        answer = f"the class {targets[0]!r}"
+        known, answer = set(map(self.class_name, targets)), f"the class {targets[0]!r}"
         return one_answer("class", answer, len(targets)) if len(known) == 1 else []
 
     def constant_score(self, targets: Sequence[str]) -> float:
-        """Returns the share of the most frequent label, at least chance, 1 / C."""
-        return max(Counter(targets).most_common(1)[0][1] / len(targets), 1 / self.num_classes)
+        """Returns the share of the most frequent class, at least chance, 1 / C."""
+        ((_, most),) = Counter(map(self.class_name, targets)).most_common(1)
+        return max(most / len(targets), 1 / self.num_classes)
 
     def example_fields(self, target: str | bytes, image_size: tuple[int, int]) -> dict[str, Value]:
         """Returns an int64 class id or the bytes of a class name."""

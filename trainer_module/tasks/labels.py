@@ -18,15 +18,18 @@ INVISIBLE = "Cf"  # category of the characters that only steer how others are sh
 MOST_UNEVEN = 10  # times as many images of the largest class as of the smallest
 
 
-def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
+def noticed(
+    images: Counter, classes: Counter, names: Sequence[str], num_classes: int
+) -> list[Finding]:
     """Returns findings about labels.
 
     Args:
       images: label -> images.
+      classes: name of a class, or its id in one spelling -> images.
       names: of classes, in the order of their ids; () where labels are ids in [0, num_classes).
       num_classes: C.
     """
-    if len(images if names else {int(label) for label in images}) == 1:
+    if len(classes) == 1:
         told = one_class(images)
         return [Finding(REFUSED, "one class", told)]  # where rows of the others are skipped
     return [
@@ -34,8 +37,8 @@ def noticed(images: Counter, names: Sequence[str], num_classes: int) -> list[Fin
         *_decimals_as_names(images, names),
         *_near(images, names),
         *_look_missing(images, names),
-        *_without_images(images, names, num_classes),
-        *_uneven(images),
+        *_without_images(classes, names, num_classes),
+        *_uneven(classes),
     ]
 
 
@@ -151,8 +154,8 @@ def _look_missing(images: Counter, names: Sequence[str]) -> list[Finding]:
     return [Finding(WARNING, kind, told, len(found), first(_shown(found)), fix)]
 
 
-def _without_images(images: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
-    there = {int(label) for label in images} if not names else set(range(len(names)))
+def _without_images(classes: Counter, names: Sequence[str], num_classes: int) -> list[Finding]:
+    there = set(range(len(names))) if names else set(map(int, classes))
     absent = [number for number in range(num_classes) if number not in there]
     if not absent:
         return []
@@ -165,8 +168,8 @@ def _without_images(images: Counter, names: Sequence[str], num_classes: int) -> 
     return [Finding(WARNING, "classes without images", told, len(absent), examples, fix)]
 
 
-def _uneven(images: Counter) -> list[Finding]:
-    (most, largest), *_, (least, smallest) = images.most_common()
+def _uneven(classes: Counter) -> list[Finding]:
+    (most, largest), *_, (least, smallest) = classes.most_common()
     if largest <= MOST_UNEVEN * smallest:
         return []
     told = (
@@ -174,5 +177,5 @@ def _uneven(images: Counter) -> list[Finding]:
         f"accuracy says little about the rare ones"
     )
     fix = "look at the accuracy of each class, or more images of the rare ones"
-    rarest = Counter(dict(images.most_common()[::-1]))
-    return [Finding(NOTE, "uneven classes", told, len(images), first(_shown(rarest)), fix)]
+    rarest = Counter(dict(classes.most_common()[::-1]))
+    return [Finding(NOTE, "uneven classes", told, len(classes), first(_shown(rarest)), fix)]

@@ -103,6 +103,14 @@ class Task(Protocol):
         del targets
         return 0.0
 
+    def class_name(self, target: str) -> str:
+        """Returns the name of a good label's class, as in `names_by_id`: an id may be spelled in
+        several ways.
+
+        Of `one_class_an_image` alone.
+        """
+        return target
+
     def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
         """Returns what a person should know about the targets of the training list.
 

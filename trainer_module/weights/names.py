@@ -109,11 +109,12 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
     prefix = _prefix_of(shapes, source)
     names, bare = _in_torchvisions_names(shapes, prefix)
     shape = shapes[names["conv1.weight"]]
-    if len(shape) == 4 and shape[1] != CHANNELS:
+    if len(shape) != 4 or shape[1] != CHANNELS:
+        of = f"{shape[1]} channels" if len(shape) == 4 else f"shape {list(shape)}"
         raise InputError(
             f"`--encoder_weights` must take images of {CHANNELS} channels, as they are read. "
-            f"Received: {names['conv1.weight']} of {shape[1]} channels in {source}. Fix: weights "
-            f"that were trained on colour images"
+            f"Received: {names['conv1.weight']} of {of} in {source}. Fix: weights that were "
+            f"trained on colour images"
         )
     theirs = {name: shapes[original] for name, original in names.items()}
     encoder = _architecture(theirs, bare, asked)
@@ -128,11 +129,10 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
 
 def _prefix_of(shapes: Shapes, source: str) -> str:
     """Returns what stands before the names of the ResNet's tensors."""
-    stages = re.compile(r"(.*?)(?:layer1|\d+)\.0\.conv1\.weight$")
-    prefixes = {match[1] for name in shapes if (match := stages.match(name))}
+    stages = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
     prefixes = {
-        prefix for prefix in prefixes if f"{prefix}conv1.weight" in shapes
-        or f"{prefix}0.weight" in shapes
+        match[1] for name in shapes if (match := stages.match(name))
+        and f"{match[1]}{'conv1' if match[2] == 'layer1' else '0'}.weight" in shapes
     }  # fmt: skip
     learning = {prefix for prefix in prefixes if not FOLLOWERS.search(prefix)} or prefixes
     shortest = [one for one in learning if len(one) == min(map(len, learning))]
