@@ -157,8 +157,8 @@ def read_images(checked: Checked):
     parted = is_split(checked.rows, task.has_target)
     for split, rows in checked.rows.items():
         for made in read_counted(rows, task, split != "pretrain", tallies[split], problems):
-            part = "eval" if parted and is_held_out(made.features["image_id"]) else split
-            records[part].append(index_record(example_of(made.features)))
+            part = "eval" if parted and is_held_out(made.fields["image_id"]) else split
+            records[part].append(index_record(example_of(made.fields)))
     return tallies, problems, records
 
 

@@ -104,9 +104,9 @@ def _write_examples(rows: list[Row], task: Task, path: Path) -> tuple[list[bytes
     with tf.io.TFRecordWriter(str(path)) as writer:
         for made in (reading.read_row(row, task, labelled=True) for row in rows):
             if isinstance(made, reading.ReadRow):
-                example = reading.example_of(made.features)
+                example = reading.example_of(made.fields)
                 writer.write(example.SerializeToString())
-                digests.append(content_digest(made.features["image"]))
+                digests.append(content_digest(made.fields["image"]))
                 records.append(reading.index_record(example))
             else:
                 problems.append(made)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from components.metadata.url import FORM
 from pipeline.arguments import at_home, nearest
-from pipeline.choices import Choices
+from pipeline.choices import IMAGES_FOLDER, Choices
 from pipeline.datasets.of_recipe import DATA
 from pipeline.engines.engine import IN_PROCESS
 from trainer_module.errors import InputError, require
