@@ -66,7 +66,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     }
     if asked.get("stem") == "auto":
         del asked["stem"]
-    asked = _own_architecture(file.metadata) | asked
+    asked = _own_architecture(path, file.metadata) | asked
     asked["grid"] = choices.encoder.grid  # which has no weights
     found = find_resnet(file.shapes, asked, path)
     _refuse_small_images(found.encoder, choices)
@@ -83,13 +83,24 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     )
 
 
-def _own_architecture(metadata: dict[str, str]) -> dict[str, object]:
+def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:
     """Returns depth, width and stem as a file of ours says them, {} of any other: neither a width
     that was rounded to whole channels nor a missing rectifier shows in the tensors.
+
+    Raises:
+      InputError: naming the file, if there is no such encoder.
     """
     if metadata.get(MADE_BY) != OURS:
         return {}
-    return {name: kind(metadata[name]) for name, kind in OWN_KINDS.items() if name in metadata}
+    told = {name: metadata[name] for name in OWN_KINDS if name in metadata}
+    try:
+        own = {name: OWN_KINDS[name](text) for name, text in told.items()}
+        Encoder(**own)  # which has the rules
+    except ValueError as error:
+        raise InputError(
+            f"The metadata of {path} must name an encoder. Received: {told}: {error}"
+        ) from error
+    return own
 
 
 def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:

@@ -52,6 +52,13 @@ def test_a_file_of_ours_says_what_its_tensors_do_not(width, tmp_path):
         find_weights(chosen(path, "--depth=34"))
 
 
+@pytest.mark.parametrize("wrong", [{"depth": "many"}, {"width": ""}, {"depth": "19"}])
+def test_a_file_of_ours_that_says_no_architecture_is_named(wrong, tmp_path):
+    path = written(tmp_path, narrow(), {"made_by": "simclr-tfx"} | wrong)
+    with pytest.raises(InputError, match=r"weights\.safetensors"):
+        find_weights(chosen(path))
+
+
 def test_small_views_too_small_for_the_stem_of_the_weights_are_refused(tmp_path):
     ours = tensors_of(Encoder(18, 0.125, "imagenet"))
     path = written(tmp_path, {name: np.zeros(one.shape, np.float32) for name, one in ours.items()})
