@@ -123,12 +123,10 @@ def _take_part(place: Place, job: str, watch: Watch) -> bool:
                     failure |= read_file(folder / ERROR)
                     beat.tell(state="failed", **failure)
                 time.sleep(PAUSE)
-            if process.poll() == BAD_INPUT and not failure:  # the chief's own was first to say so
-                failure = {"why": "The training was refused; the chief says why", "code": BAD_INPUT}
         finally:
             end(process)
-    if failure.get("code") == BAD_INPUT:
-        raise InputError(failure["why"])
+    if refused := watch.look().get("refused"):
+        raise InputError(refused)
     return not failure
 
 

@@ -76,13 +76,14 @@ def test_a_run_on_this_machine_finds_all_of_it_in_the_cache(place, ended, monkey
     }
 
 
-def test_two_dags_of_one_schedule_which_gives_both_the_same_id_are_two_runs(place, ended):
-    (place / "other").mkdir()
-    settings = (place / "dag.yaml").read_text().replace(f"{place}/root", f"{place}/other/root")
-    (place / "other" / "dag.yaml").write_text(settings)
-    assert run(place / "other", "begin", "first") == 0
-    roots = [Root(folder / "root") for folder in (place, place / "other")]
-    assert len({root.record()["run_id"] for root in roots}) == 2
+def test_two_dags_of_one_schedule_which_gives_both_the_same_id_are_two_runs(place):
+    dags = [place / "one", place / "other"]
+    for dag in dags:
+        dag.mkdir()
+        settings = (place / "dag.yaml").read_text().replace(f"{place}/root", f"{dag}/root")
+        (dag / "dag.yaml").write_text(settings)
+        assert run(dag, "begin", "scheduled") == 0
+    assert len({Root(dag / "root").record()["run_id"] for dag in dags}) == 2
 
 
 def test_a_task_of_a_run_that_is_not_the_latest_is_refused(place, ended, capsys):

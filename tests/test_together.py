@@ -381,7 +381,7 @@ def test_a_training_that_is_refused_is_bad_input_on_the_chief_and_on_the_worker(
     worker = two.start_worker()
     with pytest.raises(InputError, match="batch_size=15"):
         two.train_as(job, lay_out)
-    assert worker.wait(timeout=60) == 2
+    assert "batch_size=15" in worker.communicate(timeout=60)[1] and worker.returncode == 2
 
 
 @pytest.fixture

@@ -120,6 +120,9 @@ def train_together(place: Place, job: dict, lay_out) -> None:
         process = child(folder, os.environ[KEPT_VARIABLE])
         try:
             _watch(place, process, watches, folder)
+        except InputError as error:
+            _beat[0].tell(refused=str(error))
+            raise
         finally:
             end(process)
     finally:
