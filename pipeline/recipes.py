@@ -123,7 +123,8 @@ def shapes_segmentation() -> Choices:
     python local_runner.py --recipe shapes_segmentation
 
     2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the
-    untrained encoder (one run). See docs/segmentation.md.
+    untrained encoder (one run, before the encoder padded as PyTorch does). See
+    docs/segmentation.md.
     """
     return Choices(
         name="shapes",
@@ -225,7 +226,7 @@ def elpv() -> Choices:
     own split): CNN 88.4 %, SVM 82.4 %.
 
     2 CPU cores with bfloat16: 10 min 50 s; fine-tuned 84.6 %, frozen linear 81.3 %, 76.2 %
-    untrained. See docs/results/elpv_cpu.json.
+    untrained (one run, before the encoder padded as PyTorch does). See docs/results/elpv_cpu.json.
     """
     return Choices(
         name="elpv",
