@@ -116,10 +116,15 @@ def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple
     if known["pretraining.micro_batch"]:  # a person's, which must divide the batch
         batch = known["pretraining.batch_size"]
     least, most = EPOCHS[gpu]
-    epochs = min(most, max(least, round(IMAGES_SEEN[gpu] / max(1, images))))
-    told = f"{IMAGES_SEEN[gpu]:,} images in all, from {least} to {most} epochs"
+    is_least = batch <= LEAST_BATCH and images < LEAST_STEPS * LEAST_BATCH
+    wanted = round(IMAGES_SEEN[gpu] / max(1, images))
+    epochs = min(most, max(least, wanted))
+    told = f"{IMAGES_SEEN[gpu]:,} images in all"
+    if epochs != wanted:
+        told += f" would be {wanted:,}; from {least} to {most}"
+    why = "the least" if is_least else f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch"
     return {
-        "pretraining.batch_size": (batch, f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch"),
+        "pretraining.batch_size": (batch, why),
         "pretraining.epochs": (epochs, "" if known["pretraining.minutes"] else told),
     }
 

@@ -118,7 +118,7 @@ def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:
             try:
                 choices_of(build_parser().parse_args(command))
             except ValueError as error:
-                raise InputError(f"{way}: {error}") from error
+                raise InputError(f"{error} (as the row {way!r} of the table)") from error
 
 
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:

@@ -205,9 +205,9 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
         )
         named = ", ".join(map(str, absent))
         raise InputError(
-            f"`--eval_epochs` must name epochs of pretraining whose encoder is kept, for "
-            f"--task=classification. Received: {named} for --task={choices.task}, while {there}. "
-            f"Fix: leave them out, or pretrain with these epochs"
+            f"`--eval_epochs` must name epochs of pretraining whose encoder is kept, of tasks "
+            f"with a class an image. Received: {named} of {choices.task}, while {there}. Fix: "
+            f"leave them out, or pretrain with these epochs"
         )
     return tuple(sorted(possible))
 

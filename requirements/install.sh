@@ -166,5 +166,6 @@ trap 'echo; echo "simclr-tfx: interrupted. Run the same command again; it goes o
 [ "$tool" = uv ] || with_pip || failed "$(cat "$log")"
 rm "$unfinished"
 # Without bytecode `import tfx` takes 20 s more, every time.
+echo "Compiling what was installed ..."
 "$venv/bin/python" -m compileall -q -j 0 -x '/(tests?|pip)/' "$venv/lib" >/dev/null 2>&1 || true
 echo "Installed in $(($(date +%s) - started)) s; $venv has $(du -sm "$venv" | cut -f1) MB."

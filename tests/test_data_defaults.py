@@ -80,8 +80,20 @@ def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_pa
     assert chosen.pretraining.learning_rate == 0.24
     told = capsys.readouterr().out
     assert told.startswith("Chosen for 30 images of about 40 pixels on a CPU")
-    assert "  batch size      16: at most 128, 8 steps an epoch\n" in told
+    assert "  batch size      16: the least\n" in told
     assert "temperature" not in told and "epochs          " not in told
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (3_000, "epochs          100: 300,000 images in all\n"),
+        (120, "epochs          200: 300,000 images in all would be 2,500; from 20 to 200\n"),
+    ],
+)
+def test_epochs_that_are_cut_say_so(images, told, capsys):
+    with_data_defaults(choose(), rows(images), gpu=False)
+    assert told in capsys.readouterr().out
 
 
 def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_values(capsys):

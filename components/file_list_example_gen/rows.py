@@ -182,7 +182,8 @@ def _list_text(list_path: str) -> str:
             raise InputError(f"{list_path}: no such list file")
         if os.path.isdir(list_path):
             raise InputError(
-                f"{list_path}: is a directory, expected a text file with one image a line"
+                f"{list_path}: is a directory, expected a text file with one image a line. Fix: of "
+                f"a folder of images --images={list_path}"
             )
     try:
         content = read_bytes(list_path)

@@ -255,7 +255,9 @@ def test_spaces_part_columns_whose_label_has_spaces_too(images):
 # Labels.
 
 
-@pytest.mark.parametrize("labels", [("1", "2", "3"), ("007", "008"), ("5", "9"), ("-1", "1")])
+@pytest.mark.parametrize(
+    "labels", [("1", "2", "3"), ("007", "008"), ("5", "9"), ("-1", "1"), ("-1", "0")]
+)
 def test_integers_that_are_no_ids_from_0_are_names_of_as_many_classes(images, labels):
     plan, found = plan_of(images, rows(labels=labels))
     assert plan.task == Classification(len(labels), labels)

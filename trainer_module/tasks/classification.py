@@ -276,7 +276,9 @@ def _are_ids(labels: Collection[str], num_classes: int) -> bool:
         return False  # as 007
     if num_classes and (max(numbers) < num_classes or len(numbers) != num_classes):
         return True
-    return not one_spelling or (0 in numbers and 2 * len(numbers) > max(numbers))
+    from_zero = 0 in numbers and 2 * len(numbers) > max(numbers)
+    several = max(numbers) > 0  # -1 and 0 have one id between them, so they are names
+    return several and (not one_spelling or from_zero)
 
 
 def _as_numbers(label: str) -> tuple[int, str]:

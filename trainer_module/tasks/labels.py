@@ -46,8 +46,8 @@ def one_class(images: Counter) -> str:
     """Returns why labels that all are one cannot be learned; label -> images."""
     return (
         f"The training list has the label {next(iter(images))!r} in "
-        f"{counted(images.total(), 'row')} and no other, and a classifier needs two: `num_classes` "
-        f"must be at least 2. For learning without labels drop the column, or --task=pretrain"
+        f"{counted(images.total(), 'row')} and no other, but a classifier needs two. Fix: images "
+        f"of another class; to learn without labels, drop the column, or --task=pretrain"
     )
 
 
