@@ -190,7 +190,7 @@ def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):
     path = tmp_path / "list.csv"
     path.write_text(
         "train/0.png,good.png\ntrain/1.png,large.png\n"
-        "train/2.png,beyond.png\ntrain/3.png,train/3.png\n"
+        "train/2.png,beyond.png\ntrain/3.png,train/0.png\n"
     )
     with pytest.raises(InputError, match="3 bad rows") as error:
         ingest(tmp_path, {"train": path}, task=Segmentation(3))

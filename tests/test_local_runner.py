@@ -398,7 +398,7 @@ def test_from_scratch_refuses_what_belongs_to_pretraining(flag):
 def test_epochs_to_evaluate_must_have_an_encoder_and_a_recipes_own_are_left_out_without_one():
     chosen = choose("--train_file_path=a.csv", "--pretrain_epochs=10", "--eval_epochs=5,20")
     with pytest.raises(
-        ValueError, match="Received: 20 for --task=classification, while pretraining ends after 10"
+        ValueError, match="Received: 20 of classification, while pretraining ends after 10"
     ):
         kept_epochs(chosen, SavedEncoder())
     of_recipe = choose("--cifar10", "--pretrain_epochs=500")
