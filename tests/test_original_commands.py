@@ -182,7 +182,7 @@ def test_an_unchanged_encoder_is_cached_and_a_changed_one_runs_again(place, clas
         ("--depth=34 --width=0.5", "depth=34, width=0.5 asked for, depth=18, width=0.125 in"),
         ("--pretrain_save_path=cifar", "`--pretrain_save_path` must be a new or empty folder"),
         ("--finetune_save_path=cifar", "`--finetune_save_path` must be a new or empty folder"),
-        ("--eval_epochs=2,3", "3 for --task=classification, while"),
+        ("--eval_epochs=2,3", "3 of classification, while"),
         ("--from_scratch", "`--from_scratch` learns the encoder from labels alone"),
     ],
 )
