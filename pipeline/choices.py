@@ -282,10 +282,10 @@ def _check_sizes(choices: Choices) -> None:
 def _check_views(choices: Choices) -> None:
     """Refuses views that fine-tuning could not learn from, which would show after pretraining."""
     task, finetuning = TASKS[choices.task], choices.finetuning
-    learned = not (finetuning.freeze and task.on_features) or finetuning.beside_scratch
+    learned = task.learns_from_views(finetuning) or finetuning.beside_scratch
     if not (task.target and learned):
         return
-    if choices.task == "segmentation":
+    if task.target_is_file:  # a label map, which moves along
         require_paired(finetuning.views, "finetuning.views.")
     square = choices.image_size[0] == choices.image_size[1]
     turning = finetuning.views.quarter_turn_probability

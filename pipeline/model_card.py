@@ -9,8 +9,8 @@ import shlex
 from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
-from pipeline.datasets.files import write_file
 from pipeline.plan import Plan
+from pipeline.state_files import write_text
 from trainer_module.findings import counted
 from trainer_module.intervals import told
 from trainer_module.metric_names import PRETRAINED, UNTRAINED
@@ -31,7 +31,7 @@ def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
     pushed = summary["pushed_model"]
     card = Path(pushed, EXTRAS, CARD_FILE)
     if pushed and card.parent.is_dir() and not card.exists():
-        write_file(card, card_of_run(summary, plan, command).encode())
+        write_text(card, card_of_run(summary, plan, command))
 
 
 def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:

@@ -70,14 +70,15 @@ def find_model(snapshot: Snapshot, wanted: str, root: Path | None = None) -> Mod
       ValueError: if there is no such model; the message names those there are.
     """
     models = all_models(snapshot)
-    pushed = [
-        (item.id, model)
-        for model in models
-        for item in model.pushed
-        if not root or _pushed_to(item).is_relative_to(root.resolve())
-    ]
-    if pushed and wanted == "latest":
-        return max(pushed, key=lambda one: one[0])[1]
+    if wanted == "latest":
+        pushed = {
+            item.id: model
+            for model in models
+            for item in model.pushed
+            if not root or _pushed_to(item).is_relative_to(root.resolve())
+        }
+        if pushed:
+            return pushed[max(pushed)]
     path = str(Path(wanted).resolve())
     for matches in (
         lambda model: wanted in model.versions,
@@ -97,7 +98,7 @@ def find_model(snapshot: Snapshot, wanted: str, root: Path | None = None) -> Mod
 
 
 def _pushed_to(item: Artifact) -> Path:
-    return Path(str(item.properties.get("pushed_destination", item.uri))).resolve()
+    return Path(str(item.properties.get(PUSHED_DESTINATION, item.uri))).resolve()
 
 
 def _folders(model: Model) -> list[str]:

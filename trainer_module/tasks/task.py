@@ -187,11 +187,12 @@ class Task(Protocol):
 
     # Training; `statistics` holds name -> numpy array [...] of what Transform learned.
 
-    def learns_from_views(self, settings: Finetuning) -> bool:
+    @classmethod
+    def learns_from_views(cls, settings: Finetuning) -> bool:
         """Tells whether the images themselves are trained on, in ever new views, and not features
         that are computed once.
         """
-        return not (settings.freeze and self.on_features)
+        return not (settings.freeze and cls.on_features)
 
     def solves_head(self, settings: Finetuning) -> bool:
         """Tells whether the head is fitted at once (`fitted_linear`), not by gradient steps."""
