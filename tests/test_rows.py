@@ -198,9 +198,15 @@ def test_integer_labels_are_class_ids_and_others_are_names():
     )
 
 
-@pytest.mark.parametrize(("targets", "num_classes"), [(["a", "b", "c"], 2), (["0", "0"], 0)])
-def test_a_list_with_too_many_or_too_few_classes_is_refused(targets, num_classes):
-    with pytest.raises(InputError, match="num_classes"):
+@pytest.mark.parametrize(
+    ("targets", "num_classes", "message"),
+    [
+        (["a", "b", "c"], 2, "num_classes"),
+        (["0", "0"], 0, r"has the label '0' in 2 rows and no other, but a classifier needs two"),
+    ],
+)
+def test_a_list_with_too_many_or_too_few_classes_is_refused(targets, num_classes, message):
+    with pytest.raises(InputError, match=message):
         Classification.from_targets(targets, Target(num_classes))
 
 
