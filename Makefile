@@ -17,7 +17,7 @@ JAX_INSTALLED := $(JAX_VENV)/.installed
 # The longest first: two processes share them, file by file.
 CORE_TESTS := $(addprefix tests/test_,pretrain.py augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py micro_batches.py optimizer.py paired_views.py resnet.py settings.py small_views.py)
 
-.PHONY: demo welcome test test-jax lint lock install extra clean
+.PHONY: demo welcome test test-jax lint lock install extra engine clean
 
 demo: welcome $(INSTALLED)
 	$(RUN) local_runner.py
@@ -43,6 +43,11 @@ install: $(INSTALLED)
 extra: $(INSTALLED)
 	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/extras/$(NAME).lock
 
+# Beam's job server for Flink or Spark, one jar of 160 or 210 MB; needs Java and Maven: make engine NAME=flink (docs/scale.md)
+engine:
+	mvn -B -q -f requirements/engines/$(NAME).xml package
+	@echo ".engines/$(NAME)/$(NAME)-job-server.jar is there: --beam_runner=$(NAME) takes it"
+
 $(INSTALLED): $(LOCK) requirements/install.sh
 	@sh requirements/install.sh "$(VENV)" "$(LOCK)" "$(PYTHON)"
 	@touch $@
@@ -62,4 +67,4 @@ lock:
 	  -o requirements/extras/$$extra.lock requirements/extras/$$extra.in || exit 1; done
 
 clean:
-	rm -rf $(VENV) $(JAX_VENV) runs data
+	rm -rf $(VENV) $(JAX_VENV) .engines runs data

@@ -12,6 +12,7 @@ from components.file_list_example_gen import remote
 from components.file_list_example_gen.list_fingerprint import fingerprint
 from components.file_list_example_gen.rows import Row, read_list
 from pipeline.choices import Choices
+from pipeline.engines import engine as engine_module
 from pipeline.engines.check import PARTS, _refuse, code_and_libraries, refuse_unfit_workers
 from pipeline.engines.engine import Engine, engine_asked_for, engine_of, worker_environment
 from pipeline.flags import build_parser
@@ -54,11 +55,20 @@ def silent_port():
         ("prism", "", "needs the program prism.*go install github.com/apache/beam"),
         ("prism", "--prism_location=/absent", "Received: '/absent'"),
         ("flink", "--flink_job_server_jar=/absent.jar", "must be a file. Received: /absent.jar"),
-        ("flink", "", r"needs Beam's job server beam-runners-flink-\S+\.jar.*mvn dependency:get"),
-        ("spark", "", r"needs Beam's job server beam-runners-spark-\S+\.jar.*mvn dependency:get"),
+        (
+            "flink",
+            "",
+            r"needs Beam.s job server.*beam-runners-flink-\S+jar.*NAME=flink",
+        ),
+        (
+            "spark",
+            "",
+            r"needs Beam.s job server.*beam-runners-spark-\S+jar.*NAME=spark",
+        ),
         ("portable", "", "needs the address of a Beam job server that runs"),
         ("portable", "--job_endpoint=SILENT", "`--job_endpoint` must be .*SILENT, where nothing"),
         ("flink", "--job_endpoint=SILENT", "nothing answers"),
+        ("portable", "--job_endpoint=]", "`--job_endpoint` must be .*nothing answers"),
         (
             "in_process",
             "--environment_type=EXTERNAL --environment_config=SILENT",
@@ -71,6 +81,7 @@ def test_an_engine_that_is_not_there_is_one_line(
 ):
     monkeypatch.setenv("HOME", str(tmp_path))  # where jars are looked for
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engine_module, "BUILT", tmp_path)
     (tmp_path / "java").write_text("#!/bin/sh\n")
     (tmp_path / "java").chmod(0o755)
     with pytest.raises(InputError, match=told.replace("SILENT", silent_port)) as caught:
@@ -91,6 +102,32 @@ def test_an_engine_that_answers_is_taken():
             f"--job_endpoint={address} --environment_type=EXTERNAL --environment_config={address}"
         )
         assert engine_of("flink", text).value("environment_config") == address
+
+
+@pytest.mark.parametrize("name", ["flink", "spark"])
+def test_a_job_server_that_was_built_is_taken_unless_another_is_named(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_module, "BUILT", tmp_path)
+    monkeypatch.setattr(engine_module.shutil, "which", lambda program: f"/usr/bin/{program}")
+    built, other = tmp_path / name / f"{name}-job-server.jar", tmp_path / "other.jar"
+    built.parent.mkdir()
+    for jar in (built, other):
+        jar.touch()
+    assert engine_of(name, "").value(f"{name}_job_server_jar") == str(built)
+    assert engine_of(name, f"--{name}_job_server_jar={other}").flags[1:] == (
+        f"--{name}_job_server_jar={other}",
+    )
+
+
+def test_a_pool_on_each_machine_of_a_cluster_is_not_looked_for_on_this_one(silent_port):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        pool = f"--environment_type=EXTERNAL --environment_config={silent_port}"
+        here = f"--job_endpoint=127.0.0.1:{port} {pool}"
+        with pytest.raises(InputError, match="`--environment_config` must be"):
+            engine_of("flink", here)
+        elsewhere = f"--flink_master=127.0.0.2:{port} {here}"
+        with socket.create_server(("127.0.0.2", port)):
+            assert engine_of("flink", elsewhere).value("environment_config") == silent_port
 
 
 def test_a_runner_that_is_refused_is_an_error_of_the_command_line(capsys):

@@ -14,11 +14,13 @@ import socket
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from components.file_list_example_gen.remote import BEAM_ARGS_VARIABLE
 from trainer_module.errors import InputError
 
+PROJECT = Path(__file__).resolve().parent.parent.parent
+WORKER_START = Path(__file__).resolve().parent / "worker_start"
 IN_PROCESS = "in_process"
 RUNNERS = {
     IN_PROCESS: "FnApiRunner",
@@ -32,11 +34,11 @@ ARTIFACTS = {
     "flink": "beam-runners-flink-2.2-job-server",
     "spark": "beam-runners-spark-3-job-server",
 }
+BUILT = PROJECT / ".engines"  # by `make engine NAME=NAME`: NAME/NAME-job-server.jar
 CACHES = ("~/.apache_beam/cache/jars", "~/.m2/repository/org/apache/beam/*/*")  # of Beam and Maven
 ADDRESSES = ("job_endpoint", "flink_master", "spark_master_url")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 PATIENCE = 3.0  # seconds for an address to answer
-WORKER_START = Path(__file__).resolve().parent / "worker_start"
-PROJECT = Path(__file__).resolve().parent.parent.parent
 REFUSED = {
     "dask": "Beam's Dask runner loses outputs without an error: ExampleGen ends well and leaves no "
     "examples",
@@ -103,6 +105,7 @@ def engine_of(name: str, text: str) -> Engine:
     refuse_by_name(name)
     engine = Engine(name, (f"--runner={RUNNERS[name]}", *more))
     if not engine.value("job_endpoint"):
+        engine = _with_built_jar(engine)
         for needs in (_refuse_without_java, _refuse_without_jar, _refuse_without_prism):
             needs(engine)
     _refuse_silent(engine)
@@ -113,6 +116,15 @@ def refuse_by_name(name: str) -> None:
     """Raises an InputError if a runner is one of REFUSED."""
     if name in REFUSED:
         raise InputError(f"`--beam_runner` cannot be {name}: {REFUSED[name]}. {FIX}")
+
+
+def _with_built_jar(engine: Engine) -> Engine:
+    """Returns the engine with the job server that was built for it, where none is named."""
+    jar = BUILT / engine.name / f"{engine.name}-job-server.jar"
+    flag = JARS.get(engine.name, "")
+    if not flag or engine.value(flag) or not jar.is_file():
+        return engine
+    return Engine(engine.name, (*engine.flags, f"--{flag}={jar}"))
 
 
 def _refuse_without_java(engine: Engine) -> None:
@@ -134,8 +146,9 @@ def _refuse_without_jar(engine: Engine) -> None:
         raise InputError(f"`--{flag}` must be a file. Received: {given}, which is not there")
     if not given and not found:
         raise InputError(
-            f"`--beam_runner={engine.name}` needs Beam's job server {wanted}, which is in none of "
-            f"{', '.join(CACHES)}. Fix: mvn dependency:get -Dtransitive=false -Dartifact="
+            f"`--beam_runner={engine.name}` needs Beam's job server, which is neither built "
+            f"({BUILT.name}/{engine.name}) nor, as {wanted}, in {' or '.join(CACHES)}. Fix: make "
+            f"engine NAME={engine.name}, or mvn dependency:get -Dtransitive=false -Dartifact="
             f"org.apache.beam:{artifact}:{version('apache-beam')}, or "
             f'{BEAM_ARGS_VARIABLE}="--{flag}=FILE", or "--job_endpoint=HOST:PORT" of one that runs'
         )
@@ -161,21 +174,43 @@ def _refuse_silent(engine: Engine) -> None:
             f"`--beam_runner=portable` needs the address of a Beam job server that runs. Fix: "
             f'{BEAM_ARGS_VARIABLE}="--job_endpoint=HOST:PORT"'
         )
-    if engine.value("environment_type").upper() == "EXTERNAL":
+    if engine.value("environment_type").upper() == "EXTERNAL" and not _is_pool_of_each(engine):
         names.append("environment_config")
     for name in names:
         address = engine.value(name)
-        on_its_own = address.startswith(("[", "local[")) or address == "local"
-        if address and not on_its_own and not _answers(address):
+        if _host(address) and not _answers(address):
             raise InputError(
                 f"`--{name}` must be the HOST:PORT of a program that runs. Received: {address}, "
                 f"where nothing answers. Fix: start it, or name another"
             )
 
 
+def _is_pool_of_each(engine: Engine) -> bool:
+    """Returns whether the pool is that of each machine of a cluster, not of this one: an address of
+    the loopback, where the cluster's is another.
+    """
+    clusters = [engine.value(name) for name in ADDRESSES]
+    elsewhere = [one for one in clusters if _host(one) not in ("", *LOOPBACK)]
+    return bool(elsewhere) and _host(engine.value("environment_config")) in LOOPBACK
+
+
+def _host(address: str) -> str:
+    """Returns the host of an address; '' of none, and of a cluster within the job server."""
+    if address == "local" or address.startswith(("[", "local[")):
+        return ""
+    try:
+        return _place(address).hostname or address
+    except ValueError:  # of brackets
+        return address
+
+
+def _place(address: str) -> SplitResult:
+    return urlsplit(address if "://" in address else f"//{address}")
+
+
 def _answers(address: str) -> bool:
     try:
-        place = urlsplit(address if "://" in address else f"//{address}")
+        place = _place(address)
         with socket.create_connection((place.hostname, place.port or 80), PATIENCE):
             return True
     except (OSError, ValueError):
