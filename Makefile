@@ -15,7 +15,7 @@ JAX_VENV := .venv-jax
 JAX_INSTALLED := $(JAX_VENV)/.installed
 # The tests of the training core, which run on either backend.
 # The longest first: two processes share them, file by file.
-CORE_TESTS := $(addprefix tests/test_,pretrain.py augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py micro_batches.py optimizer.py paired_views.py resnet.py settings.py small_views.py)
+CORE_TESTS := $(addprefix tests/test_,pretrain.py augment.py batches.py checkpoint.py decoder.py golden.py heads.py loss.py micro_batches.py optimizer.py paired_views.py resnet.py settings.py)
 
 .PHONY: demo welcome test test-jax lint lock install extra engine clean
 

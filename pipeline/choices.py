@@ -27,7 +27,6 @@ from trainer_module.settings import (
     require_finite,
     require_paired,
 )
-from trainer_module.small_views import require_small_fit
 from trainer_module.tasks.registry import TASKS
 
 LEAST_SIDE = 16  # pixels
@@ -273,10 +272,7 @@ def _check_sizes(choices: Choices) -> None:
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
-    encoder = with_stem(choices.encoder, choices.view_size)
-    require_fit(encoder, choices.image_size)
-    if not choices.from_scratch:
-        require_small_fit(encoder, choices.view_size, choices.pretraining.small_views)
+    require_fit(with_stem(choices.encoder, choices.view_size), choices.image_size)
 
 
 def _check_views(choices: Choices) -> None:

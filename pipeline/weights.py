@@ -21,7 +21,6 @@ from trainer_module.saved_encoder import (
     write_record,
 )
 from trainer_module.settings import Encoder
-from trainer_module.small_views import require_small_fit
 from trainer_module.weights.files import WeightsFile
 from trainer_module.weights.names import VERSION, Found, find_resnet
 
@@ -110,7 +109,6 @@ def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:
         raise InputError(
             f"{error}, which the weights have. Fix: a larger --input_size and --crop_size"
         ) from error
-    require_small_fit(encoder, choices.view_size, choices.pretraining.small_views)
 
 
 def _normalization(choices: Choices, metadata: dict[str, str]):

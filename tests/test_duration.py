@@ -31,7 +31,7 @@ def test_as_many_epochs_as_fit_and_at_least_one(seconds, epoch, watch, every, ep
 def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    estimate = Estimate(steps_per_epoch=4, costs=[1.0] * 10)
+    estimate = Estimate(steps_per_epoch=4, epochs=10)
     for epoch in range(10):
         clock[0] += 1000  # the first step compiles, later the features are looked at
         estimate.on_epoch_begin(epoch)

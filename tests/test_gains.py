@@ -184,7 +184,7 @@ def test_no_grid_is_told_of_where_the_last_stage_is_one_cell():
     assert "encoder.grid" not in told
 
 
-def test_small_views_under_the_large_stem_are_told_of_the_small_one():
+def test_little_views_under_the_large_stem_are_told_of_the_small_one():
     settings = {"encoder": {"stem": "imagenet"}, "view_size": [48, 48]}
     told = gains.advice([gain(-0.1, (-0.2, 0.1))], {}, settings)
     assert "--set encoder.stem=small" in told

@@ -182,13 +182,6 @@ def test_any_setting_can_be_set():
             ["--set", "augmentation.crop=1"],
             "No setting 'augmentation.crop'. Did you mean 'augmentation.crop_area'?",
         ),
-        (
-            [
-                "--input_size=40 40",
-                *("--set", "encoder.stem=imagenet", "--set", "pretraining.small_views=0.5"),
-            ],
-            "`pretraining.small_views` begins with views of 24 x 24 pixels, and the imagenet stem",
-        ),
         (["--eval_epochs=5,x"], "`--eval_epochs` must be numbers"),
         (["--eval_epochs=x"], "`--eval_epochs` must be numbers"),
         (["--set", "target.values=0,x"], '`target.values` must be numbers, as in "5 10"'),

@@ -59,14 +59,6 @@ def test_a_file_of_ours_that_says_no_architecture_is_named(wrong, tmp_path):
         find_weights(chosen(path))
 
 
-def test_small_views_too_small_for_the_stem_of_the_weights_are_refused(tmp_path):
-    ours = tensors_of(Encoder(18, 0.125, "imagenet"))
-    path = written(tmp_path, {name: np.zeros(one.shape, np.float32) for name, one in ours.items()})
-    flags = "--input_size=40 40", "--set=pretraining.small_views=0.5"
-    with pytest.raises(InputError, match=r"small_views` begins with views of 24 x 24 pixels"):
-        find_weights(chosen(path, *flags))
-
-
 def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):
     encoder, saved = find_weights(chosen(file, "--set=encoder.grid=2"))
     assert encoder.grid == saved.from_weights.encoder.grid == 2

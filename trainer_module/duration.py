@@ -6,10 +6,9 @@ before training, once: a run that is continued keeps them.
 """
 
 import dataclasses
-import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -17,10 +16,8 @@ import keras
 from trainer_module.batches import EpochBatches
 from trainer_module.cluster import read_file, write_file
 from trainer_module.findings import counted
-from trainer_module.growth import set_view_size
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
-from trainer_module.small_views import growth_epoch, small_size
 
 STEPS_MEASURED = 5
 WORTH_TELLING = 20  # seconds
@@ -58,23 +55,6 @@ def step_seconds(learner: keras.Model, batches) -> tuple[float, float]:
     return taken[0], statistics.median(taken[1:])
 
 
-def _mean_step(learner: keras.Model, batches, small_views: float) -> tuple[float, float]:
-    """Returns the seconds of a step, over the whole run, and those that compiling took."""
-    compiling, step = step_seconds(learner, batches)
-    if not small_views:
-        return step, compiling
-    set_view_size(learner, small_size(learner.views.size))
-    compiling_small, small = step_seconds(learner, batches)
-    return small_views * small + (1 - small_views) * step, compiling + compiling_small
-
-
-def costs(settings: Pretraining, view_size: tuple[int, int]) -> list[float]:
-    """Returns what an epoch costs in proportion to one of whole views, for each: its pixels."""
-    small = math.prod(small_size(view_size)) / math.prod(view_size)
-    grows_at = growth_epoch(settings)
-    return [small] * grows_at + [1.0] * (settings.epochs - grows_at)
-
-
 def of_minutes(
     settings: Pretraining,
     images,
@@ -99,7 +79,7 @@ def of_minutes(
     if not chosen:  # or damaged, as by a full disk
         batches = EpochBatches(images, settings.batch_size, settings.seed)
         trial = build()
-        step, compiling = _mean_step(trial, batches, settings.small_views)
+        compiling, step = step_seconds(trial, batches)
         monitor.set_model(trial)
         before = time.monotonic()
         monitor.on_train_begin()
@@ -119,19 +99,17 @@ def of_minutes(
 
 
 class Estimate(keras.callbacks.Callback):
-    """Tells after a few steps how long all epochs that are left take; once more when views grow."""
+    """Tells once, after a few steps, how long all epochs that are left take."""
 
-    def __init__(self, steps_per_epoch: int, costs: Sequence[float]):
-        """Takes the number of steps of an epoch, and the costs of the epochs in proportion."""
+    def __init__(self, steps_per_epoch: int, epochs: int):
+        """Takes the number of steps of an epoch, and of the epochs of the run."""
         super().__init__()
-        self._steps_per_epoch, self._costs = steps_per_epoch, costs
+        self._steps_per_epoch, self._epochs = steps_per_epoch, epochs
         self._epoch, self._last, self._told = 0, None, False
         self._seconds, self._steps = 0.0, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Begins anew: what lies between two epochs is no step."""
-        if self._costs[epoch] != self._costs[self._epoch]:
-            self._told, self._seconds, self._steps = False, 0.0, 0
         self._epoch, self._last = epoch, None
 
     def on_train_batch_end(self, batch, logs=None):
@@ -148,15 +126,13 @@ class Estimate(keras.callbacks.Callback):
 
     def _tell(self, seconds: float, batch: int) -> None:
         self._told = True
-        epochs = sum(self._costs[self._epoch :]) / self._costs[self._epoch]
+        epochs = self._epochs - self._epoch
         left = seconds * (epochs * self._steps_per_epoch - batch - 1)
         if left < WORTH_TELLING:
             return
-        grow = self._costs[self._epoch] < self._costs[-1]
         print(
-            f"About {told(left)} left for {counted(len(self._costs) - self._epoch, 'epoch')} of "
-            f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each"
-            f"{' while views are small' if grow else ''}",
+            f"About {told(left)} left for {counted(epochs, 'epoch')} of "
+            f"{counted(self._steps_per_epoch, 'step')}, {seconds:.3g} s each",
             flush=True,
         )
 

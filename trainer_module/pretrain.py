@@ -27,7 +27,6 @@ from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.event_log import EventLog
-from trainer_module.growth import Growth
 from trainer_module.heads import build_projection_head, of_mean
 from trainer_module.learner import SimCLR, Views
 from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
@@ -37,7 +36,6 @@ from trainer_module.optimizer import build_optimizer
 from trainer_module.resnet import cells_of
 from trainer_module.resnets import with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining
-from trainer_module.small_views import require_small_fit
 from trainer_module.weights_checksum import weights_checksum
 
 # Settings that may change between a killed run and its continuation, because the result does not
@@ -132,16 +130,14 @@ def pretrain(
     saved = path, identity, progress, rhythm, fix
     callbacks = [checkpoint.Follower(*saved)]
     if leads():
-        costs = duration.costs(settings, data.view_size)
         callbacks = [
             monitor,
             *_event_log(places.logs),
             Milestones(places.checkpoints, places.milestones),
             checkpoint.Checkpoint(*saved),
-            duration.Estimate(batches.steps_per_epoch, costs),
+            duration.Estimate(batches.steps_per_epoch, settings.epochs),
         ]
-    first = [Growth(settings, data.view_size), StopDiverged(fix, path)]
-    fit_epochs(learner, batches, settings.epochs, [*first, *callbacks])
+    fit_epochs(learner, batches, settings.epochs, [StopDiverged(fix, path), *callbacks])
     report = {
         "history": progress.history,
         "precision": learner.dtype_policy.name,
@@ -175,11 +171,7 @@ def build_learner(
     dtype = dtype_policy(settings.precision)
     # in a crop, a thing may lie in any cell
     whole = dataclasses.replace(with_stem(encoder, data.view_size), grid=1)
-    size = data.view_size
-    require_small_fit(whole, size, settings.small_views)
-    if settings.small_views:
-        size = None, None
-    network = untrained_encoder(whole, size, settings.seed, dtype)
+    network = untrained_encoder(whole, data.view_size, settings.seed, dtype)
     head = _head(network, settings, dtype)
     views = Views(
         tuple(data.view_size),

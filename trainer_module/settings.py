@@ -185,7 +185,6 @@ class Pretraining:
     batch_size: int = 512  # images; the encoder sees 2 views of each
     micro_batch: int = 0  # images held at once, for batches beyond memory; 0: the whole batch
     minutes: float = 0.0  # if not 0, as many epochs as fit into them on the machine, not `epochs`
-    small_views: float = 0.0  # share of the epochs, the first, with views of two thirds of the side
     temperature: float = 0.5
     loss: str = (
         "nt_xent"  # or 'dcl', 'vicreg', or the dotted path of a function of two embeddings [B, P]
@@ -223,11 +222,6 @@ class Pretraining:
             "`micro_batch` must be 0, or divide `batch_size` without a rest",
             micro_batch=self.micro_batch,
             batch_size=self.batch_size,
-        )
-        require(
-            0 <= self.small_views < 1,
-            "`small_views` must be at least 0 and less than 1",
-            small_views=self.small_views,
         )
         require(
             self.temperature > 0,
