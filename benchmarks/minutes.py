@@ -4,7 +4,7 @@ a run of the whole pipeline.
 All runs share one pipeline root, so images are read once, and a run that is done is taken from the
 cache: a benchmark that was broken off goes on. Seconds are the Pretrainer's. The last line is JSON.
 
-    python benchmarks/minutes.py --seeds 0 1 2 --trial "" --trial "pretraining.small_views=0.6" \
+    python benchmarks/minutes.py --seeds 0 1 2 --trial "" --trial "view_size=16" \
         -- --recipe cifar10_small --source PATH_OF_CIFAR10
 """
 
