@@ -10,6 +10,7 @@ from pipeline.datasets import files, folder, utkface
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
+from trainer_module.findings import to_json
 
 
 @pytest.fixture
@@ -94,6 +95,17 @@ def test_what_is_left_out_is_told_by_ending_in_every_run_on_the_lists(tmp_path, 
     found = {finding.kind: finding for finding in plan.findings}
     assert found["files left out"].count == 4 and found["files left out"].severity == "warning"
     assert found["folders without images"].examples == ("empty",)
+
+
+def test_names_that_are_no_text_are_left_out_and_told_with_escapes(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    for name in (b"caf\xe9.txt", b"a\nb.txt"):
+        (source / "cats" / os.fsdecode(name)).touch()
+    (source / os.fsdecode(b"b\xe4r")).mkdir()
+    _, found = listed(tmp_path, source)
+    assert found["files left out"].examples == (r"cats/a\nb.txt", r"cats/caf\udce9.txt")
+    assert found["folders without images"].examples == (r"b\udce4r",)
+    to_json(found.values()).encode()
 
 
 def test_what_was_told_of_lists_is_not_told_of_others_in_their_place(tmp_path, photos):
