@@ -8,6 +8,7 @@ from PIL import Image
 from pipeline.datasets import __main__ as command
 from pipeline.datasets import files, folder, utkface
 from pipeline.flags import build_parser, choices_of
+from pipeline.image_files import in_folder
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
 from trainer_module.findings import to_json
@@ -54,6 +55,44 @@ def test_class_folders_that_are_links_are_followed_and_loops_are_not(tmp_path, p
     images = rows["train"] | rows["eval"]
     assert sum(label == "dogs" for label in images.values()) == 30
     assert sum(map(len, rows.values())) == 60
+
+
+def test_a_link_that_points_at_itself_leads_nowhere(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (source / "cats" / "loop").symlink_to("loop")
+    rows, found = listed(tmp_path, source)
+    assert sum(map(len, rows.values())) == 60
+    assert found["files left out"].examples == ("cats/loop",)
+
+
+def test_a_link_into_a_folder_without_rights_is_refused_by_its_own_name(
+    tmp_path, photos, without_rights
+):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (tmp_path / "kept" / "more").mkdir(parents=True)
+    (source / "dogs" / "link").symlink_to(tmp_path / "kept" / "more")
+    os.chmod(tmp_path / "kept", 0)
+    refused = pytest.raises(InputError, match=r"dogs/link' cannot be read \(permission denied\)")
+    with without_rights(), refused:
+        listed(tmp_path, source)
+
+
+SYSTEM_FILES = (  # of Synology's and QNAP's thumbnails and bins, Windows', Linux' and macOS'
+    "cats/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "cats/.@__thumb/0.jpg", "#recycle/old.png",
+    "@Recycle/old.png", "$RECYCLE.BIN/S-1-5-21/$R1.png", "System Volume Information/x.png",
+    "lost+found/#12.png", "__MACOSX/cats/0.png",
+)  # fmt: skip
+
+
+def test_what_systems_keep_beside_images_is_passed_over(tmp_path, photos, without_rights, capsys):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), *SYSTEM_FILES)
+    os.chmod(source / "lost+found", 0)
+    with without_rights():
+        rows, found = listed(tmp_path, source)
+        assert len(in_folder(str(source))) == 60
+    assert sum(map(len, rows.values())) == 60
+    assert set(found) == {"folders as classes"}
+    assert "left out" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
