@@ -12,6 +12,8 @@ from pipeline.image_files import in_folder
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
 from trainer_module.findings import to_json
+from trainer_module.settings import Target
+from trainer_module.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -251,6 +253,122 @@ def test_splits_within_class_folders_are_mixed_with_a_warning(tmp_path, photos):
     told = found["splits within classes"]
     assert (told.severity, told.count) == ("warning", 2)
     assert told.examples == ("cats/train, cats/val", "dogs/train, dogs/val")
+
+
+def each(folders, form, count=8):
+    """Returns names of images of their own in every folder."""
+    places = [place.format(folder) for place in form.split() for folder in folders]
+    return [f"{place}/{n}.png" for place in places for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("folders", "form"),
+    [
+        (["images", "masks"], "{}"),
+        (["img", "gt"], "{}"),
+        (["JPEGImages", "SegmentationClass", "SegmentationObject"], "{}"),
+        (["images", "masks"], "train/{} val/{}"),
+        (["train", "train_masks", "test"], "{}"),
+        (["images", "annotations"], "{}/training {}/validation"),
+    ],
+)
+def test_pictures_and_label_maps_are_no_classes(tmp_path, photos, folders, form):
+    with pytest.raises(InputError, match=r"label maps of one set.* Fix: --task=segmentation with"):
+        listed(tmp_path, photos(*each(folders, form)))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["train2017", "val2017"],
+        ["training_set", "test_set"],
+        ["Train-Data", "Valid Data"],
+        ["training_set/training_set/cats", "test_set/test_set/cats"],
+    ],
+)
+def test_splits_of_any_name_without_classes_are_refused(tmp_path, photos, folders):
+    with pytest.raises(InputError, match="which are splits and no classes"):
+        listed(tmp_path, photos(*each(folders, "{}")))
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("train2017", "val2017")],
+)
+def test_splits_of_any_name_are_read_as_splits(tmp_path, photos, train, held_out):
+    names = each(["cats", "dogs"], f"{train}/{{}} {held_out}/{{}}")
+    lists = folder.write(tmp_path / "lists", photos(*names, "seg_pred/1.png"))
+    assert all(f"/{train}/" in path for path, _ in files.read_list(lists["train"]))
+    assert all(f"/{held_out}/" in path for path, _ in files.read_list(lists["eval"]))
+    (found,) = [
+        one for one in files.findings_left(str(lists["train"])) if one.severity == "warning"
+    ]
+    assert found.kind == "folders beside splits"
+
+
+def test_splits_beside_a_folder_that_is_none_are_told_as_classes(tmp_path, photos):
+    _, found = listed(tmp_path, photos(*each(["seg_train", "seg_test", "seg_pred"], "{}")))
+    assert found["classes named as splits"].examples == ("seg_test", "seg_train")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["mask", "no_mask"],
+        ["images", "masks", "cats"],
+        ["trainer", "sandal"],
+        ["label", "mask"],
+        ["1", "2"],
+    ],
+)
+def test_classes_that_sound_like_parts_of_a_data_set_stay_classes(tmp_path, photos, classes):
+    _, found = listed(tmp_path, photos(*each(classes, "{}", 20)))
+    assert set(found) == {"folders as classes"}
+
+
+@pytest.mark.parametrize("classes", [["test1", "test2", "test3"], ["train1", "train2"]])
+def test_numbered_tests_are_classes_with_a_warning(tmp_path, photos, classes):
+    _, found = listed(tmp_path, photos(*each(classes, "{}/a {}/b")))
+    assert set(found) == {"folders as classes", "classes named as splits"}
+
+
+@pytest.mark.parametrize("form", ["{}/images {}/masks", "train/{} val/{} train/{}/masks"])
+def test_label_maps_within_classes_are_told(tmp_path, photos, form):
+    _, found = listed(tmp_path, photos(*each(["COVID", "Normal"], form)))
+    told = found["label maps as pictures"]
+    assert (told.severity, told.count) == ("warning", 2) and "16 images in 2 folders" in told.told
+    assert told.examples[0].endswith("COVID/masks")
+
+
+@pytest.mark.parametrize(
+    ("folders", "form", "count"),
+    [
+        (["images", "masks"], "{}", 1),
+        (["images", "masks"], "train/{} val/{}", 1),
+        (["COVID", "Normal"], "{}/images {}/masks", 2),
+        (["mask", "no_mask"], "{}", 0),
+    ],
+)
+def test_label_maps_that_are_pretrained_on_are_told(tmp_path, photos, folders, form, count):
+    lists = folder.write(tmp_path / "lists", photos(*each(folders, form)), labelled=False)
+    found = [one.count for one in files.findings_left(str(lists["train"]))
+             if one.kind == "label maps as pictures"]  # fmt: skip
+    assert found == [count] * (count > 0)
+
+
+def test_numbers_among_class_folders_are_names(tmp_path, photos):
+    digits = [str(number) for number in range(10)]
+    source = photos(*each(digits, "{}", 20), *many("unknown/{}.png", 10))
+    lists = folder.write(tmp_path / "lists", source)
+    labels = {split: [label for _, label in files.read_list(lists[split])] for split in lists}
+    task = Classification.from_targets(labels["train"], Target())
+    assert task.class_names == (*(f"class_{digit}" for digit in digits), "unknown")
+    assert not any(map(task.problem, labels["train"] + labels["eval"]))
+
+
+def test_a_number_and_its_name_are_one_class_and_told(tmp_path, photos):
+    _, found = listed(tmp_path, photos(*each(["7", "class_7", "cat"], "{}", 20)))
+    assert found["folders as one class"].examples == ("'7', 'class_7'",)
 
 
 def test_class_folders_of_negative_numbers_are_names(tmp_path, photos):
