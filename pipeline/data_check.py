@@ -4,6 +4,7 @@ Standard library alone; the images themselves are read by ingest and by `python 
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from components.file_list_example_gen.rows import (
 from components.file_list_example_gen.same_images import doubles
 from pipeline.choices import Choices, Lists
 from pipeline.datasets.files import findings_left
+from pipeline.datasets.folder_names import split_named
 from trainer_module.errors import InputError
 from trainer_module.findings import NOTE, WARNING, Finding, counted, first, refuse_worst, table
 from trainer_module.tasks.registry import TASKS
@@ -31,6 +33,7 @@ from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
 Rows = Mapping[str, list[Row]]
+OF_SPLITS = {"split", "set", "subset", "fold", "partition"}  # names of columns
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,22 @@ def layout_findings(list_path: str, file: ListFile) -> list[Finding]:
         told = f"{list_path}: {count} in other characters than the file system has (\\ or accents)"
         examples = first(f"line {row.line}: {row.name}" for row in file.respelled)
         found.append(Finding(NOTE, "respelled names", told, len(file.respelled), examples))
+    return found + _of_several_splits(list_path, file)
+
+
+def _of_several_splits(list_path: str, file: ListFile) -> list[Finding]:
+    """Returns a warning for each column that says which rows are for training, and which to judge
+    by: no column does that here.
+    """
+    columns = {**file.layout.unread, "of targets": Counter(row.target for row in file.rows)}
+    found = []
+    for column, values in columns.items():
+        if len(values) > 1 and (column.lower() in OF_SPLITS or all(map(split_named, values))):
+            told = f"{list_path}: all rows are used, whatever the column {column} says of them"
+            counts = [f"{value!r}: {counted(rows, 'row')}" for value, rows in values.most_common()]
+            fix = "a list for each, so that nothing is trained on that is to judge a model"
+            kind = "rows of several splits"
+            found.append(Finding(WARNING, kind, told, len(values), first(counts), fix))
     return found
 
 

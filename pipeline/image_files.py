@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.file_list_example_gen.rows import read_bytes
+from pipeline.datasets.files import is_hidden
 from trainer_module.image_headers import ENDINGS, has_ending, is_picture
 
 SHOWN = 5  # endings of what is left out
@@ -34,7 +35,7 @@ def is_image(place: str) -> bool:
 
 def in_folder(folder: str) -> list[str]:
     """Returns the images below a folder, and the folders that cannot be read, sorted; without
-    hidden files such as `._cat.jpg`, which macOS leaves. What else lies there is told on stderr.
+    hidden files, and what systems keep for themselves. What else lies there is told on stderr.
     """
     unread: list[str] = []
     files = sorted(_files(folder, unread))
@@ -57,11 +58,11 @@ def _files(folder: str, unread: list[str]) -> Iterator[str]:
         for name in [*folders]:
             path = os.path.join(place, name)
             real = os.path.realpath(path)
-            if name.startswith(".") or real in above[place]:
+            if is_hidden(name) or real in above[place]:
                 folders.remove(name)
             else:
                 above[path] = (*above[place], real)
-        yield from (os.path.join(place, name) for name in names if not name.startswith("."))
+        yield from (os.path.join(place, name) for name in names if not is_hidden(name))
 
 
 def content_of(path: str) -> tuple[bytes, str]:

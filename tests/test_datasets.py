@@ -491,6 +491,26 @@ def test_camvid_keeps_its_published_splits(tmp_path):
     ).read_bytes()
 
 
+def camvid_with(folder, listed):
+    """Returns a source whose train.txt is these bytes."""
+    write_images(folder, ["i.png", "m.png"])
+    for name in ("train.txt", "val.txt", "test.txt"):
+        (folder / name).write_bytes(listed if name == "train.txt" else b"i.png,m.png\n")
+    return folder
+
+
+@pytest.mark.parametrize("listed", [b"\xef\xbb\xbfi.png,m.png\r\n", b"i.png, m.png \n \n\n"])
+def test_a_list_of_camvid_may_have_a_byte_order_mark_and_blanks(listed, tmp_path):
+    lists = camvid.write(tmp_path / "out", camvid_with(tmp_path / "camvid", listed))
+    assert files.read_list(lists["train_segmentation"]) == [["i.png", "m.png"]]
+
+
+def test_a_list_of_camvid_that_is_no_utf8_is_named(tmp_path):
+    source = camvid_with(tmp_path / "camvid", "stra\xdfe.png,m.png\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"train\.txt is not UTF-8 text .*Fix: save it as UTF-8"):
+        camvid.write(tmp_path / "out", source)
+
+
 # the command line
 
 

@@ -7,6 +7,7 @@ import pytest
 from pipeline.choices import Choices, Lists
 from pipeline.plan import as_chosen
 from pipeline.save_paths import SavedEncoder
+from trainer_module.findings import NOTE, Finding
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.unlabelled import Unlabelled
@@ -69,6 +70,13 @@ def graph(plan):
 )
 def test_a_road_has_these_nodes(plan, nodes):
     assert {component.id for component in graph(plan).components} == set(nodes)
+
+
+def test_what_was_noticed_of_names_that_are_no_text_compiles():
+    from tfx.dsl.compiler import compiler
+
+    left_out = Finding(NOTE, "files left out", "1 file left out", examples=("caf\udce9.txt",))
+    compiler.Compiler().compile(graph(replace(PRETRAINED, findings=(left_out,))))
 
 
 def test_a_taken_encoder_is_entered_with_its_content_and_normalizes_as_it_did():

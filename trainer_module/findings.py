@@ -22,7 +22,8 @@ HEADING = "What we noticed about your data"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was noticed.
+    """One thing that was noticed. Its texts have escapes for what no terminal shows, in whatever
+    characters it was told: line breaks, and bytes of a file's name that are no UTF-8.
 
     Attributes:
       severity: NOTE, WARNING, or REFUSED, which stops the run.
@@ -39,6 +40,12 @@ class Finding:
     count: int = 1
     examples: tuple[str, ...] = ()
     fix: str = ""
+
+    def __post_init__(self):
+        for name in ("told", "fix"):
+            object.__setattr__(self, name, visible(getattr(self, name), kept=""))
+        shown = tuple(visible(example, kept="") for example in self.examples)
+        object.__setattr__(self, "examples", shown)
 
 
 def first(examples: Iterable[Any], most: int = MOST_EXAMPLES) -> tuple[str, ...]:
@@ -83,8 +90,7 @@ def _lines(finding: Finding, indent: str) -> list[str]:
     more = finding.count - len(shown) if shown else 0
     fix = [f"{indent}Fix: {finding.fix}"] if finding.fix else []
     rest = [f"{indent}... and {more:,} more"] if more > 0 else []
-    lines = [finding.told, *(f"{indent}{example}" for example in shown), *rest, *fix]
-    return [visible(line) for line in lines]
+    return [finding.told, *(f"{indent}{example}" for example in shown), *rest, *fix]
 
 
 def to_json(findings: Iterable[Finding]) -> str:

@@ -13,7 +13,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from trainer_module.errors import InputError
@@ -72,6 +72,7 @@ class Layout:
       columns: that a row may have.
       header: whether the first row names the columns.
       told: what is unlike `path,target`, a part of a sentence each.
+      unread: name of a column that is neither -> how many rows have each of its values.
     """
 
     way: str = "commas"
@@ -80,6 +81,7 @@ class Layout:
     columns: int = 2
     header: bool = False
     told: tuple[str, ...] = ()
+    unread: Mapping[str, Counter[str]] = field(default_factory=dict)
 
     def cells(self, text: str) -> list[str]:
         """Returns the columns of a row.
@@ -203,7 +205,10 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
         )
     order = () if path < (columns if target is None else target) else ("the target stands first",)
     told = (*_told(way, header, first), *dropped, *order)
-    return Layout(way, path, target, columns, header, told)
+    names = first[:columns] if header else []
+    unread = {name: Counter(row[column] for row in rows if len(row) == columns)
+              for column, name in enumerate(names) if column not in (path, target)}  # fmt: skip
+    return Layout(way, path, target, columns, header, told, unread)
 
 
 def _best(sample: Sequence[str], folder: str) -> tuple[float, str, int]:
@@ -310,8 +315,9 @@ def _target_column(rows: list[list[str]], path: int, columns: int, header: list[
             dropped.append("an empty column is passed over")
     named = [one for one in others if one < len(header) and header[one].lower() in TARGET_WORDS]
     if len(others) > 1 and len(named) == 1:
-        passed = ", ".join(header[one] for one in others if one not in named)
-        return named[0], (*dropped, f"the columns {passed} are passed over")
+        passed = [header[one] for one in others if one not in named]
+        what = f"columns {', '.join(passed)} are" if len(passed) > 1 else f"column {passed[0]} is"
+        return named[0], (*dropped, f"the {what} passed over")
     if len(others) > 1:
         return ..., ()
     return (others[0] if others else None), tuple(dropped)

@@ -33,7 +33,7 @@ def write(output_dir: str | Path, source: str | Path) -> dict[str, Path]:
         (path,labelmap).
 
     Raises:
-        InputError: where a list, or a file that a list names, is missing.
+        InputError: where a list is missing or no UTF-8 text, or a file that it names is missing.
     """
     with files.open_source(Path(source)) as opened:
         return {
@@ -50,7 +50,7 @@ def _write_split(folder: Path, source: files.Source, name: str, listed: str) -> 
         raise InputError(
             f"The source is no CamVid: it must hold one list {listed}, but has {len(found)}"
         )
-    rows = list(csv.reader(source.read(str(found[0])).decode("utf-8").splitlines()))
+    rows = _rows(source.read(str(found[0])), listed)
     members = set(source.names)
     for path in (path for row in rows for path in row):
         member = str(found[0].parent / path)
@@ -60,3 +60,19 @@ def _write_split(folder: Path, source: files.Source, name: str, listed: str) -> 
             )
         files.write_file(folder / path, source.read(member))
     return files.write_list(folder / f"{name}.csv", rows)
+
+
+def _rows(content: bytes, listed: str) -> list[list[str]]:
+    """Returns the cells of every line of a list that is not blank."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{listed} is not UTF-8 text ({error.reason} at byte {error.start}). Fix: save it as "
+            f"UTF-8"
+        ) from error
+    return [
+        [cell.strip() for cell in row]
+        for row in csv.reader(text.splitlines())
+        if "".join(row).strip()
+    ]

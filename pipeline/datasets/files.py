@@ -7,6 +7,7 @@ Pillow.
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -25,6 +26,11 @@ from trainer_module.findings import NOTE, WARNING, Finding, as_dicts, counted, f
 from trainer_module.image_headers import has_ending
 
 NOTICED = ".noticed.json"  # beside lists: what was noticed while they were written
+# names, in lower case, of what systems keep beside files: previews, bins, snapshots
+SYSTEMS_OWN = {
+    "@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "system volume information",
+    "lost+found", "__macosx",
+}  # fmt: skip
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -101,7 +107,9 @@ def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, 
 
 
 class FolderSource:
-    """The files below a folder; links to folders are followed, but for those that lead back."""
+    """The files below a folder that are not hidden; links to folders are followed, but for those
+    that lead back.
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -116,29 +124,43 @@ class FolderSource:
 
 
 def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
-    """Yields every file below a folder, and every link that leads nowhere: what it was meant to be
-    is missing.
+    """Yields every file below a folder that is not hidden, and every link that leads nowhere: what
+    it was meant to be is missing.
 
     Args:
       folder: where to look.
       above: real paths of this folder and of those that it was reached through.
 
     Raises:
-      InputError: naming a folder that cannot be read.
+      InputError: naming a folder, or a link, that cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.path, entry.is_dir()) for entry in entries]
+            found = [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
-        raise InputError(
-            f"The folder '{folder}' cannot be read ({error.strerror.lower()}). Fix: give yourself "
-            f"the right, as by chmod u+rx, or move it elsewhere"
-        ) from error
-    for path, is_folder in found:
-        if not is_folder:
-            yield path
-        elif (real := os.path.realpath(path)) not in above:
-            yield from _files_below(path, (*above, real))
+        raise _unreadable(folder, error) from error
+    for entry in found:
+        if not _is_folder(entry):
+            yield entry.path
+        elif (real := os.path.realpath(entry.path)) not in above:
+            yield from _files_below(entry.path, (*above, real))
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Tells whether an entry is a folder, or a link to one and not to nowhere or to itself."""
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return False
+        raise _unreadable(entry.path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> InputError:
+    return InputError(
+        f"'{path}' cannot be read ({error.strerror.lower()}). Fix: give yourself the right, as by "
+        f"chmod u+rx, or move it elsewhere"
+    )
 
 
 class TarSource:
@@ -195,26 +217,27 @@ def open_source(path: Path) -> Iterator[Source]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a name is that of an image; hidden files (`._cat.png`, made by macOS) are not."""
+    """Whether a name is that of an image; hidden files are not."""
     return has_ending(name) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or a folder that it lies in has a name that begins with a dot."""
-    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+    """Whether a file, or a folder that it lies in, has a name that begins with a dot, as what
+    macOS leaves (`._cat.png`), or is one that systems keep for themselves.
+    """
+    return any(part.startswith(".") or part.lower() in SYSTEMS_OWN for part in name.split("/"))
 
 
 def left_out(source: Path, names: Iterable[str], used: Iterable[str]) -> list[Finding]:
-    """Returns what to tell of the files of a folder that are in no list; hidden ones are meant to
-    be passed over.
+    """Returns what to tell of the files of a folder that are in no list.
 
     Args:
       source: the folder.
-      names: of all its files.
+      names: of all its files that are not hidden.
       used: those in a list.
     """
-    used = {*used, NOTICED, "train.csv", "eval.csv", "test.csv"}
-    left = [name for name in names if name not in used and not is_hidden(name)]
+    used = {*used, "train.csv", "eval.csv", "test.csv"}
+    left = [name for name in names if name not in used]
     if not left:
         return []
     endings = Counter(PurePosixPath(name).suffix.lower() or "no ending" for name in left)

@@ -4,21 +4,17 @@ SOURCE/CLASS/NAME.png is one folder a class. A tree SOURCE/train/CLASS/NAME.png 
 (or test) is read as the splits that it shows. Without labels, every image below SOURCE is one row.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.datasets import files
+from pipeline.datasets.folder_names import SPLITS, is_of_maps, is_segmentation_set, split_named
 from trainer_module.errors import InputError, require
 from trainer_module.findings import NOTE, WARNING, Finding, counted, first
 from trainer_module.image_headers import ENDINGS
 
 LISTS_ALONE = True  # images stay at their source, which may change between two runs
-# names of folders that are splits, by the list that they become
-SPLITS = {
-    "train": ("train", "training", "train_images"),
-    "eval": ("val", "valid", "validation", "eval", "dev"),
-    "test": ("test", "testing"),
-}
 SHOWN_CLASSES = 20
 
 
@@ -48,8 +44,8 @@ def write(
         train, val and test; without labels of `train` (path) alone.
 
     Raises:
-        InputError: where there are no images, no two class folders with images, classes that
-          train/ does not have, or a split would be empty.
+        InputError: where there are no images, no two class folders with images, folders of label
+          maps in their place, classes that train/ does not have, or a split would be empty.
     """
     require(
         0 < eval_fraction < 1,
@@ -88,6 +84,7 @@ def write(
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
     found += [_in_order(source, labels), *_merged(source, labels)]
     found += _beside_splits(source, every, splits) if splits else _like_splits(source, images)
+    found += _maps_as_pictures(source, images, depth + 1)
     found += _noticed(source, names, every, splits)
     files.leave_findings(folder, lists.values(), found)
     return lists
@@ -104,6 +101,8 @@ def _write_unlabelled(
     rows = [(files.listed_path(source / name, folder),) for name in kept]
     lists = {"train": files.write_list(folder / "train.csv", rows)}
     found = files.left_out(source, names, images)
+    tops = {name.split("/")[0] for name in kept if "/" in name}
+    found += _maps_as_pictures(source, kept, depth=0 if is_segmentation_set(tops) else 1)
     if len(kept) < len(images):
         held_out = ", ".join(f"{top}/" for top, split in sorted(splits.items()) if split != "train")
         told = (
@@ -131,20 +130,15 @@ def _splits(images: Sequence[str], labelled: bool) -> dict[str, str]:
     With labels they must hold class folders.
     """
     tops = {name.split("/")[0] for name in images if "/" in name}
-    meant = {top: split for split in SPLITS for top in tops if _split_named(top) == split}
-    within = {top: {name.split("/")[1] for name in images if name.startswith(f"{top}/")
-                    and name.count("/") > 1} for top in meant}  # fmt: skip
-    is_split = len(meant) > 1 and "train" in meant.values()
-    if not is_split or (labelled and not all(within.values())):
+    meant = {top: split for split in SPLITS for top in tops if split_named(top) == split}
+    deeper = {tuple(name.split("/")[:2]) for name in images if name.count("/") > 1}
+    with_classes = {top for top, folder in deeper if not split_named(folder)}
+    is_split = len({*meant.values()}) > 1 and "train" in meant.values()
+    if not is_split or (labelled and not with_classes.issuperset(meant)):
         return {}
     if "eval" in meant.values():
         return meant
     return {top: "eval" if split == "test" else split for top, split in meant.items()}
-
-
-def _split_named(folder: str) -> str:
-    """Returns the list that a folder of this name would become; '' if it is no name of a split."""
-    return next((split for split, known in SPLITS.items() if folder.lower() in known), "")
 
 
 def _refuse_splits_without_classes(
@@ -154,9 +148,10 @@ def _refuse_splits_without_classes(
     a classifier of train and val.
     """
     tops = sorted({name.split("/")[0] for name in images if "/" in name})
-    if splits or len(tops) < 2 or not all(map(_split_named, tops)):
+    named = {*map(split_named, tops)}
+    if splits or len(named) < 2 or "" in named:
         return
-    none = "" if "train" in map(_split_named, tops) else ", and there is none to train on"
+    none = "" if "train" in named else ", and there is none to train on"
     raise InputError(
         f"'{source}' has the folders {', '.join(tops)}, which are splits and no classes: each must "
         f"hold one folder a class, as in train/CLASS/NAME.png{none}. Without labels: "
@@ -182,19 +177,25 @@ def _in_class_folders(source: Path, images: Sequence[str], splits: Mapping[str, 
             f"(CLASS/NAME.png). Received: {counted(len(images), 'image')} in all and "
             f"{counted(len(classes), 'such folder')}. Images without labels: --task=pretrain.{hint}"
         )
+    if is_segmentation_set(classes):
+        raise InputError(
+            f"'{source}' has the folders {', '.join(sorted(classes))}, which are named as the "
+            f"pictures and label maps of one set, and are no classes. Fix: --task=segmentation "
+            f"with lists of `path,labelmap` rows; or rename them, if they are classes"
+        )
     for name in inside:
         files.require_listable(name)
     return inside
 
 
 def _labels(source: Path, classes: list[str]) -> dict[str, str]:
-    """Class names as labels, which have no spaces at their ends; numbers that are not 0 to N-1
-    would be taken for class ids, so `7` becomes `class_7`.
+    """Class names as labels, which have no spaces at their ends; where they are not 0 to N-1, all
+    of them, numbers would be taken for class ids, or names for errors, so `7` becomes `class_7`.
     """
-    numbers = all(name.strip().removeprefix("-").isdecimal() for name in classes)
-    ids = {str(number) for number in range(len(classes))}
-    prefix = "class_" if numbers and set(classes) != ids else ""
-    labels = {name: f"{prefix}{name.strip()}" for name in classes}
+    labels = {name: name.strip() for name in classes}
+    if set(classes) != {str(number) for number in range(len(classes))}:
+        numbers = {name for name in classes if labels[name].removeprefix("-").isdecimal()}
+        labels |= {name: f"class_{labels[name]}" for name in numbers}
     if not all(name.strip() for name in classes) or len(set(labels.values())) < 2:
         shown = ", ".join(map(repr, classes[:SHOWN_CLASSES]))
         raise InputError(
@@ -215,16 +216,15 @@ def _in_order(source: Path, labels: Mapping[str, str]) -> Finding:
 
 
 def _merged(source: Path, labels: Mapping[str, str]) -> list[Finding]:
-    """Returns a warning about folders that are one class, since spaces at the ends of their names
-    tell nothing apart.
-    """
+    """Returns a warning about folders that are one class, since their labels are the same."""
     of_label: dict[str, list[str]] = {}
     for folder, label in labels.items():
         of_label.setdefault(label, []).append(folder)
     several = [", ".join(map(repr, some)) for some in of_label.values() if len(some) > 1]
     if not several:
         return []
-    told = f"{source}: folders whose names differ in spaces at their ends alone are one class"
+    told = f"{source}: folders are one class whose names differ in spaces at their ends alone, "
+    told += "or in class_ before a number"
     fix = "rename these folders, or move their images together"
     kind = "folders as one class"
     return [Finding(WARNING, kind, told, len(several), first(several), fix)]
@@ -269,13 +269,17 @@ def _beside_splits(source: Path, images: Sequence[str], splits: Mapping[str, str
 def _like_splits(source: Path, images: Sequence[str]) -> list[Finding]:
     """Returns warnings about class folders that are named as splits, or hold folders named so."""
     classes = sorted({name.split("/")[0] for name in images})
-    named = [name for name in classes if _split_named(name)]
+    named = [name for name in classes if split_named(name)]
     deeper = sorted({tuple(name.split("/")[:2]) for name in images if name.count("/") > 1})
     within: dict[str, list[str]] = {}
     for top, folder in deeper:
-        if _split_named(folder):
-            within.setdefault(top, []).append(f"{top}/{folder}")
-    mixed = [", ".join(some) for some in within.values() if len(some) > 1]
+        if split_named(folder):
+            within.setdefault(top, []).append(folder)
+    mixed = [
+        ", ".join(f"{top}/{folder}" for folder in folders)
+        for top, folders in within.items()
+        if len({*map(split_named, folders)}) > 1
+    ]
     told = {
         "classes named as splits": (
             named,
@@ -304,6 +308,24 @@ def _like_splits(source: Path, images: Sequence[str]) -> list[Finding]:
     ]
 
 
+def _maps_as_pictures(source: Path, images: Sequence[str], depth: int) -> list[Finding]:
+    """Returns a warning about images in folders that are named as those of label maps.
+
+    Args:
+      source: the folder.
+      images: names of those that are learned from.
+      depth: of the topmost folders that may hold label maps; 0 is right below the source.
+    """
+    counts = Counter(name.rpartition("/")[0] for name in images)
+    maps = sorted(folder for folder in counts if any(map(is_of_maps, folder.split("/")[depth:])))
+    if not maps:
+        return []
+    told = f"{source}: {counted(sum(counts[folder] for folder in maps), 'image')} in "
+    told += f"{counted(len(maps), 'folder')} named as those of label maps are taken as pictures"
+    fix = "if they are label maps, move them elsewhere; lists of them are for --task=segmentation"
+    return [Finding(WARNING, "label maps as pictures", told, len(maps), first(maps), fix)]
+
+
 def _noticed(
     source: Path, names: list[str], images: list[str], splits: Mapping[str, str]
 ) -> list[Finding]:
@@ -324,7 +346,7 @@ def _noticed(
         found.append(Finding(NOTE, "folders as splits", told, len(splits)))
     places = [source, *(source / top for top in splits)]
     folders = {path.relative_to(source).as_posix() for place in places for path in place.iterdir()
-               if path.is_dir() and not path.name.startswith(".")}  # fmt: skip
+               if path.is_dir() and not files.is_hidden(path.name)}  # fmt: skip
     without = sorted(folders - {str(up) for name in images for up in PurePosixPath(name).parents})
     if without:
         told = f"{source}: {counted(len(without), 'folder')} without an image: no classes"

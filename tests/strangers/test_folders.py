@@ -8,8 +8,12 @@ from PIL import Image
 from pipeline.datasets import __main__ as command
 from pipeline.datasets import files, folder, utkface
 from pipeline.flags import build_parser, choices_of
+from pipeline.image_files import in_folder
 from pipeline.plan import make_plan
 from trainer_module.errors import InputError
+from trainer_module.findings import to_json
+from trainer_module.settings import Target
+from trainer_module.tasks.classification import Classification
 
 
 @pytest.fixture
@@ -55,6 +59,44 @@ def test_class_folders_that_are_links_are_followed_and_loops_are_not(tmp_path, p
     assert sum(map(len, rows.values())) == 60
 
 
+def test_a_link_that_points_at_itself_leads_nowhere(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (source / "cats" / "loop").symlink_to("loop")
+    rows, found = listed(tmp_path, source)
+    assert sum(map(len, rows.values())) == 60
+    assert found["files left out"].examples == ("cats/loop",)
+
+
+def test_a_link_into_a_folder_without_rights_is_refused_by_its_own_name(
+    tmp_path, photos, without_rights
+):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (tmp_path / "kept" / "more").mkdir(parents=True)
+    (source / "dogs" / "link").symlink_to(tmp_path / "kept" / "more")
+    os.chmod(tmp_path / "kept", 0)
+    refused = pytest.raises(InputError, match=r"dogs/link' cannot be read \(permission denied\)")
+    with without_rights(), refused:
+        listed(tmp_path, source)
+
+
+SYSTEM_FILES = (  # of Synology's and QNAP's thumbnails and bins, Windows', Linux' and macOS'
+    "cats/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg", "cats/.@__thumb/0.jpg", "#recycle/old.png",
+    "@Recycle/old.png", "$RECYCLE.BIN/S-1-5-21/$R1.png", "System Volume Information/x.png",
+    "lost+found/#12.png", "__MACOSX/cats/0.png",
+)  # fmt: skip
+
+
+def test_what_systems_keep_beside_images_is_passed_over(tmp_path, photos, without_rights, capsys):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), *SYSTEM_FILES)
+    os.chmod(source / "lost+found", 0)
+    with without_rights():
+        rows, found = listed(tmp_path, source)
+        assert len(in_folder(str(source))) == 60
+    assert sum(map(len, rows.values())) == 60
+    assert set(found) == {"folders as classes"}
+    assert "left out" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("above", "told"), [(b"caf\xe9", "is not valid UTF-8"), (b"a\nb", "has a line break")]
 )
@@ -94,6 +136,17 @@ def test_what_is_left_out_is_told_by_ending_in_every_run_on_the_lists(tmp_path, 
     found = {finding.kind: finding for finding in plan.findings}
     assert found["files left out"].count == 4 and found["files left out"].severity == "warning"
     assert found["folders without images"].examples == ("empty",)
+
+
+def test_names_that_are_no_text_are_left_out_and_told_with_escapes(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    for name in (b"caf\xe9.txt", b"a\nb.txt"):
+        (source / "cats" / os.fsdecode(name)).touch()
+    (source / os.fsdecode(b"b\xe4r")).mkdir()
+    _, found = listed(tmp_path, source)
+    assert found["files left out"].examples == (r"cats/a\nb.txt", r"cats/caf\udce9.txt")
+    assert found["folders without images"].examples == (r"b\udce4r",)
+    to_json(found.values()).encode()
 
 
 def test_what_was_told_of_lists_is_not_told_of_others_in_their_place(tmp_path, photos):
@@ -200,6 +253,122 @@ def test_splits_within_class_folders_are_mixed_with_a_warning(tmp_path, photos):
     told = found["splits within classes"]
     assert (told.severity, told.count) == ("warning", 2)
     assert told.examples == ("cats/train, cats/val", "dogs/train, dogs/val")
+
+
+def each(folders, form, count=8):
+    """Returns names of images of their own in every folder."""
+    places = [place.format(folder) for place in form.split() for folder in folders]
+    return [f"{place}/{n}.png" for place in places for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("folders", "form"),
+    [
+        (["images", "masks"], "{}"),
+        (["img", "gt"], "{}"),
+        (["JPEGImages", "SegmentationClass", "SegmentationObject"], "{}"),
+        (["images", "masks"], "train/{} val/{}"),
+        (["train", "train_masks", "test"], "{}"),
+        (["images", "annotations"], "{}/training {}/validation"),
+    ],
+)
+def test_pictures_and_label_maps_are_no_classes(tmp_path, photos, folders, form):
+    with pytest.raises(InputError, match=r"label maps of one set.* Fix: --task=segmentation with"):
+        listed(tmp_path, photos(*each(folders, form)))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ["train2017", "val2017"],
+        ["training_set", "test_set"],
+        ["Train-Data", "Valid Data"],
+        ["training_set/training_set/cats", "test_set/test_set/cats"],
+    ],
+)
+def test_splits_of_any_name_without_classes_are_refused(tmp_path, photos, folders):
+    with pytest.raises(InputError, match="which are splits and no classes"):
+        listed(tmp_path, photos(*each(folders, "{}")))
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out"),
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("train2017", "val2017")],
+)
+def test_splits_of_any_name_are_read_as_splits(tmp_path, photos, train, held_out):
+    names = each(["cats", "dogs"], f"{train}/{{}} {held_out}/{{}}")
+    lists = folder.write(tmp_path / "lists", photos(*names, "seg_pred/1.png"))
+    assert all(f"/{train}/" in path for path, _ in files.read_list(lists["train"]))
+    assert all(f"/{held_out}/" in path for path, _ in files.read_list(lists["eval"]))
+    (found,) = [
+        one for one in files.findings_left(str(lists["train"])) if one.severity == "warning"
+    ]
+    assert found.kind == "folders beside splits"
+
+
+def test_splits_beside_a_folder_that_is_none_are_told_as_classes(tmp_path, photos):
+    _, found = listed(tmp_path, photos(*each(["seg_train", "seg_test", "seg_pred"], "{}")))
+    assert found["classes named as splits"].examples == ("seg_test", "seg_train")
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ["mask", "no_mask"],
+        ["images", "masks", "cats"],
+        ["trainer", "sandal"],
+        ["label", "mask"],
+        ["1", "2"],
+    ],
+)
+def test_classes_that_sound_like_parts_of_a_data_set_stay_classes(tmp_path, photos, classes):
+    _, found = listed(tmp_path, photos(*each(classes, "{}", 20)))
+    assert set(found) == {"folders as classes"}
+
+
+@pytest.mark.parametrize("classes", [["test1", "test2", "test3"], ["train1", "train2"]])
+def test_numbered_tests_are_classes_with_a_warning(tmp_path, photos, classes):
+    _, found = listed(tmp_path, photos(*each(classes, "{}/a {}/b")))
+    assert set(found) == {"folders as classes", "classes named as splits"}
+
+
+@pytest.mark.parametrize("form", ["{}/images {}/masks", "train/{} val/{} train/{}/masks"])
+def test_label_maps_within_classes_are_told(tmp_path, photos, form):
+    _, found = listed(tmp_path, photos(*each(["COVID", "Normal"], form)))
+    told = found["label maps as pictures"]
+    assert (told.severity, told.count) == ("warning", 2) and "16 images in 2 folders" in told.told
+    assert told.examples[0].endswith("COVID/masks")
+
+
+@pytest.mark.parametrize(
+    ("folders", "form", "count"),
+    [
+        (["images", "masks"], "{}", 1),
+        (["images", "masks"], "train/{} val/{}", 1),
+        (["COVID", "Normal"], "{}/images {}/masks", 2),
+        (["mask", "no_mask"], "{}", 0),
+    ],
+)
+def test_label_maps_that_are_pretrained_on_are_told(tmp_path, photos, folders, form, count):
+    lists = folder.write(tmp_path / "lists", photos(*each(folders, form)), labelled=False)
+    found = [one.count for one in files.findings_left(str(lists["train"]))
+             if one.kind == "label maps as pictures"]  # fmt: skip
+    assert found == [count] * (count > 0)
+
+
+def test_numbers_among_class_folders_are_names(tmp_path, photos):
+    digits = [str(number) for number in range(10)]
+    source = photos(*each(digits, "{}", 20), *many("unknown/{}.png", 10))
+    lists = folder.write(tmp_path / "lists", source)
+    labels = {split: [label for _, label in files.read_list(lists[split])] for split in lists}
+    task = Classification.from_targets(labels["train"], Target())
+    assert task.class_names == (*(f"class_{digit}" for digit in digits), "unknown")
+    assert not any(map(task.problem, labels["train"] + labels["eval"]))
+
+
+def test_a_number_and_its_name_are_one_class_and_told(tmp_path, photos):
+    _, found = listed(tmp_path, photos(*each(["7", "class_7", "cat"], "{}", 20)))
+    assert found["folders as one class"].examples == ("'7', 'class_7'",)
 
 
 def test_class_folders_of_negative_numbers_are_names(tmp_path, photos):

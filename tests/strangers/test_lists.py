@@ -252,6 +252,45 @@ def test_spaces_part_columns_whose_label_has_spaces_too(images):
     assert named(images)[0] == ("i0.png", "brown bear")
 
 
+def parted(head, *values):
+    """Returns a list of sixteen rows of the first value in a third column, and eight of each
+    other.
+    """
+    column = [values[0]] * 16 + [value for value in values[1:] for _ in range(8)]
+    return [head, *(f"{row},{value}" for row, value in zip(rows(), column, strict=False))]
+
+
+@pytest.mark.parametrize("name", ["split", "Set", "subset", "fold", "partition", "phase"])
+def test_a_column_of_splits_is_a_warning_with_its_values(images, name):
+    lines = parted(f"path,label,{name}", "train", "test", "val")
+    told = plan_of(images, lines)[1]["rows of several splits"]
+    assert (told.severity, told.count) == ("warning", 3)
+    assert f"all rows are used, whatever the column {name} says of them" in told.told
+    assert told.examples == ("'train': 16 rows", "'test': 8 rows", "'val': 8 rows")
+    assert told.fix.startswith("a list for each")
+
+
+def test_targets_that_are_all_splits_are_a_warning(images):
+    told = plan_of(images, rows(labels=("train", "test")))[1]["rows of several splits"]
+    assert "whatever the column of targets says of them" in told.told
+    assert told.examples == ("'train': 20 rows", "'test': 20 rows")
+
+
+def test_folds_are_splits(images):
+    found = plan_of(images, parted("path,label,fold", "0", "1"))[1]
+    assert found["rows of several splits"].examples == ("'0': 16 rows", "'1': 8 rows")
+
+
+@pytest.mark.parametrize(
+    ("head", "values"),
+    [("path,label,split", ["train"]), ("path,label,width", ["640", "480"])],
+)
+def test_a_column_of_one_split_or_of_none_is_passed_over_with_a_note(images, head, values):
+    found = plan_of(images, parted(head, *values))[1]
+    assert "rows of several splits" not in found
+    assert f"the column {head.split(',')[2]} is passed over" in found["list layout"].told
+
+
 # Labels.
 
 
