@@ -183,6 +183,31 @@ def test_workers_in_processes_of_their_own_import_tfdv_and_say_what_they_miss(
 
 
 @pytest.mark.tfx
+def test_a_worker_that_was_killed_is_started_anew_and_one_that_was_stopped_is_not(
+    silent_port, monkeypatch, capfd
+):
+    from apache_beam.portability.api import beam_fn_api_pb2 as api
+
+    from pipeline.engines.workers import Pool
+
+    for name, value in worker_environment().items():
+        monkeypatch.setenv(name, value)
+    pool = Pool(use_process=True)
+    request = api.StartWorkerRequest(worker_id="7")
+    request.control_endpoint.url = silent_port
+    pool.StartWorker(request, None)
+    killed = pool._worker_processes["7"]
+    killed.kill()
+    deadline = time.monotonic() + 60
+    while (worker := pool._worker_processes["7"]) is killed and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert worker is not killed and worker.poll() is None
+    pool.StopWorker(api.StopWorkerRequest(worker_id="7"), None)
+    assert worker.wait(timeout=60) is not None and not pool._worker_processes
+    assert capfd.readouterr().out == "Worker 7 was killed by SIGKILL; started anew\n"
+
+
+@pytest.mark.tfx
 def test_which_engine_makes_an_answer_is_no_part_of_the_graphs_digest(image_list):
     from tfx.dsl.compiler import compiler
     from tfx.orchestration.pipeline import Pipeline
