@@ -18,9 +18,8 @@ from components.file_list_example_gen.rows import Row, check_rows, read_list, re
 from components.file_list_example_gen.same_images import copied, doubles
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, model_parser
-from pipeline.asked_model import asked_model, model_of
+from pipeline.asked_model import asked_model, loaded, model_of, task_of
 from pipeline.data_check import layout_findings
-from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.findings import Finding, counted
@@ -58,16 +57,18 @@ def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], Read]:
       tells apart: a slice, or a class; and what was read.
 
     Raises:
-      InputError: naming bad rows, and an image with two targets.
-      ValueError: if the model is an encoder, which answers no task.
+      InputError: as `read_whole` and `loaded`.
+      ValueError: if the model tells no task that it answers.
     """
     task = task_of(model_dir)
     if not task.has_target:
         raise ValueError(
-            f"{model_dir}: an encoder answers no task, so there is nothing to evaluate"
+            f"{model_dir}: tells no task that it answers, as an encoder, so there is nothing to "
+            f"evaluate"
         )
     with tempfile.TemporaryDirectory() as folder:
         read = read_whole(list_path, task, Path(folder, "examples"))
+        loaded(model_dir, "serving_default")  # TFMA tells a damaged one in words of its own
         return _judge(model_dir, task, read.examples, Path(folder, "evaluation")), read
 
 

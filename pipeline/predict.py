@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
-from pipeline.asked_model import asked_model, loaded
+from pipeline.asked_model import asked_model, loaded, task_of
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import visible
-from trainer_module.saved_encoder import EXTRAS, TASK_FILE
-from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
-from trainer_module.tasks.unlabelled import Unlabelled
 
 BATCH = 64  # images sent at once
 
@@ -37,15 +34,6 @@ class Answer:
     path: Path
     encoded: bytes  # the picture, as ingest would store it
     outputs: dict[str, Any]  # what the task serves, as numpy values
-
-
-def task_of(model_dir: Path) -> Task:
-    """Returns the task that a pushed model answers.
-
-    An encoder, and a model that does not tell, has none.
-    """
-    file = model_dir / EXTRAS / TASK_FILE
-    return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
 
 
 @dataclass(frozen=True)

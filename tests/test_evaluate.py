@@ -85,6 +85,13 @@ def test_one_image_with_two_targets_is_refused_as_by_a_run(tmp_path, image_list,
     assert "has the target 'dog' here, but 'cat' in another row" in capsys.readouterr().err
 
 
+def test_a_damaged_model_is_named_with_what_to_do(tmp_path, image_list, capsys):
+    model, list_path = model_of_cats_and_dogs(tmp_path / "model"), str(image_list("val", 4))
+    assert main([str(model), list_path]) == 2
+    told = capsys.readouterr().err
+    assert f"{model}: the model cannot be loaded" in told and "Fix: a whole copy" in told
+
+
 @pytest.mark.tfx
 def test_what_a_run_tells_of_a_list_is_told_of_one_to_evaluate(tmp_path, image_list):
     list_path = image_list("val", 3, labels=("cat",))
