@@ -367,6 +367,13 @@ class Segmentation(Task):
         largest = sorted(zip(counts / counts.sum(), ids, strict=True), reverse=True)[:SHOWN_CLASSES]
         return ", ".join(f"class {class_id} {share:.0%}" for share, class_id in largest)
 
+    def unpadded(self, answer: dict) -> dict:
+        """Returns the answer with `class_ids` of the image's own size."""
+        from trainer_module.segmentation.label_map import read_label_map
+
+        height, width = read_label_map(answer["label_map_png"]).shape
+        return answer | {"class_ids": answer["class_ids"][:height, :width]}
+
     def drawn(self, answer: dict, encoded: bytes) -> dict[str, bytes]:
         """Returns the class ids as a grey PNG of the image's size, and the image with the classes
         laid over it in colours.
