@@ -20,9 +20,8 @@ import numpy as np
 from PIL import Image
 
 from components.file_list_example_gen.rows import read_rows
-from pipeline.asked_model import newest_model
+from pipeline.asked_model import newest_model, task_of
 from pipeline.export import export
-from pipeline.predict import task_of
 from trainer_module.export import load_encoder
 from trainer_module.normalize import normalize
 from trainer_module.saved_encoder import read_record

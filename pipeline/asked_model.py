@@ -12,6 +12,12 @@ from pathlib import Path
 from components.metadata.names import SAVED_MODEL, SERVING
 from pipeline.state_files import RUN_FILE, read_whole
 from trainer_module.errors import InputError
+from trainer_module.saved_encoder import EXTRAS, TASK_FILE
+from trainer_module.tasks.registry import task_from_json
+from trainer_module.tasks.task import Task
+from trainer_module.tasks.unlabelled import Unlabelled
+
+WHOLE_COPY = "Fix: a whole copy of the folder, or another model"
 
 
 def asked_model(path: Path) -> Path:
@@ -56,6 +62,21 @@ def newest_model(path: Path) -> Path:
     return found[0]
 
 
+def task_of(model_dir: Path) -> Task:
+    """Returns the task that a model answers: none where it does not tell, as an encoder.
+
+    Raises:
+      InputError: naming the file, if that tells no task.
+    """
+    file = model_dir / EXTRAS / TASK_FILE
+    if not file.is_file():
+        return Unlabelled()
+    try:
+        return task_from_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{file}: cannot be used: {error}. {WHOLE_COPY}") from error
+
+
 def loaded(model_dir: Path, signature: str) -> Callable:
     """Loads a SavedModel and returns one of its signatures, from `image_bytes` to named tensors.
 
@@ -70,8 +91,7 @@ def loaded(model_dir: Path, signature: str) -> Callable:
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{model_dir}: the model cannot be loaded: {reason}. Fix: a whole copy of the folder, "
-            f"or another model"
+            f"{model_dir}: the model cannot be loaded: {reason}. {WHOLE_COPY}"
         ) from error
     if signature not in signatures:
         raise InputError(

@@ -3,16 +3,18 @@
 Standard library alone; the images themselves are read by ingest and by `python -m pipeline.check`.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from components.file_list_example_gen.held_out import is_held_out, is_split
 from components.file_list_example_gen.layout import folder_of
+from components.file_list_example_gen.names import closed, is_pipe
 from components.file_list_example_gen.noticed import no_part, skipped
 from components.file_list_example_gen.rows import (
+    NO_LIST,
     SHOWN_PROBLEMS,
     ListFile,
     Problem,
@@ -72,11 +74,7 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     if not lists.train:
         raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
     for path in lists.given().values():
-        if Path(path).is_fifo():
-            raise InputError(
-                f"{path}: is a pipe, which can be read once only, and a run reads a list several "
-                f"times. Fix: write it into a file"
-            )
+        _refuse_no_file(path)
     files = {split: read_list(path) for split, path in lists.given().items()}
     for split, file in files.items():
         _refuse_absent(lists.given()[split], file)
@@ -94,6 +92,16 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     found += _held_out(checked, choices.gate.least_eval_images) if task.has_target else []
     refuse_worst(found)
     return Checked(rows, task, tuple(found), tuple(problems))
+
+
+def _refuse_no_file(path: str) -> None:
+    if is_pipe(path):
+        raise InputError(
+            f"{path}: is a pipe, which can be read once only, and a run reads a list several "
+            f"times. Fix: write it into a file"
+        )
+    if os.path.isdir(path):
+        raise InputError(f"{path}: {NO_LIST}. Fix: of a folder of images --images={path}")
 
 
 def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, Task, list[Problem]]:
@@ -125,11 +133,19 @@ def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, T
 
 
 def _refuse_absent(list_path: str, file: ListFile) -> None:
-    """Refuses a list none of whose images is there, once and not row by row."""
+    """Refuses a list none of whose images is there, or can be reached, once and not row by row."""
     rows = file.rows
-    if len(rows) < 2 or any(path_problem(row.path, "image") != "no such image" for row in rows):
+    reason = path_problem(rows[0].path, "image") if len(rows) > 1 else ""
+    if not reason or any(path_problem(row.path, "image") != reason for row in rows):
         return
     folder, name = folder_of(list_path), rows[0].name
+    if closed(rows[0].path):
+        raise InputError(
+            f"{list_path}: none of the images of its {len(rows):,} rows can be read: {reason}. "
+            f"Fix: rights for whoever starts the run"
+        )
+    if reason != "no such image":
+        return
     where = "" if name.startswith("/") else f" Relative paths are looked for in {folder}."
     raise InputError(
         f"{list_path}: none of the images of its {len(rows):,} rows is there. The first would be "

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.file_list_example_gen.image_index import Index, content_digest
+from components.file_list_example_gen.noticed import noticed
 from components.file_list_example_gen.rows import Row, check_rows, read_list, refuse
-from components.file_list_example_gen.same_images import copied, doubles
+from components.file_list_example_gen.same_images import doubles
+from components.file_list_example_gen.tally import Tally
 from components.metadata.verdict import EXAMPLE_COUNT, numbers
 from pipeline.arguments import BAD_INPUT, model_parser
-from pipeline.asked_model import asked_model, model_of
+from pipeline.asked_model import asked_model, loaded, model_of, task_of
 from pipeline.data_check import layout_findings
-from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
-from trainer_module.findings import Finding, counted
-from trainer_module.findings import table as noticed
+from trainer_module.decoding import REMARKS
+from trainer_module.findings import Finding, counted, refuse_worst
+from trainer_module.findings import table as table_of_findings
 from trainer_module.intervals import SHARES, intervals_of, told
 from trainer_module.tasks.task import Task
 
@@ -58,16 +60,18 @@ def evaluate(model_dir: Path, list_path: str) -> tuple[dict[str, Score], Read]:
       tells apart: a slice, or a class; and what was read.
 
     Raises:
-      InputError: naming bad rows, and an image with two targets.
-      ValueError: if the model is an encoder, which answers no task.
+      InputError: as `read_whole` and `loaded`.
+      ValueError: if the model tells no task that it answers.
     """
     task = task_of(model_dir)
     if not task.has_target:
         raise ValueError(
-            f"{model_dir}: an encoder answers no task, so there is nothing to evaluate"
+            f"{model_dir}: tells no task that it answers, as an encoder, so there is nothing to "
+            f"evaluate"
         )
     with tempfile.TemporaryDirectory() as folder:
         read = read_whole(list_path, task, Path(folder, "examples"))
+        loaded(model_dir, "serving_default")  # TFMA tells a damaged one in words of its own
         return _judge(model_dir, task, read.examples, Path(folder, "evaluation")), read
 
 
@@ -80,21 +84,26 @@ def read_whole(list_path: str, task: Task, examples: Path) -> Read:
       examples: TFRecord file to write what ingest makes of the rows into.
 
     Raises:
-      InputError: naming bad rows, and an image with two targets.
+      InputError: naming bad rows, and an image with two targets; or what makes a number over these
+        images meaningless.
     """
     file = read_list(list_path)
     rows, lists = file.rows, {"train": list_path, "eval": list_path}
     refuse([*file.problems, *check_rows(rows, task)])
     found = layout_findings(list_path, file) + doubles({"train": [], "eval": rows}, task)
     found += task.noticed_in_held_out([row.target for row in rows])
-    digests, records = _write_examples(rows, task, examples)
-    found += copied({"eval": Index(b"".join(sorted(records)))}, lists)
+    tally = Tally()
+    digests, index = _write_examples(rows, task, examples, tally)
+    found += noticed({"eval": tally}, [], {"eval": index}, lists, task, REMARKS)
+    refuse_worst(found)
     return Read(examples, digests, tuple(found))
 
 
-def _write_examples(rows: list[Row], task: Task, path: Path) -> tuple[list[bytes], list[bytes]]:
-    """Writes what ingest makes of the rows as a TFRecord file; returns the digest of each image,
-    and its record in an index.
+def _write_examples(
+    rows: list[Row], task: Task, path: Path, tally: Tally
+) -> tuple[list[bytes], Index]:
+    """Writes what ingest makes of the rows as a TFRecord file, and counts them; returns the digest
+    of each image, and the index of all.
     """
     import tensorflow as tf
 
@@ -102,16 +111,13 @@ def _write_examples(rows: list[Row], task: Task, path: Path) -> tuple[list[bytes
 
     problems, digests, records = [], [], []
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for made in (reading.read_row(row, task, labelled=True) for row in rows):
-            if isinstance(made, reading.ReadRow):
-                example = reading.example_of(made.fields)
-                writer.write(example.SerializeToString())
-                digests.append(content_digest(made.fields["image"]))
-                records.append(reading.index_record(example))
-            else:
-                problems.append(made)
+        for made in reading.read_counted(rows, task, True, tally, problems):
+            example = reading.example_of(made.fields)
+            writer.write(example.SerializeToString())
+            digests.append(content_digest(made.fields["image"]))
+            records.append(reading.index_record(example))
     refuse(problems)
-    return digests, records
+    return digests, Index(b"".join(sorted(records)))
 
 
 def _judge(model_dir: Path, task: Task, examples: Path, output: Path) -> dict[str, Score]:
@@ -219,7 +225,7 @@ def main(arguments: list[str]) -> int:
         print(f"pipeline.evaluate: {error}", file=sys.stderr)
         return BAD_INPUT
     if read.findings:
-        print(noticed(read.findings), file=sys.stderr)
+        print(table_of_findings(read.findings), file=sys.stderr)
     if told := _seen(model_dir, read.digests):
         print(told, file=sys.stderr)
     print(json.dumps(found) if flags.json else table(found, task_of(model_dir)))

@@ -21,9 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
-from pipeline.asked_model import asked_model, name_of
+from pipeline.asked_model import asked_model, name_of, task_of
 from pipeline.model_card import CARD_FILE, card_of_record
-from pipeline.predict import task_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import MADE_BY, OURS, OWN_MEAN, OWN_STD

@@ -165,7 +165,7 @@ def _taught(path: str) -> str:
     file = Path(path, EXTRAS, TASK_FILE)
     try:
         task = task_from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return ""
     if not task.has_target:
         return ""

@@ -2,7 +2,7 @@
 
 MODEL is a SavedModel folder, a folder of numbered versions (the newest is taken), or a pipeline
 root. IMAGE is an image file, or a folder of them. An image that cannot be read is named on stderr,
-and the others are answered; the exit code is then 4.
+and the others are answered, as they come; the exit code is then 4.
 """
 
 import argparse
@@ -11,23 +11,21 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of
-from pipeline.asked_model import asked_model, loaded
+from pipeline.asked_model import asked_model, loaded, task_of
 from pipeline.image_files import content_of, in_folder
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import visible
-from trainer_module.saved_encoder import EXTRAS, TASK_FILE
-from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
-from trainer_module.tasks.unlabelled import Unlabelled
 
 BATCH = 64  # images sent at once
+LONGEST_NAME = 255  # bytes of a file's name
 
 
 @dataclass(frozen=True)
@@ -39,15 +37,6 @@ class Answer:
     outputs: dict[str, Any]  # what the task serves, as numpy values
 
 
-def task_of(model_dir: Path) -> Task:
-    """Returns the task that a pushed model answers.
-
-    An encoder, and a model that does not tell, has none.
-    """
-    file = model_dir / EXTRAS / TASK_FILE
-    return task_from_json(file.read_text(encoding="utf-8")) if file.is_file() else Unlabelled()
-
-
 @dataclass(frozen=True)
 class Unread:
     """An image that there is no answer about, and why."""
@@ -57,11 +46,11 @@ class Unread:
 
 
 def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer | Unread]:
-    """Asks the model for each image.
+    """Asks the model for each image; what libraries print meanwhile is lost.
 
     Args:
       model_dir: a SavedModel with the signature `from_images`.
-      images: image files.
+      images: image files, of which BATCH are read at once.
 
     Yields:
       One answer an image, in their order.
@@ -69,30 +58,37 @@ def predict(model_dir: Path, images: list[Path]) -> Iterator[Answer | Unread]:
     Raises:
       InputError: as `loaded`.
     """
-    signature = loaded(model_dir, "from_images")
+    with libraries_to_log(os.devnull):
+        signature = loaded(model_dir, "from_images")
+    for start in range(0, len(images), BATCH):
+        with libraries_to_log(os.devnull):
+            answers = _asked(signature, images[start : start + BATCH])
+        yield from answers
+
+
+def _asked(signature: Callable, images: list[Path]) -> list[Answer | Unread]:
     import tensorflow as tf
 
-    for start in range(0, len(images), BATCH):
-        chosen = images[start : start + BATCH]
-        contents = [content_of(str(path)) for path in chosen]
-        encoded = [content for content, reason in contents if not reason]
-        served = signature(image_bytes=tf.constant(encoded)) if encoded else {}
-        outputs = {name: iter(value.numpy()) for name, value in served.items()}
-        for path, (content, reason) in zip(chosen, contents, strict=True):
-            yield (
-                Unread(path, reason)
-                if reason
-                else Answer(path, content, {name: next(rows) for name, rows in outputs.items()})
-            )
+    contents = [content_of(str(path)) for path in images]
+    encoded = [content for content, reason in contents if not reason]
+    served = signature(image_bytes=tf.constant(encoded)) if encoded else {}
+    outputs = {name: iter(value.numpy()) for name, value in served.items()}
+    return [
+        Unread(path, reason)
+        if reason
+        else Answer(path, content, {name: next(rows) for name, rows in outputs.items()})
+        for path, (content, reason) in zip(images, contents, strict=True)
+    ]
 
 
-def as_json(answer: Answer) -> str:
+def as_json(answer: Answer, task: Task) -> str:
     """Returns path and outputs as one JSON object.
 
     Bytes that are no text stand as base64 below `b64`, as TensorFlow Serving has it.
     """
+    outputs = task.unpadded(answer.outputs)
     return json.dumps(
-        {"path": str(answer.path)} | {name: _plain(value) for name, value in answer.outputs.items()}
+        {"path": str(answer.path)} | {name: _plain(value) for name, value in outputs.items()}
     )
 
 
@@ -106,14 +102,15 @@ def _plain(value):
 
 
 def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -> list[Path]:
-    """Writes what the task draws of an answer, named after the image, and returns the files.
+    """Writes what the task draws of an answer, named after the image as far as a name may be long,
+    and returns the files.
 
     `taken` keeps names of one call apart.
     """
     written = []
     for ending, content in task.drawn(answer.outputs, answer.encoded).items():
         names = (
-            folder / f"{answer.path.stem}{number}_{ending}"
+            folder / _named(answer.path.stem, f"{number}_{ending}")
             for number in itertools.chain([""], (f"-{count}" for count in itertools.count(2)))
         )
         file = next(name for name in names if name not in taken)
@@ -122,6 +119,12 @@ def write_pictures(answer: Answer, task: Task, folder: Path, taken: set[Path]) -
         taken.add(file)
         written.append(file)
     return written
+
+
+def _named(stem: str, ending: str) -> str:
+    """Returns a file's name, of whose stem what no name has room for is cut off."""
+    room, encoded = LONGEST_NAME - len(ending.encode()), os.fsencode(stem)
+    return (stem if len(encoded) <= room else encoded[:room].decode(errors="ignore")) + ending
 
 
 def main(arguments: list[str]) -> int:
@@ -140,17 +143,11 @@ def main(arguments: list[str]) -> int:
         model_dir = asked_model(flags.model)
         task = task_of(model_dir)
         images = _files(flags.images)
-        with libraries_to_log(os.devnull):
-            found = list(predict(model_dir, images))
+        answered = _tell(predict(model_dir, images), task, flags)
     except ValueError as error:
         print(f"pipeline.predict: {error}", file=sys.stderr)
         return BAD_INPUT
-    answers = [answer for answer in found if isinstance(answer, Answer)]
-    _tell(answers, task, flags)
-    for unread in (answer for answer in found if isinstance(answer, Unread)):
-        path = visible(str(unread.path), kept="")
-        print(f"pipeline.predict: {path}: {unread.reason}", file=sys.stderr)
-    return DONE if len(answers) == len(found) else IN_PART if answers else BAD_INPUT
+    return DONE if answered == len(images) else IN_PART if answered else BAD_INPUT
 
 
 def _files(places: list[Path]) -> list[Path]:
@@ -168,14 +165,27 @@ def _files(places: list[Path]) -> list[Path]:
     return files
 
 
-def _tell(answers: list[Answer], task: Task, flags: argparse.Namespace) -> None:
-    """Prints a line for each answer, and writes the pictures of tasks that draw."""
-    taken: set[Path] = set()
-    for answer in answers:
-        pictures = [] if flags.json else write_pictures(answer, task, flags.output_dir, taken)
-        told = [str(answer.path), task.line(answer.outputs), *map(str, pictures)]
-        told = (visible(one, kept="") for one in told)
-        print(as_json(answer) if flags.json else "  ".join(told))
+def _tell(found: Iterator[Answer | Unread], task: Task, flags: argparse.Namespace) -> int:
+    """Prints a line for each image as it is answered, and writes the pictures of tasks that draw;
+    returns how many were answered.
+    """
+    answered, taken = 0, set()
+    for one in found:
+        if isinstance(one, Unread):
+            path = visible(str(one.path), kept="")
+            print(f"pipeline.predict: {path}: {one.reason}", file=sys.stderr)
+        else:
+            answered += 1
+            print(_line(one, task, flags, taken), flush=True)
+    return answered
+
+
+def _line(answer: Answer, task: Task, flags: argparse.Namespace, taken: set[Path]) -> str:
+    if flags.json:
+        return as_json(answer, task)
+    pictures = write_pictures(answer, task, flags.output_dir, taken)
+    told = (str(answer.path), task.line(answer.outputs), *map(str, pictures))
+    return "  ".join(visible(one, kept="") for one in told)
 
 
 if __name__ == "__main__":

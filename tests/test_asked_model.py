@@ -12,6 +12,7 @@ from benchmarks.lineage import FIRST_VERSION, fill
 from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
+from pipeline import evaluate, export, predict
 from pipeline.asked_model import asked_model, model_of
 from pipeline.state_files import RUN_FILE, write_whole
 from pipeline.summary import SUMMARY_FILE
@@ -55,6 +56,31 @@ def test_a_file_in_place_of_a_model_is_no_damaged_one(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"0\.png: no model here"):
         asked_model(tmp_path / "0.png")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b'"a"', b"{}", b'{"task": []}', b'{"task": "x"}', b"\xff",
+     b'{"task": "regression", "more": 1}'],
+)  # fmt: skip
+def test_a_task_that_was_copied_in_part_is_named_with_what_to_do(tmp_path, content, capsys):
+    (tmp_path / "saved_model.pb").touch()
+    file = tmp_path / "assets.extra" / "task.json"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    assert [main([str(tmp_path), "list.csv"]) for main in (predict.main, evaluate.main)] == [2, 2]
+    for line in capsys.readouterr().err.splitlines():
+        assert f"{file}: cannot be used: " in line and "Fix: a whole copy of the folder" in line
+
+
+def test_a_model_of_another_program_is_not_exported_and_told_by_the_file_that_it_lacks(
+    tmp_path, capsys
+):
+    (tmp_path / "saved_model.pb").touch()
+    line = [str(tmp_path), "--format=saved_model", f"--output={tmp_path}/x"]
+    assert export.main(line) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/assets.extra/encoder.json" in told and "Fix: a whole copy" in told
 
 
 def test_an_older_model_answers_with_a_note_that_the_newest_run_was_refused(root, capsys):

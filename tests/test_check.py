@@ -33,6 +33,11 @@ def test_a_list_that_can_be_read_once_only_is_refused_for_a_run(image_list, caps
     assert "is a pipe, which can be read once only" in capsys.readouterr().err
 
 
+def test_a_folder_in_place_of_a_list_is_refused_with_the_flag_that_takes_it(tmp_path, capsys):
+    assert check.main([str(tmp_path)]) == 2
+    assert f"Fix: of a folder of images --images={tmp_path}" in capsys.readouterr().err
+
+
 def test_what_a_run_refuses_ends_with_2_and_names_the_rows(image_list, tmp_path, capsys):
     lists = [str(image_list("train", 12)), str(image_list("val", 12))]
     (tmp_path / "val" / "3.png").write_bytes(b"no image")

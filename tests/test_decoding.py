@@ -30,6 +30,7 @@ NOT_SERVED = {
     *("comment.gif", "fields32.bmp"),
     *("profile3.png", "profile5_behind.png", "profile6.png", "profile7_alpha.png", "profile8.png"),
     *("animated.webp", "exif6.webp", "photo.tif", "exif6.tif", "alpha.tif", "pages.tif", "lzw.tif"),
+    "with_subdirectories.tif",
     *("cmyk.tif", "rgb16.tif", "photo.jp2", "photo.avif", "exif6.avif", "icon.ico", "photo.ppm"),
 }
 

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.evaluate import main, read_whole, scores, table
+from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.segmentation import Segmentation
@@ -85,6 +88,13 @@ def test_one_image_with_two_targets_is_refused_as_by_a_run(tmp_path, image_list,
     assert "has the target 'dog' here, but 'cat' in another row" in capsys.readouterr().err
 
 
+def test_a_damaged_model_is_named_with_what_to_do(tmp_path, image_list, capsys):
+    model, list_path = model_of_cats_and_dogs(tmp_path / "model"), str(image_list("val", 4))
+    assert main([str(model), list_path]) == 2
+    told = capsys.readouterr().err
+    assert f"{model}: the model cannot be loaded" in told and "Fix: a whole copy" in told
+
+
 @pytest.mark.tfx
 def test_what_a_run_tells_of_a_list_is_told_of_one_to_evaluate(tmp_path, image_list):
     list_path = image_list("val", 3, labels=("cat",))
@@ -94,6 +104,40 @@ def test_what_a_run_tells_of_a_list_is_told_of_one_to_evaluate(tmp_path, image_l
     told = {finding.kind: finding for finding in read.findings}
     assert told["repeated rows"].count == 3 and told["copies"].count == 1
     assert told["one class held out"].severity == "warning"
+
+
+@pytest.fixture
+def label_map_list(tmp_path):
+    """Returns a function that writes three images, their label maps, and the list of them."""
+
+    def write(label_map, **options):
+        rows = []
+        for number in range(3):
+            Image.new("RGB", (6, 4), (number, 0, 0)).save(tmp_path / f"{number}.jpg", **options)
+            Image.fromarray(np.asarray(label_map, np.uint8)).save(tmp_path / f"map{number}.png")
+            rows.append(f"{number}.jpg,map{number}.png\n")
+        (tmp_path / "maps.csv").write_text("".join(rows))
+        return str(tmp_path / "maps.csv")
+
+    return write
+
+
+def test_label_maps_that_no_run_is_judged_by_are_refused(label_map_list, tmp_path):
+    path = label_map_list(np.full((4, 6), 255))
+    with pytest.raises(InputError, match="No pixel of the evaluation label maps counts: 100 %"):
+        read_whole(path, Segmentation(2), tmp_path / "examples")
+
+
+def test_what_a_run_tells_of_label_maps_and_pictures_is_told_of_those_to_evaluate(
+    label_map_list, tmp_path
+):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    path = label_map_list([[0, 255] * 3] * 4, exif=exif)
+    read = read_whole(path, Segmentation(2), tmp_path / "examples")
+    told = {finding.kind: finding for finding in read.findings}
+    assert "always answering class 0 is right" in told["pixels by class"].told
+    assert told["turned"].count == 3
 
 
 def test_a_folder_without_a_model_ends_with_exit_code_2(tmp_path):

@@ -2,13 +2,17 @@
 in them, and bad ones among good ones.
 """
 
+import io
+import json
 import os
 import socket
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from strangers.odd_images import READ, UNREAD, phone
 
 from pipeline import embed, predict
@@ -16,6 +20,8 @@ from pipeline.arguments import BAD_INPUT, DONE, IN_PART
 from pipeline.image_files import in_folder, is_image
 from trainer_module.decoding import upright_rgb
 from trainer_module.decoding_graph import decode_upright
+from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.segmentation import Segmentation
 
 
 class Corner(tf.Module):
@@ -192,6 +198,79 @@ def test_embed_overwrites_no_file(model, folder, tmp_path, capsys):
     assert embed.main([model, str(folder), f"--output={tmp_path}/f.npz"]) == BAD_INPUT
     assert "f.npz, which is there. Fix: another --output" in capsys.readouterr().err
     assert (tmp_path / "f.npz").read_bytes() == b"of a person"
+
+
+class Removing(io.StringIO):
+    """A terminal that removes a file as soon as anything is told."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+
+    def write(self, text):
+        self.path.unlink(missing_ok=True)
+        return super().write(text)
+
+
+def test_predict_tells_each_answer_before_the_next_images_are_read(
+    model, folder, capsys, monkeypatch
+):
+    last = folder / "deep" / "photo.webp"
+    terminal = Removing(last)
+    monkeypatch.setattr(sys, "stdout", terminal)
+    images = [str(folder / "plain.png")] * predict.BATCH
+    assert predict.main([model, *images, str(last)]) == IN_PART
+    assert len(terminal.getvalue().splitlines()) == predict.BATCH
+    assert f"{last}: no such file or directory" in capsys.readouterr().err
+
+
+class Halves(tf.Module):
+    """A model that answers class 0 above and class 1 below."""
+
+    task = Segmentation(2)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def halves(self, image_bytes):
+        logits = tf.constant([[[[1.0, 0.0]]], [[[0.0, 1.0]]]])  # [2, 1, 1, 2]
+        logits = tf.transpose(logits, [1, 0, 2, 3])  # [1, 2, 1, 2]
+        return self.task.served(tf.repeat(logits, tf.size(image_bytes), 0), image_bytes, {})
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    folder, module = tmp_path_factory.mktemp("halves"), Halves()
+    tf.saved_model.save(module, str(folder), {"from_images": module.halves})
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "task.json").write_text(task_to_json(module.task))
+    return str(folder)
+
+
+def test_label_maps_of_an_image_are_the_same_alone_and_beside_a_larger_one(
+    halves, tmp_path, capsys
+):
+    small, large = str(tmp_path / "small.png"), str(tmp_path / "large.png")
+    Image.new("RGB", (6, 4)).save(small)
+    Image.new("RGB", (9, 20)).save(large)
+    assert predict.main([halves, small, "--json"]) == DONE
+    alone = capsys.readouterr().out
+    assert predict.main([halves, large, small, "--json"]) == DONE
+    assert capsys.readouterr().out.splitlines()[1] == alone.rstrip("\n")
+    assert json.loads(alone)["class_ids"] == [[0] * 6] * 2 + [[1] * 6] * 2
+
+
+@pytest.mark.parametrize("letter", ["a", "ä"])
+def test_pictures_of_an_image_with_the_longest_of_names_have_names_that_fit(
+    letter, halves, tmp_path
+):
+    stem = letter * ((predict.LONGEST_NAME - len(".png")) // len(letter.encode()))
+    images = [tmp_path / name for name in (f"{stem}.png", f"{stem[:-1]}b.png", "short.png")]
+    for path in images:
+        Image.new("RGB", (6, 4)).save(path)
+    output = tmp_path / "drawn"
+    assert predict.main([halves, *map(str, images), f"--output_dir={output}"]) == DONE
+    names = {path.name for path in output.iterdir()}
+    assert len(names) == 6 and {"short_labelmap.png", "short_overlay.png"} < names
+    assert all(name.startswith(letter) for name in names if not name.startswith("short"))
 
 
 class Other(tf.Module):

@@ -8,7 +8,12 @@ from PIL import Image
 from strangers import odd_images
 
 from trainer_module.image_headers import header
-from trainer_module.segmentation.label_map import encode_label_map, problem, read_label_map
+from trainer_module.segmentation.label_map import (
+    encode_label_map,
+    problem,
+    read_label_map,
+    read_values,
+)
 from trainer_module.segmentation.painting import overlay, paint, palette
 
 IDS = np.random.default_rng(0).integers(0, 11, (9, 14), dtype=np.uint8)
@@ -54,6 +59,15 @@ def test_a_grey_png_of_few_bits_holds_class_ids():
         assert np.array_equal(
             tf.io.decode_png(encoded, channels=1)[..., 0] // (255 // (2**bits - 1)), IDS % 2**bits
         )
+
+
+def test_values_of_few_bits_are_those_that_a_viewer_shows():
+    for bits, white in ((2, 3), (4, 15)):
+        encoded = _as_grey(png(with_palette(IDS % 2 * white), bits=bits))
+        assert np.array_equal(read_values(encoded), IDS % 2 * 255)
+    assert np.array_equal(read_values(png(Image.fromarray(IDS % 2 == 1))), IDS % 2 * 255)
+    assert np.array_equal(read_values(png(with_palette(IDS % 4), bits=2)), IDS % 4)
+    assert np.array_equal(read_values(png(Image.fromarray(IDS))), IDS)
 
 
 def _as_grey(encoded):

@@ -56,8 +56,9 @@ def test_a_bad_list_is_refused_with_its_name_and_the_reason(tmp_path, content, r
 def test_a_missing_list_and_a_directory_are_named(tmp_path):
     with pytest.raises(InputError, match="no such list file"):
         read_rows(str(tmp_path / "absent.csv"))
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="is a directory, expected a text file") as refused:
         read_rows(str(tmp_path))
+    assert "--images" not in str(refused.value)  # which is of a run alone
 
 
 def test_a_list_that_is_not_text_is_refused(tmp_path):

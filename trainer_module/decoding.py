@@ -20,6 +20,7 @@ from trainer_module.image_headers import (
     LOW,
     LOWEST,
     MOST_PIXELS,
+    RAW,
     SOURCE,
     Header,
     header,
@@ -55,6 +56,8 @@ REMARKS = {
 GREY = 128  # what libjpeg fills in where pixels are missing
 MORE = bytes(byte for byte in random.Random(0).randbytes(300) if byte != 0xFF)  # no marker
 BITS_PER_SAMPLE, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+KIND, REDUCED, DNG_VERSION, DIRECTORIES_BELOW = 254, 1, 50706, 330  # the same
+CANON = b"CR\2"  # behind the header of such a TIFF
 
 
 class Prepared(NamedTuple):
@@ -218,6 +221,8 @@ def _by_pillow(content: bytes) -> Prepared:
     try:
         with Image.open(io.BytesIO(content), formats=readers) as image:
             _refuse_too_many(image.width * image.height)
+            if _is_raw(image, content):
+                raise UnreadableError(RAW)
             if max(image.size) > LONGEST_SIDE:
                 raise UnreadableError(
                     f"the picture has a side of {max(image.size):,} pixels, more than the "
@@ -234,6 +239,17 @@ def _by_pillow(content: bytes) -> Prepared:
             f"cannot be decoded as an image: {told(content)}; formats that work: {FORMATS}"
         ) from error
     return Prepared(_as_png(pixels, content), pixels.height, pixels.width, remarks)
+
+
+def _is_raw(image, content: bytes) -> bool:
+    """Tells whether an opened image is of a camera raw file, whose first picture is a thumbnail of
+    the one that counts.
+    """
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2
+    is_dng = DNG_VERSION in tags and DIRECTORIES_BELOW in tags
+    return bool(tags.get(KIND, 0) & REDUCED) or is_dng or content[8:11] == CANON
 
 
 def _register_heic() -> None:

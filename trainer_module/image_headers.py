@@ -35,6 +35,7 @@ PROGRESSIVE, ARITHMETIC = 0xC2, 0xC9  # of these, and of those from there on
 PIXELS = re.compile(rb"\xff+\xda")  # the marker before the pixels of a JPEG
 NEXT = re.compile(rb"\xff[^\0\xff\xd0-\xd7]")  # the marker behind them
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+RAW = "it is a camera raw file; develop it to JPEG, PNG or TIFF"
 FOREIGN = (
     (b"version https://git-lfs", "it is a pointer of git-lfs, not the image; run `git lfs pull`"),
     (b"%PDF", "it is a PDF document"),
@@ -46,6 +47,7 @@ FOREIGN = (
     (b"\x93NUMPY", "it is an array of numpy"),
     (b"\xff\x0a", "it is a JPEG XL picture"),
     (b"\0\0\0\x0cJXL ", "it is a JPEG XL picture"),
+    *((start, RAW) for start in (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")),
 )
 KNOWN = (
     (PNG, "PNG"),
@@ -295,6 +297,8 @@ def told(content: bytes) -> str:
 def _of_boxes(brand: bytes) -> str:
     if brand in HEIF_BRANDS:
         return "it is a HEIC picture, which `make extra NAME=heic` (pillow-heif) makes readable"
+    if brand == b"crx ":
+        return RAW
     return (
         "the AVIF file is cut short, damaged or of a rare kind"
         if brand in (b"avif", b"avis")

@@ -76,8 +76,8 @@ def read_record(model_dir: str | Path) -> EncoderRecord:
         return from_json(EncoderRecord, values)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"`{path}` must be the record of an encoder. Received: {error}. Fix: pretrain into "
-            f"another folder"
+            f"`{path}` must be the record of an encoder. Received: {error}. Fix: a whole copy of "
+            f"the folder, or another one"
         ) from error
 
 

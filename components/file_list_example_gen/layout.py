@@ -10,6 +10,7 @@ Standard library alone.
 
 import csv
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,11 +39,19 @@ MOST_COLUMNS = 4  # that are looked at for paths
 
 
 def _csv(delimiter: str) -> Callable[[str], list[str]]:
+    blanks = re.compile(rf'(?<!")" +(?={re.escape(delimiter)}|$)')  # behind a quoted cell
+
     def cells(text: str) -> list[str]:
         found = csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True)
         return [cell.strip() for columns in found for cell in columns]
 
-    return cells
+    def with_or_without_blanks(text: str) -> list[str]:
+        try:
+            return cells(text)
+        except csv.Error:
+            return cells(blanks.sub('"', text))
+
+    return with_or_without_blanks
 
 
 def _at_space(split: Callable[[str], list[str]]) -> Callable[[str], list[str]]:
@@ -195,13 +204,16 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     if columns <= 2 and path == 0:
         return Layout(way, header=header, told=_told(way, header, first))
-    target, dropped = _target_column(rows, path, columns, first if header else [])
+    names = first if header and len(first) >= columns else []  # of fewer none is certain
+    target, dropped = _target_column(rows, path, columns, names)
     if target is ...:
         shown = f"line {lines[1 if header else 0][0]}: {rows[0]}"
         named = f", named {first}," if header else ""
+        in_two = way == "commas" and all(cell.isdecimal() for cell in rows[0][-2:])
         raise InputError(
             f"{list_path}: {columns} columns{named} as in {shown}; a list is `path` or "
-            f"`path,target`, and which column is the target cannot be told. Fix: write two columns"
+            f"`path,target`, and which column is the target cannot be told. Fix: write two "
+            f"columns{', and decimals with a point' if in_two else ''}"
         )
     order = () if path < (columns if target is None else target) else ("the target stands first",)
     told = (*_told(way, header, first), *dropped, *order)
@@ -299,12 +311,12 @@ def parted_otherwise(name: str, text: str, way: str, folder: str) -> str:
 
 def _target_column(rows: list[list[str]], path: int, columns: int, header: list[str]):
     """Returns the target's column, None if there is none, ... if that cannot be told; and what was
-    passed over.
+    passed over. `header` names all columns, or is [].
     """
     others, dropped = [], []
     for column in range(columns):
         values = [row[column] for row in rows if len(row) == columns]
-        name = header[column].lower() if len(header) > column else ""
+        name = header[column].lower() if header else ""
         if column == path:
             continue
         if column < path and name in INDEX_WORDS and _counts_up(values):
@@ -313,7 +325,7 @@ def _target_column(rows: list[list[str]], path: int, columns: int, header: list[
             others.append(column)
         else:
             dropped.append("an empty column is passed over")
-    named = [one for one in others if one < len(header) and header[one].lower() in TARGET_WORDS]
+    named = [one for one in others if header and header[one].lower() in TARGET_WORDS]
     if len(others) > 1 and len(named) == 1:
         passed = [header[one] for one in others if one not in named]
         what = f"columns {', '.join(passed)} are" if len(passed) > 1 else f"column {passed[0]} is"

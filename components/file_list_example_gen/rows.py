@@ -24,13 +24,14 @@ from components.file_list_example_gen.layout import (
     parted_otherwise,
     resolved,
 )
-from components.file_list_example_gen.names import no_file
+from components.file_list_example_gen.names import closed, no_file
 from trainer_module.errors import InputError, visible
 from trainer_module.tasks.task import Task
 
 SHOWN_PROBLEMS = 20
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"
+NO_LIST = "is a directory, expected a text file with one image a line"
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
 
 
@@ -179,12 +180,9 @@ def _row(place: tuple[str, str], line: int, text: str, layout: Layout) -> Row | 
 def _list_text(list_path: str) -> str:
     if not is_remote(list_path):
         if not os.path.exists(list_path):
-            raise InputError(f"{list_path}: no such list file")
+            raise InputError(f"{list_path}: {closed(list_path) or 'no such list file'}")
         if os.path.isdir(list_path):
-            raise InputError(
-                f"{list_path}: is a directory, expected a text file with one image a line. Fix: of "
-                f"a folder of images --images={list_path}"
-            )
+            raise InputError(f"{list_path}: {NO_LIST}")
     try:
         content = read_bytes(list_path)
         # Excel's "Unicode text" says by its first bytes what it is.
@@ -247,9 +245,11 @@ def path_problem(path: str, kind: str) -> str:
     if os.path.isfile(path):
         return "" if os.access(path, os.R_OK) else f"{kind} cannot be read (permission)"
     found = "a directory" if os.path.isdir(path) else no_file(path)
-    return (
-        f"is {found}, not {'an' if kind == 'image' else 'a'} {kind}" if found else f"no such {kind}"
-    )
+    if found:
+        return f"is {found}, not {'an' if kind == 'image' else 'a'} {kind}"
+    if why := closed(path):
+        return f"{why} on the way to the {kind}"
+    return f"no such {kind}"
 
 
 def refuse(problems: Sequence[Problem], total: int = 0) -> None:

@@ -343,6 +343,7 @@ def _read() -> dict[str, bytes]:
         "alpha.tif": saved(alpha, "TIFF"),
         "pages.tif": saved(rgb, "TIFF", save_all=True, append_images=frames()[1:]),
         "lzw.tif": saved(rgb, "TIFF", compression="tiff_lzw"),
+        "with_subdirectories.tif": saved(rgb, "TIFF", tiffinfo={254: 0, 330: 8}),
         "cmyk.tif": saved(rgb.convert("CMYK"), "TIFF"),
         "rgb16.tif": tiff16(picture().astype(np.uint16) * 257, 2),
         "photo.jp2": saved(rgb, "JPEG2000"),
@@ -351,6 +352,19 @@ def _read() -> dict[str, bytes]:
         "icon.ico": saved(alpha, "ICO"),
         "photo.ppm": saved(rgb, "PPM"),
     }
+
+
+def raw(tags: dict[int, object]) -> bytes:
+    """Returns a TIFF as cameras write it: first a thumbnail, and the picture that counts lies in
+    another directory, whose place the tag 330 tells.
+    """
+    return saved(picture(2, 12, 16), "TIFF", tiffinfo={330: 8, **tags})
+
+
+def canon(tiff: bytes) -> bytes:
+    """Returns a TIFF of Pillow's with Canon's mark behind its header."""
+    directory = tiff[8 : 8 + 2 + 12 * int.from_bytes(tiff[8:10], "little") + 4]
+    return tiff[:4] + struct.pack("<I", len(tiff)) + b"CR\2\0" + tiff[12:] + directory
 
 
 def _unread() -> dict[str, tuple[bytes, str]]:
@@ -400,6 +414,14 @@ def _unread() -> dict[str, tuple[bytes, str]]:
         "half.gif": (gif[:3000], f"the GIF file is {damaged}"),
         "half.webp": (half["WEBP"], f"the WebP file is {damaged}"),
         "half.tif": (half["TIFF"], f"the TIFF file is {damaged}"),
+        "photo.nef": (raw({254: 1}), "a camera raw file"),
+        "photo.dng": (raw({254: 1, 50706: b"\1\4\0\0"}), "a camera raw file"),
+        "reduced.dng": (raw({50706: b"\1\4\0\0"}), "a camera raw file"),
+        "photo.cr2": (canon(saved(picture(), "TIFF")), "a camera raw file"),
+        "photo.cr3": (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99), "a camera raw file"),
+        "photo.raf": (b"FUJIFILMCCD-RAW 0201" + bytes(99), "a camera raw file"),
+        "photo.orf": (b"IIRO\x08\0\0\0" + bytes(99), "a camera raw file"),
+        "photo.rw2": (b"IIU\0\x18\0\0\0" + bytes(99), "a camera raw file"),
         "half.jp2": (half["JPEG2000"], f"the JPEG 2000 file is {damaged}"),
         "half.ppm": (half["PPM"], f"the PPM file is {damaged}"),
         "half.sgi": (half["SGI"], f"the SGI file is {damaged}"),

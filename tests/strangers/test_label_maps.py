@@ -42,11 +42,18 @@ def with_palette(pixels, *colours):
     return png(image)
 
 
+def one_bit(place):
+    return png(Image.fromarray(ids(place) * 255).convert("1"))
+
+
 BLACK, RED = (0, 0, 0), (255, 0, 0)
 KINDS = {
     "ids": lambda place: png(Image.fromarray(ids(place))),
     "black_white": lambda place: png(Image.fromarray(ids(place) * 255)),
-    "one_bit": lambda place: png(Image.fromarray(ids(place) * 255).convert("1")),
+    "one_bit": one_bit,
+    "white_of_1_and_8_bits": lambda place: (
+        one_bit(place) if place % 3 else png(Image.fromarray(ids(place) * 255))
+    ),
     "from_one": lambda place: png(Image.fromarray(ids(place) + 1)),
     "all_ignored": lambda place: png(Image.fromarray(ids(place) * 0 + 255)),
     "one_class": lambda place: png(Image.fromarray(ids(place) * 0)),
@@ -112,6 +119,31 @@ def test_black_and_white_are_read_as_two_classes_where_that_is_said(check):
     assert (task.num_classes, task.values) == (2, (0, 255))
     encoded = task.example_fields(KINDS["black_white"](3), (16, 16))["label_map"]
     assert np.array_equal(read_label_map(encoded), ids(3))
+
+
+def test_white_for_a_class_in_some_maps_and_ignored_in_others_is_refused_with_what_to_do(check):
+    told = "White is class 1 in 16 label maps of 1 bit a pixel, but the ignored 255 in 8 of 8 bits"
+    with pytest.raises(InputError, match=told) as refused:
+        check("white_of_1_and_8_bits", "--num_classes=2")
+    assert "Fix: if 255 (white) stands for a class: --set target.values=0,255" in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["one_bit", "white_of_1_and_8_bits"])
+def test_white_is_255_in_maps_of_any_bits_where_values_are_said(kind, check):
+    assert check(kind, "--set", "target.values=0,255") == {}
+    task = Segmentation(2, values=(0, 255))
+    encoded = task.example_fields(KINDS[kind](4), (16, 16))["label_map"]
+    assert np.array_equal(read_label_map(encoded), ids(4))
+
+
+def test_a_map_of_ignored_pixels_alone_beside_black_ones_of_1_bit_is_none_of_white_for_a_class():
+    task, border = Segmentation(2), ids(0)
+    border[0] = 255
+    black = task.counts(png(Image.new("1", (16, 16))))
+    assert black == of_class(ids(0) * 0)
+    assert task.counts(png(Image.fromarray(border))) == of_class(border)
+    assert task.counts(with_palette(ids(0) * 255, BLACK, RED)).keys() >= {"0", "255"}
+    assert noticed({"train": {"0": 5, "1": 5, "255": 5}}, 2, 255) == []
 
 
 def test_a_value_that_is_none_of_those_said_is_a_bad_row(check):

@@ -73,12 +73,19 @@ def test_a_plain_list_has_no_findings(images):
         ("{n},i{n}.png,{label}", "an index column is passed over"),
         ("i{n}.png,{label},", "an empty column is passed over"),
         ("{label},i{n}.png", "the target stands first"),
+        ('"i{n}.png" ;"{label}" ', "columns are parted by semicolons"),
     ],
 )
 def test_a_list_of_another_form_is_read_and_told(images, form, told):
     plan, found = plan_of(images, rows(form))
     assert plan.task == Classification(2, ("cat", "dog"))
     assert told in found["list layout"].told
+    assert named(images) == PLAIN
+
+
+@pytest.mark.parametrize("form", ['"i{n}.png" ,{label}', '"i{n}.png" , "{label}" '])
+def test_blanks_about_a_comma_belong_to_no_cell_quoted_or_not(images, form):
+    assert plan_of(images, rows(form))[1] == {}
     assert named(images) == PLAIN
 
 
@@ -181,6 +188,34 @@ def test_a_column_too_many_is_refused_once_with_what_was_found(images):
     told = refusal(images, rows("i{n}.png,{label},7"))
     assert "3 columns as in line 1: ['i0.png', 'cat', '7']" in told
     assert told.count("i0.png") == 1 and "Fix: write two columns" in told
+
+
+def test_decimal_commas_are_three_columns_and_named_as_what_they_may_be(images):
+    told = refusal(images, ["image,number", *rows("i{n}.png,0,{n}")], "--task=regression")
+    assert "3 columns, named ['image', 'number'], as in line 2: ['i0.png', '0', '0']" in told
+    assert "cannot be told. Fix: write two columns, and decimals with a point" in told
+
+
+def test_a_header_may_leave_out_the_name_of_an_index_column(images):
+    plan_of(images, ["path,label", *rows("{n},i{n}.png,{label}")])
+    assert named(images) == PLAIN
+
+
+def test_folders_that_cannot_be_entered_are_named_as_such(images, without_rights):
+    closed = images / "closed"
+    (closed / "deep").mkdir(parents=True)
+    closed.chmod(0)
+    with without_rights():
+        told = refusal(images, rows("closed/deep/i{n}.png,{label}"))
+        in_part = refusal(images, [*rows(), "closed/deep/i1.png,cat"])
+        flags = [f"--train_file_path={closed}/deep/list.csv"]
+        with pytest.raises(InputError, match=r"deep/list\.csv: .*cannot be entered"):
+            make_plan(choices_of(build_parser().parse_args(flags)))
+    closed.chmod(0o755)
+    why = f"the folder {closed} cannot be entered (permission denied)"
+    assert told.startswith(f"{images}/list.csv: none of the images of its {COUNT} rows can be read")
+    assert why in told and len(told.splitlines()) == 1
+    assert why in in_part and "list.csv:41: " in in_part
 
 
 def test_a_path_column_without_any_file_is_told_once_with_the_folder(images):
@@ -481,12 +516,14 @@ PIECES = [
     "i1.png", "i2.png", "/", "\\", ",", ";", "\t", " ", '"', '""', "'", "\n", "\r", "\r\n", "\0",
     "\ufeff", "cat", "7", "-1", "007", "path", "label", "https://a", "file://", "gs://b/c.png", "ü",
     "u\u0308", "\u2028",
-    "%20", "[", "{", "..", "~", "\x1c", "\ud7ff", "nan", "é" * 300,
+    "%20", "[", "{", "..", "~", "\x1c", "\ud7ff", "nan", "é" * 300, "i1.png,7,5\n",
 ]  # fmt: skip
+HEADS = ["", "", "path,label\n"]  # of a list; one of two columns before rows of more
 
 
 def random_list(rng):
-    return "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 24)))
+    pieces = (rng.choice(PIECES) for _ in range(rng.randint(0, 24)))
+    return rng.choice(HEADS) + "".join(pieces)
 
 
 def parse_random_lists(folder, count):

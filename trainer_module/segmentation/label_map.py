@@ -32,12 +32,30 @@ def read_label_map(encoded: bytes) -> np.ndarray:
     Raises:
         ValueError: if it is no whole PNG or has colours, an alpha channel or 16 bits.
     """
+    return read_values(encoded) // (255 // (2 ** (grey_bits(encoded) or 8) - 1))
+
+
+def read_values(encoded: bytes) -> np.ndarray:
+    """Decodes a label map whose values are no class ids, as `read_label_map` does.
+
+    Returns:
+        Values as a viewer shows them, uint8 [H, W]: white is 255, of a grey PNG of 1 bit, too; of
+        a palette PNG the index.
+    """
     return _decoded(encoded)[0]
+
+
+def grey_bits(encoded: bytes) -> int:
+    """Returns of how many bits a pixel of a grey PNG is; 0 of one with a palette."""
+    bits, colour_type = encoded[24:26]  # of the IHDR chunk, which every PNG begins with
+    return bits if colour_type == 0 else 0
 
 
 @functools.lru_cache(maxsize=1)  # its pixels and its colours are asked for one after the other
 def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns class ids, uint8 [H, W], and the palette, uint8 [N, 3]; None where it is grey."""
+    """Returns values, uint8 [H, W], and the palette, uint8 [N, 3]; None where it is grey. Pillow
+    spreads the values of few bits over [0, 255].
+    """
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
@@ -53,14 +71,14 @@ def _decoded(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
                 )
             turn = turns().get(header(encoded).orientation)  # as its picture is turned
             upright = image if turn is None else image.transpose(turn)
-            pixels = np.asarray(upright).astype(np.uint8)
+            values = np.asarray(upright.convert("L") if image.mode == "1" else upright)
             colours = image.getpalette("RGB") if image.mode == "P" else None
     except UnreadableError:
         raise
     except (*DAMAGED, Image.DecompressionBombError) as error:
         raise UnreadableError(f"the label map cannot be decoded: {WHAT_IS_READ}") from error
     palette = None if colours is None else np.asarray(colours, np.uint8).reshape(-1, 3)
-    return pixels // _spread(encoded), palette
+    return values, palette
 
 
 def colours_of(encoded: bytes) -> dict[int, str]:
@@ -97,14 +115,6 @@ def values_as_ids(pixels: np.ndarray, values: Sequence[int], ignored: int) -> np
             f"`target.values`, {', '.join(map(str, values))}"
         )
     return ids.astype(np.uint8)
-
-
-def _spread(encoded: bytes) -> int:
-    """Returns by what Pillow multiplies the values of a grey PNG of 2 or 4 bits, to spread them
-    over [0, 255].
-    """
-    bits, colour_type = encoded[24:26]  # of the IHDR chunk, which every PNG begins with
-    return 255 // (2**bits - 1) if colour_type == 0 and bits in (2, 4) else 1
 
 
 def problem(

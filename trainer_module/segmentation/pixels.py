@@ -10,6 +10,7 @@ import numpy as np
 from trainer_module.findings import NOTE, REFUSED, WARNING, Finding, counted, first
 
 COLOUR = "colour"
+WHITE_OF_1_BIT, WHITE_OF_8_BITS = "white of 1 bit", "white of 8 bits"
 WHITE = 255
 SPLITS = {"train": "training", "eval": "evaluation"}  # as the lists name them -> for a person
 READ_WHITE = "if 255 (white) stands for a class: --set target.values=0,255"
@@ -31,11 +32,25 @@ def of_colour(colours: Mapping[int, str]) -> dict[str, int]:
     return {f"{COLOUR} {value} {colour}": 1 for value, colour in colours.items()}
 
 
+def of_white(ids: np.ndarray, bits: int) -> dict[str, int]:
+    """Returns one grey label map in which white may stand for a class: class 1 where it has 1 bit a
+    pixel, and where it has 8 the id 255, with none but 0 beside it.
+
+    Args:
+        ids: uint8 [H, W].
+        bits: of a pixel.
+    """
+    there = set(np.flatnonzero(np.bincount(ids.ravel()))) - {0}
+    if bits == 1 and there:
+        return {WHITE_OF_1_BIT: 1}
+    return {WHITE_OF_8_BITS: 1} if bits == 8 and there == {WHITE} else {}
+
+
 def noticed(sums: Mapping[str, Mapping[str, int]], num_classes: int, ignored: int) -> list[Finding]:
     """Returns findings about the label maps of a run.
 
     Args:
-        sums: split -> what `of_class` and `of_colour` gave, added up.
+        sums: split -> what `of_class`, `of_colour` and `of_white` gave, added up.
         num_classes: C.
         ignored: id of the pixels that count for nothing; -1 for none.
     """
@@ -43,7 +58,7 @@ def noticed(sums: Mapping[str, Mapping[str, int]], num_classes: int, ignored: in
     for split, name in SPLITS.items():
         if split in sums:
             found += _pixels(sums[split], name, num_classes, ignored)
-    return found + _colours(sums)
+    return found + (_white(sums) if num_classes == 2 else []) + _colours(sums)
 
 
 def _pixels(sums: Mapping[str, int], name: str, num_classes: int, ignored: int) -> list[Finding]:
@@ -74,6 +89,24 @@ def _pixels(sums: Mapping[str, int], name: str, num_classes: int, ignored: int) 
     severity = WARNING if name == SPLITS["train"] or len(there) == 1 else NOTE
     fix = "another --num_classes, or label maps that show these classes"
     return [Finding(severity, kind, told, len(pixels), shown, fix)]
+
+
+def _white(sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:
+    """Returns a finding if white is a class in some label maps and ignored in others, as programs
+    leave masks that save some with fewer bits.
+    """
+    few, many = (
+        sum(counts.get(key, 0) for counts in sums.values())
+        for key in (WHITE_OF_1_BIT, WHITE_OF_8_BITS)
+    )
+    if not (few and many):
+        return []
+    told = (
+        f"White is class 1 in {counted(few, 'label map')} of 1 bit a pixel, but the ignored "
+        f"{WHITE} in {many:,} of 8 bits"
+    )
+    fix = f"{READ_WHITE}; if not, save all label maps with 8 bits a pixel"
+    return [Finding(REFUSED, "white of 1 and 8 bits", told, few + many, fix=fix)]
 
 
 def _colours(sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:

@@ -10,6 +10,7 @@ from trainer_module.tasks.segmentation import Segmentation
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
+SHOWN = 200  # characters of what is no task
 TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
@@ -30,18 +31,16 @@ def task_from_json(text: str) -> Task:
     """Returns the task that `task_to_json` wrote.
 
     Raises:
-      InputError: if no task has that name, or it has other fields, as of another version.
+      InputError: if it is none, as of another version, whose tasks have other names or fields.
     """
-    values = json.loads(text)
-    name = values.pop("task", "")
-    if name not in TASKS:
-        raise InputError(f"`task` must be one of {sorted(TASKS)}. Received: task={name!r}")
-    fields = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
     try:
-        return TASKS[name](**fields)
-    except TypeError as error:
+        fields = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in json.loads(text).items()
+        }
+        return TASKS[fields.pop("task")](**fields)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"`task` must be as this version of the code writes it. Received: {text}; {error}"
+            f"`task` must be one of {', '.join(TASKS)}, as this version of the code writes it. "
+            f"Received: {text[:SHOWN]!r}; {error}"
         ) from error

@@ -128,17 +128,26 @@ class Segmentation(Task):
         return {"label_map": encode_label_map(label_map)}
 
     def _ids(self, target: str | bytes):
-        from trainer_module.segmentation.label_map import read_label_map, values_as_ids
+        from trainer_module.segmentation.label_map import (
+            read_label_map,
+            read_values,
+            values_as_ids,
+        )
 
-        pixels = read_label_map(target)
-        return values_as_ids(pixels, self.values, self.ignored_class) if self.values else pixels
+        if not self.values:
+            return read_label_map(target)
+        return values_as_ids(read_values(target), self.values, self.ignored_class)
 
     def counts(self, target: str | bytes) -> dict[str, int]:
-        """Returns the pixels of each class id, and the colours that a palette gives them."""
-        from trainer_module.segmentation.label_map import colours_of
-        from trainer_module.segmentation.pixels import of_class, of_colour
+        """Returns the pixels of each class id, the colours that a palette gives them, and whether
+        white may stand for a class.
+        """
+        from trainer_module.segmentation.label_map import colours_of, grey_bits
+        from trainer_module.segmentation.pixels import of_class, of_colour, of_white
 
-        return of_class(self._ids(target)) | of_colour(colours_of(target))
+        ids = self._ids(target)
+        white = {} if self.values else of_white(ids, grey_bits(target))
+        return of_class(ids) | of_colour(colours_of(target)) | white
 
     def noticed_in_images(self, sums: Mapping[str, Mapping[str, int]]) -> list[Finding]:
         """Returns what the label maps of all images lack, or do not agree in."""
@@ -357,6 +366,13 @@ class Segmentation(Task):
         ids, counts = np.unique(read_label_map(answer["label_map_png"]), return_counts=True)
         largest = sorted(zip(counts / counts.sum(), ids, strict=True), reverse=True)[:SHOWN_CLASSES]
         return ", ".join(f"class {class_id} {share:.0%}" for share, class_id in largest)
+
+    def unpadded(self, answer: dict) -> dict:
+        """Returns the answer with `class_ids` of the image's own size."""
+        from trainer_module.segmentation.label_map import read_label_map
+
+        height, width = read_label_map(answer["label_map_png"]).shape
+        return answer | {"class_ids": answer["class_ids"][:height, :width]}
 
     def drawn(self, answer: dict, encoded: bytes) -> dict[str, bytes]:
         """Returns the class ids as a grey PNG of the image's size, and the image with the classes

@@ -324,6 +324,12 @@ class Task(Protocol):
         """
         return ", ".join(f"{name} {value}" for name, value in answer.items())
 
+    def unpadded(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Returns the answer to one image without what `served` adds where a batch has larger ones:
+        an answer is the same whatever it was asked beside.
+        """
+        return answer
+
     def drawn(self, answer: dict[str, Any], encoded: bytes) -> dict[str, bytes]:
         """Returns pictures of the answer to one image, ending of the file name -> content, as in
         {'overlay.png': ...}.
