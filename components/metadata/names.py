@@ -27,8 +27,11 @@ GATES = (EVALUATOR, MODEL_CHECK)  # each puts out a `blessing`
 # The input of an older model that a new one is held against: no part of the new one.
 BASELINE_INPUT = "baseline_model"
 
+ARTIFACTS = "artifacts"  # folder in a pipeline root
 # Folders of pushed models in a pipeline root, and of the SavedModel in a Model artifact (TFX's).
 SERVING, SAVED_MODEL = "serving", "Format-Serving"
+# TFX's names of what holds images, and of the property that tells what was read into it.
+EXAMPLES, INPUT_FINGERPRINT = "Examples", "input_fingerprint"
 # TFX's name of what Pusher makes, and of the property with the folder it was pushed to.
 PUSHED_MODEL, PUSHED_DESTINATION = "PushedModel", "pushed_destination"
 

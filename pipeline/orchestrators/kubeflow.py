@@ -40,7 +40,6 @@ from pipeline.state_files import write_text
 from trainer_module.finished import CHECKPOINTS
 
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
-FINGERPRINT = "input_fingerprint"  # TFX's name
 
 
 def compile_into(plan: Plan, target: Target, engine: str = "") -> str:
@@ -99,7 +98,7 @@ def with_rows(node: FileListExampleGen) -> FileListExampleGen:
     """
     found = dict(node.exec_properties)
     ListDriver(None).resolve_exec_properties(found, None, None)
-    node.exec_properties["rows"] = found[FINGERPRINT]
+    node.exec_properties["rows"] = found[names.INPUT_FINGERPRINT]
     return node
 
 
