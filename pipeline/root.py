@@ -15,15 +15,15 @@ from pathlib import Path
 
 from ml_metadata.metadata_store import MetadataStore
 
-from components.metadata.names import ARTIFACTS, SERVING
+from components.metadata.names import ARTIFACTS, RUN_FILE, SERVING
 from components.metadata.snapshot import read
 from components.metadata.store import artifacts_that_count, last_execution_id, open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import SQLITE_FILE
 from pipeline.faults import fault
-from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
+from trainer_module.whole_files import read_json, write_json
 
 PATIENCE = 3.0  # seconds for another program to let go of the store
 PRIVATE = 0o600  # the store and the logs tell paths, names of images and flags
@@ -79,7 +79,7 @@ class Root:
         """Returns the record of the latest run; an empty one where there is none, or a damaged
         one.
         """
-        return read_whole(self.run_file)
+        return read_json(self.run_file)
 
     @property
     def waits(self) -> bool:
@@ -88,7 +88,7 @@ class Root:
 
     def write_record(self, **values) -> None:
         """Replaces the record in one step, so that a kill leaves the old or the new one."""
-        write_whole(self.run_file, values)
+        write_json(self.run_file, values)
 
 
 def refuse_unfit(root: Root) -> None:

@@ -37,7 +37,6 @@ from trainer_module.cluster import (
     Cluster,
     Watch,
     cluster_of,
-    write_file,
 )
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
@@ -68,6 +67,7 @@ from trainer_module.together import (
     meeting_place,
     train_together,
 )
+from trainer_module.whole_files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (12, 12)
@@ -367,7 +367,7 @@ def test_a_worker_with_other_code_is_refused_there_and_on_the_chief(tmp_path, mo
 
 def test_a_worker_with_another_tasks_fields_has_other_code(tmp_path):
     told = json.loads(task_to_json(Classification(2))) | {"field_of_another_version": 1}
-    write_file(tmp_path / JOB, {"task": json.dumps(told), "kind": "pretraining"})
+    write_json(tmp_path / JOB, {"task": json.dumps(told), "kind": "pretraining"})
     with pytest.raises(InputError, match="must have the same code and versions of libraries"):
         _refuse_other_work(tmp_path)
 
@@ -397,7 +397,7 @@ def meeting(tmp_path):
 def test_a_worker_that_was_refused_while_the_chiefs_process_goes_on_is_bad_input(meeting):
     place, watches, job = meeting
     beat = {"state": "failed", "why": "no such batch", "code": 2, "beat": [1, 2]}
-    write_file(place.of_worker(1, job.name), beat)
+    write_json(place.of_worker(1, job.name), beat)
     with subprocess.Popen(["sleep", "600"]) as process:
         with pytest.raises(InputError, match=r"Worker 1 \(b:2\): no such batch"):
             _watch(place, process, watches, job)
@@ -406,7 +406,7 @@ def test_a_worker_that_was_refused_while_the_chiefs_process_goes_on_is_bad_input
 
 def test_a_process_that_noticed_only_that_the_refused_ones_went_is_refused_as_they(meeting):
     place, watches, job = meeting
-    write_file(job / ERROR, {"why": "no such batch", "code": 2})
+    write_json(job / ERROR, {"why": "no such batch", "code": 2})
     with subprocess.Popen(["false"]) as process:
         process.wait()
         with pytest.raises(InputError, match="no such batch"):

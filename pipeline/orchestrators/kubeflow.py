@@ -36,8 +36,8 @@ from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
 from pipeline.pipeline import Folders, Part, graph_of, read_lists
 from pipeline.plan import Plan
 from pipeline.root import Root
-from pipeline.state_files import write_text
 from trainer_module.finished import CHECKPOINTS
+from trainer_module.whole_files import write_text
 
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
 

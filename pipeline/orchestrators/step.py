@@ -70,7 +70,7 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     from pipeline.plan import make_plan
     from pipeline.root import refuse_unfit
     from pipeline.stages import enter, prepare, record_of
-    from pipeline.state_files import write_bytes
+    from trainer_module.whole_files import write_bytes
 
     with lock(root.path):
         refuse_unfit(root)
