@@ -289,18 +289,18 @@ GATHER = """
 import json, sys
 import numpy as np
 import tensorflow as tf
-from trainer_module import devices
+from trainer_module import replicas
 
 rank = int(sys.argv[1])
-devices.join_others(rank)
-with devices.all_devices():
+replicas.join_others(rank)
+with replicas.all_devices():
     strategy = tf.distribute.get_strategy()
 
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         said = {}
         for dtype in ("bfloat16", "uint8", "float32", "int64"):
-            whole = devices.gathered(tf.cast(tf.fill([2, 1], replica + 1), dtype))
+            whole = replicas.gathered(tf.cast(tf.fill([2, 1], replica + 1), dtype))
             assert whole.dtype.name == dtype
             said[dtype] = tf.cast(whole, tf.float32)
         return said

@@ -26,13 +26,12 @@ from trainer_module.finetune import (
     finetune,
     fit_on_features,
     head_alone,
-    judge,
-    labelled_subset,
-    outputs_of,
 )
 from trainer_module.finetune_job import job_of, lay_out
 from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
+from trainer_module.judging import judge, outputs_of
+from trainer_module.labelled_subset import labelled_subset
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder

@@ -38,11 +38,11 @@ def _end_with_the_parent(parent: int) -> None:
 
 
 def _train(folder: Path) -> None:
-    from trainer_module import devices, dotted
+    from trainer_module import dotted, replicas
 
     cluster = cluster_of(os.environ.get(CLUSTER_VARIABLE, ""))
     if cluster:
-        devices.join_others(cluster.rank)
+        replicas.join_others(cluster.rank)
         (folder / f"connected-{cluster.rank}").touch()
     job = read_json(folder / JOB)
     dotted.function(job["take_part"])(job, folder)
