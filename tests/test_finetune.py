@@ -20,7 +20,15 @@ from trainer_module.examples import Examples
 from trainer_module.finetune import Finetuner, Kept, finetune, in_precision
 from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
-from trainer_module.settings import MILD, Encoder, Finetuning, from_json
+from trainer_module.settings import (
+    MILD,
+    Augmentation,
+    Encoder,
+    Finetuning,
+    FinetuningScience,
+    Pretraining,
+    from_json,
+)
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD as STD_OF_NUMBERS
 from trainer_module.tasks.regression import Regression
@@ -112,9 +120,11 @@ def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
 
     untrained = build_with_norms(Encoder(width=0.125), (16, 16), seed=1)
     settings = replace(SETTINGS, epochs=2, freeze=True, head="mlp", beside_scratch=True)
-    beside, splits = finetune_run_fn._beside_an_untrained_twin, (train, train)
-    run = finetune_run_fn._Run(None, tmp_path / "checkpoints", tmp_path / "logs")
-    beside(small, untrained, Classification(2), splits, settings, run)
+    told = "{}", (16, 16), (16, 16), Encoder(), Augmentation(), Pretraining(), ""
+    science, folders = FinetuningScience(*told, settings), (tmp_path / "kept", tmp_path / "logs")
+    task, splits = Classification(2), (train, train)
+    run = finetune_run_fn._Run(science, task, splits, small, untrained, *folders)
+    finetune_run_fn._beside_an_untrained_twin(run)
     files = {folder.name: len(list(folder.iterdir())) for folder in run.logs.iterdir()}
     assert files == {LOGS: 1, UNTRAINED_LOGS: 1, SCRATCH_LOGS: 1}
 
