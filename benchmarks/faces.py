@@ -38,7 +38,9 @@ from pipeline.recipes import recipe_named
 from pipeline.setting_types import from_text, kind_of
 from trainer_module.checkpoint import load_weights, milestone_file
 from trainer_module.examples import Examples
-from trainer_module.finetune import finetune, labelled_subset, outputs_of
+from trainer_module.finetune import finetune
+from trainer_module.judging import outputs_of
+from trainer_module.labelled_subset import labelled_subset
 from trainer_module.linear_eval import fit_linear, fit_ridge, linear_accuracy
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.preprocessing import decode_images

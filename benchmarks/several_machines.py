@@ -71,11 +71,12 @@ def lay_out_work(options: argparse.Namespace, count: int, folder: Path) -> None:
     """Writes what the processes need."""
     import numpy as np
 
-    from trainer_module.cluster import JOB, write_file
+    from trainer_module.cluster import JOB
     from trainer_module.encoded_images import digest_of
     from trainer_module.pretrain import Images, Places
     from trainer_module.pretrain_job import job_of, lay_out
     from trainer_module.settings import Augmentation, Encoder, Pretraining, PretrainingScience
+    from trainer_module.whole_files import write_json
 
     size, batch = (32, 32), options.batch_size * count
     shape = (batch * options.steps, *size, 3)
@@ -91,7 +92,7 @@ def lay_out_work(options: argparse.Namespace, count: int, folder: Path) -> None:
     science = PretrainingScience("{}", size, size, encoder, Augmentation(), settings, "")
     lay_out(data, None, folder)
     places = Places(str(folder / "checkpoints"), str(folder / "logs"))
-    write_file(folder / JOB, job_of(science, data, places, "float32"))
+    write_json(folder / JOB, job_of(science, data, places, "float32"))
 
 
 def start(folder: Path, addresses: list[str], rank: int) -> subprocess.Popen:

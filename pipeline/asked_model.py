@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from components.metadata.names import SAVED_MODEL, SERVING
-from pipeline.state_files import RUN_FILE, read_whole
+from components.metadata.names import RUN_FILE, SAVED_MODEL, SERVING
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, TASK_FILE
 from trainer_module.tasks.registry import task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
+from trainer_module.whole_files import read_json
 
 WHOLE_COPY = "Fix: a whole copy of the folder, or another model"
 
@@ -148,7 +148,7 @@ def _newest_run(root: Path) -> dict:
     """Returns id, state and `refused_because` of a root's newest run; {} where there is no root."""
     from pipeline.summary import SUMMARY_FILE
 
-    record, told = read_whole(root / RUN_FILE), read_whole(root / SUMMARY_FILE)
+    record, told = read_json(root / RUN_FILE), read_json(root / SUMMARY_FILE)
     if not record.get("run_id"):
         return {}
     if told.get("run_id") != record["run_id"]:  # it has left no word, as one that goes on

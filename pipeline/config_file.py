@@ -25,8 +25,8 @@ from components.metadata.url import without_password
 from pipeline.choices import Choices, absolute
 from pipeline.precedence import settings_of
 from pipeline.setting_types import FOLDERS, LISTS, OPTIONS, SECTIONS, from_text, kind_of
-from pipeline.state_files import write_text
 from trainer_module.errors import InputError
+from trainer_module.whole_files import write_text
 
 CONFIG_FILE = "config.yaml"  # in the pipeline root
 HEAD = f"""\

@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.names import PUSHED_DESTINATION, SAVED_MODEL
 from components.metadata.snapshot import read
+from components.metadata.store import artifacts_at, mark
 from pipeline.lineage.models import all_models
 from pipeline.save_paths import SavedEncoder
 from pipeline.weights import make_encoder
@@ -68,7 +69,7 @@ def enter_again(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
     """Makes the artifact of an encoder that was removed and is back live: TFX would enter it, yet
     give no other node what is marked as deleted.
     """
-    _mark(place_of(saved, root), mlmd.Artifact.LIVE, store)
+    mark(store, artifacts_at(store, place_of(saved, root)), mlmd.Artifact.LIVE)
 
 
 def remove_others(saved: SavedEncoder, root: Path, store: MetadataStore) -> None:
@@ -84,7 +85,7 @@ def remove_others(saved: SavedEncoder, root: Path, store: MetadataStore) -> None
     """
     others = {str(folder) for folder in (root / FOLDER).glob("*")} - {place_of(saved, root)}
     for uri in others - _origins_of_served(store) if others else ():
-        _mark(uri, mlmd.Artifact.DELETED, store)
+        mark(store, artifacts_at(store, uri), mlmd.Artifact.DELETED)
         shutil.rmtree(uri)
 
 
@@ -99,12 +100,3 @@ def _origins_of_served(store: MetadataStore) -> set[str]:
     ]
     numbers = [number for maker in makers for items in maker.outputs.values() for number in items]
     return {snapshot.artifacts[number].uri for number in numbers}
-
-
-def _mark(uri: str, state: mlmd.Artifact.State, store: MetadataStore) -> None:
-    found = store.get_artifacts_by_uri(uri) if uri else []
-    changed = [artifact for artifact in found if artifact.state != state]
-    for artifact in changed:
-        artifact.state = state
-    if changed:  # a new time of change is a new cache key
-        store.put_artifacts(changed)

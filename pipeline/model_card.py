@@ -10,11 +10,11 @@ from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.plan import Plan
-from pipeline.state_files import write_text
 from trainer_module.findings import counted
 from trainer_module.intervals import told
 from trainer_module.metric_names import PRETRAINED, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
+from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
 

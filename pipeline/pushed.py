@@ -8,6 +8,7 @@ from ml_metadata.metadata_store import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.names import PUSHED_DESTINATION, PUSHED_MODEL
+from components.metadata.store import artifacts_that_count, mark
 from pipeline.root import Root
 
 
@@ -19,14 +20,11 @@ def forget_removed(root: Root, store: MetadataStore) -> None:
       root: whose lock is held.
       store: its metadata, which other roots may share.
     """
-    gone = [item for item in store.get_artifacts_by_type(PUSHED_MODEL) if _is_gone(item, root)]
-    for item in gone:
-        item.state = mlmd.Artifact.DELETED
-    if gone:
-        store.put_artifacts(gone)
+    pushes = artifacts_that_count(store, PUSHED_MODEL)
+    mark(store, (item.id for item in pushes if _is_gone(item, root)), mlmd.Artifact.DELETED)
 
 
 def _is_gone(item: mlmd.Artifact, root: Root) -> bool:
     own = not root.server or Path(item.uri).is_relative_to(root.artifacts)
     place = item.custom_properties[PUSHED_DESTINATION].string_value
-    return own and item.state == item.LIVE and bool(place) and not Path(place).is_dir()
+    return own and bool(place) and not Path(place).is_dir()

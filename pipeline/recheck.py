@@ -12,8 +12,9 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.list_fingerprint import of_lists
-from components.metadata.names import EXAMPLE_GEN
+from components.metadata.names import EXAMPLE_GEN, EXAMPLES, INPUT_FINGERPRINT
 from components.metadata.snapshot import read
+from components.metadata.store import artifacts_that_count, mark
 from pipeline.check import read_images
 from pipeline.compiled import set_environment
 from pipeline.data_check import checked_rows
@@ -21,8 +22,6 @@ from pipeline.plan import Plan
 from pipeline.root import Root
 from pipeline.terminal import libraries_to_log
 from trainer_module.findings import counted
-
-FINGERPRINT = "input_fingerprint"  # TFX's name of the property
 
 
 def forget_changed(plan: Plan, root: Root) -> int:
@@ -44,14 +43,14 @@ def forget_changed(plan: Plan, root: Root) -> int:
     now = {split: b"".join(sorted(found)) for split, found in records.items()}
     seen = _fingerprints(plan)
     store, stale = root.open_store(), []
-    for artifact in store.get_artifacts_by_id(sets):
+    for artifact in artifacts_that_count(store, EXAMPLES):
+        if artifact.id not in sets:
+            continue
         held = {split: index.records for split, index in image_index.read(artifact.uri).items()}
-        taken = {*artifact.custom_properties[FINGERPRINT].string_value.split(";")} == seen
-        if artifact.state == mlmd.Artifact.LIVE and taken and held and held != now:
-            artifact.state = mlmd.Artifact.DELETED
-            stale.append(artifact)
-    if stale:
-        store.put_artifacts(stale)
+        taken = {*artifact.custom_properties[INPUT_FINGERPRINT].string_value.split(";")} == seen
+        if taken and held and held != now:
+            stale.append(artifact.id)
+    mark(store, stale, mlmd.Artifact.DELETED)
     kept = "the examples of earlier runs still hold them" if not stale else "read again"
     images = counted(sum(map(len, records.values())), "image")
     print(f"Looked at the content of {images}: {kept}")

@@ -10,15 +10,15 @@ import os
 import sys
 from pathlib import Path
 
-from components.metadata.names import REPORT_FILE
+from components.metadata.names import REPORT_FILE, RUN_FILE
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import FORM
 from pipeline.arguments import BAD_INPUT, path_of
 from pipeline.lineage.snapshots import snapshot_at, snapshot_of
-from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
+from trainer_module.whole_files import read_json
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +63,7 @@ def _latest(root: Path) -> str:
 
     Other roots may share the store.
     """
-    return read_whole(root / RUN_FILE).get("run_id", "")
+    return read_json(root / RUN_FILE).get("run_id", "")
 
 
 def _run_id(known: list[str], wanted: str) -> str:

@@ -13,19 +13,18 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
+from ml_metadata.metadata_store import MetadataStore
 
-from components.metadata.names import SERVING
+from components.metadata.names import ARTIFACTS, RUN_FILE, SERVING
 from components.metadata.snapshot import read
-from components.metadata.store import open_store
+from components.metadata.store import artifacts_that_count, last_execution_id, open_store
 from components.metadata.stored_run import StoredRun
 from components.metadata.url import SQLITE_FILE
 from pipeline.faults import fault
-from pipeline.state_files import RUN_FILE, read_whole, write_whole
 from trainer_module.errors import InputError
 from trainer_module.finished import CHECKPOINTS
+from trainer_module.whole_files import read_json, write_json
 
-ARTIFACTS = "artifacts"
 PATIENCE = 3.0  # seconds for another program to let go of the store
 PRIVATE = 0o600  # the store and the logs tell paths, names of images and flags
 
@@ -80,7 +79,7 @@ class Root:
         """Returns the record of the latest run; an empty one where there is none, or a damaged
         one.
         """
-        return read_whole(self.run_file)
+        return read_json(self.run_file)
 
     @property
     def waits(self) -> bool:
@@ -89,7 +88,7 @@ class Root:
 
     def write_record(self, **values) -> None:
         """Replaces the record in one step, so that a kill leaves the old or the new one."""
-        write_whole(self.run_file, values)
+        write_json(self.run_file, values)
 
 
 def refuse_unfit(root: Root) -> None:
@@ -153,18 +152,24 @@ def _places_of_artifacts(root: Root, store: MetadataStore) -> set[Path]:
         run_id = root.record().get("run_id", "")
         uris = [item.uri for item in read(store, run_id).artifacts.values()] if run_id else []
     else:
-        uris = [item.uri for item in store.get_artifacts() if item.state != item.DELETED]
-    made = [Path(uri).parents for uri in uris if uri.startswith("/")]
-    # ROOT/artifacts/NODE/KEY/EXECUTION
-    return {up[3] for up in made if len(up) > 3 and up[2].name == ARTIFACTS}
+        uris = [item.uri for item in artifacts_that_count(store)]
+    return {root_of_artifact(uri) for uri in uris} - {None}
+
+
+def root_of_artifact(uri: str) -> Path | None:
+    """Returns the pipeline root that an artifact was made in: ROOT/artifacts/NODE/KEY/EXECUTION;
+    None of one that was made elsewhere.
+    """
+    above = Path(uri).parents
+    is_ours = uri.startswith("/") and len(above) > 3 and above[2].name == ARTIFACTS
+    return above[3] if is_ours else None
 
 
 def _refuse_strange_numbers(root: Root, store: MetadataStore) -> None:
     """Refuses a store that is younger than the artifacts: their folders are named by its numbers,
     which would be given out again.
     """
-    newest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
-    last = max((execution.id for execution in store.get_executions(newest)), default=0)
+    last = last_execution_id(store)
     found = root.artifacts.glob("*/*/*")
     folders = [path for path in found if path.name.isdecimal() and path.parent.name != CHECKPOINTS]
     highest = max(folders, key=lambda path: int(path.name), default=None)

@@ -17,12 +17,12 @@ from components.metadata.names import EXAMPLE_GEN, FINETUNER, PRETRAINER
 from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
 from pipeline.plan import Plan, to_dict
-from pipeline.state_files import write_whole
 from trainer_module.findings import Finding, as_dicts, from_dicts, merged
 from trainer_module.findings import table as told_of_data
 from trainer_module.gains import advice, from_dict
 from trainer_module.intervals import told
 from trainer_module.tasks.task import Task
+from trainer_module.whole_files import write_json
 
 SUMMARY_FILE = "summary.json"
 MOST_CLASSES_TOLD = 20  # on the terminal; summary.json has all
@@ -124,7 +124,7 @@ def findings(run: StoredRun, plan: Plan) -> tuple[Finding, ...]:
 
 def write(root: Path, summary: dict) -> None:
     """Writes summary.json, whole or not at all."""
-    write_whole(root / SUMMARY_FILE, summary)
+    write_json(root / SUMMARY_FILE, summary)
 
 
 def table(summary: dict, task: Task) -> str:

@@ -16,6 +16,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.file_list_example_gen import image_index
 from components.metadata.names import PUSHED_DESTINATION
 from components.metadata.snapshot import Artifact, Snapshot, read
+from components.metadata.store import mark
 from components.metadata.stored_run import StoredRun
 from pipeline import imported
 from pipeline.faults import FULL
@@ -97,12 +98,8 @@ def _mark(entered: list[Removal], root: Root) -> None:
     waiting = iter(entered)
     while numbers:
         store = root.open_store()  # anew: one that had no room holds its transaction open
-        artifacts = store.get_artifacts_by_id(numbers)
-        for artifact in artifacts:
-            artifact.state = mlmd.Artifact.DELETED
         try:
-            store.put_artifacts(artifacts)
-            return
+            return mark(store, numbers, mlmd.Artifact.DELETED)
         except StatusError as error:
             removal = next(waiting, None) if FULL.search(str(error)) else None
             if removal is None:

@@ -24,12 +24,12 @@ from trainer_module.cluster import (
     Cluster,
     Watch,
     cluster_of,
-    read_file,
     seconds_to_be_lost,
     seconds_to_join,
 )
 from trainer_module.errors import InputError
 from trainer_module.together import CHIEF, PAUSE, Place, child, end
+from trainer_module.whole_files import read_json
 
 TOGETHER = "together"  # folder of a pipeline root where the machines of a run meet
 NODES = {PRETRAINING: PRETRAINER, FINETUNING: FINETUNER}  # by the kind of training
@@ -120,7 +120,7 @@ def _take_part(place: Place, job: str, watch: Watch) -> bool:
                 if process.poll() not in (None, 0) and not failure:
                     code = process.returncode
                     failure = {"why": f"its process ended with {code}", "code": code}
-                    failure |= read_file(folder / ERROR)
+                    failure |= read_json(folder / ERROR)
                     beat.tell(state="failed", **failure)
                 time.sleep(PAUSE)
         finally:
@@ -136,7 +136,7 @@ def _refuse_other_work(folder: Path) -> None:
     from trainer_module.shared_images import few_bytes, images_of
     from trainer_module.tasks.registry import task_from_json
 
-    job = read_file(folder / JOB)
+    job = read_json(folder / JOB)
     try:
         task, node = task_from_json(job["task"]), NODES[job["kind"]]
     except (InputError, KeyError):  # of another version, which this one does not know

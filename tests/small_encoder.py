@@ -5,8 +5,8 @@ again by most nodes of each run. Layers have names, by which a checkpoint finds 
 
 import keras
 
-from trainer_module.devices import replica_count
 from trainer_module.fast_layers import BatchNormalization
+from trainer_module.replicas import replica_count
 
 
 def build(settings, image_size, dtype="float32", seed=0):

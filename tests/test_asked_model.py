@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lineage import FIRST_VERSION, fill
+from components.metadata.names import RUN_FILE
 from components.metadata.snapshot import read
 from components.metadata.store import open_store
 from components.metadata.stored_run import StoredRun
 from pipeline import evaluate, export, predict
 from pipeline.asked_model import asked_model, model_of
-from pipeline.state_files import RUN_FILE, write_whole
 from pipeline.summary import SUMMARY_FILE
+from trainer_module.whole_files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,7 +46,7 @@ def refused_model(run):
 
 def tell(root, run_id, state, **more):
     """Leaves what a run leaves of its end."""
-    write_whole(root / RUN_FILE, {"run_id": run_id})
+    write_json(root / RUN_FILE, {"run_id": run_id})
     (root / SUMMARY_FILE).write_text(
         json.dumps({"run_id": run_id, "state": state, "pushed_model": "", **more})
     )

@@ -6,7 +6,6 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import pairwise
 
 import keras
 import numpy as np
@@ -18,10 +17,18 @@ from trainer_module import checkpoint
 from trainer_module.errors import InputError, TrainingDivergedError
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
-from trainer_module.finetune import Finetuner, Kept, finetune, in_precision, labelled_subset
+from trainer_module.finetune import Finetuner, Kept, finetune, in_precision
 from trainer_module.log_files import LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.resnet import build_encoder
-from trainer_module.settings import MILD, Encoder, Finetuning, from_json
+from trainer_module.settings import (
+    MILD,
+    Augmentation,
+    Encoder,
+    Finetuning,
+    FinetuningScience,
+    Pretraining,
+    from_json,
+)
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD as STD_OF_NUMBERS
 from trainer_module.tasks.regression import Regression
@@ -113,9 +120,11 @@ def test_each_training_of_a_run_has_curves_of_its_own(train, small, tmp_path):
 
     untrained = build_with_norms(Encoder(width=0.125), (16, 16), seed=1)
     settings = replace(SETTINGS, epochs=2, freeze=True, head="mlp", beside_scratch=True)
-    beside, splits = finetune_run_fn._beside_an_untrained_twin, (train, train)
-    run = finetune_run_fn._Run(None, tmp_path / "checkpoints", tmp_path / "logs")
-    beside(small, untrained, Classification(2), splits, settings, run)
+    told = "{}", (16, 16), (16, 16), Encoder(), Augmentation(), Pretraining(), ""
+    science, folders = FinetuningScience(*told, settings), (tmp_path / "kept", tmp_path / "logs")
+    task, splits = Classification(2), (train, train)
+    run = finetune_run_fn._Run(science, task, splits, small, untrained, *folders)
+    finetune_run_fn._beside_an_untrained_twin(run)
     files = {folder.name: len(list(folder.iterdir())) for folder in run.logs.iterdir()}
     assert files == {LOGS: 1, UNTRAINED_LOGS: 1, SCRATCH_LOGS: 1}
 
@@ -177,31 +186,6 @@ def test_views_that_are_another_tasks_are_learned_from_too(train):
 def test_settings_survive_json():
     settings = replace(SETTINGS, views=replace(MILD, crop_area=(0.3, 0.9)))
     assert from_json(Finetuning, json.loads(json.dumps(asdict(settings)))) == settings
-
-
-LABELS = np.repeat([0, 1, 2], [200, 60, 3])
-
-
-def test_every_class_keeps_its_share_and_at_least_one_image():
-    chosen = labelled_subset(LABELS, 0.1, seed=0)
-    assert np.bincount(LABELS[chosen]).tolist() == [20, 6, 1]
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_larger_fraction_contains_the_smaller_one(seed):
-    fractions = [set(labelled_subset(LABELS, fraction, seed)) for fraction in (0.01, 0.1, 0.5, 1.0)]
-    assert all(smaller < larger for smaller, larger in pairwise(fractions))
-    assert fractions[-1] == set(range(len(LABELS)))
-
-
-def test_the_seed_chooses_the_images():
-    assert labelled_subset(LABELS, 0.1, 0).tolist() == labelled_subset(LABELS, 0.1, 0).tolist()
-    assert labelled_subset(LABELS, 0.1, 0).tolist() != labelled_subset(LABELS, 0.1, 1).tolist()
-
-
-@pytest.mark.parametrize("targets", [np.linspace(0, 1, 50), np.zeros((50, 4, 4), int)])
-def test_targets_that_are_no_classes_are_chosen_regardless(targets):
-    assert len(labelled_subset(targets, 0.1, 0)) == 5
 
 
 class KilledError(Exception):

@@ -130,6 +130,12 @@ def test_tfx_appears_only_where_it_may(path):
     assert allowed or not [module for module in imports(path) if module.split(".")[0] == "tfx"]
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_the_store_is_read_and_written_in_one_folder_alone(path):
+    calls = re.findall(r"\bstore\.(?:get|put)_\w+", path.read_text(encoding="utf-8"))
+    assert relative(path).startswith("components/metadata/") or not calls
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_the_leaves_of_the_science_know_no_tensorflow(leaf):
     heavy = [

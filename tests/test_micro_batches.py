@@ -8,11 +8,11 @@ import pytest
 from keras import ops
 
 from trainer_module.chance import PartOfBatch, both_views
-from trainer_module.devices import replica_count
 from trainer_module.heads import build_projection_head
 from trainer_module.learner import SimCLR, Views
 from trainer_module.loss import nt_xent, vicreg
 from trainer_module.optimizer import build_optimizer
+from trainer_module.replicas import replica_count
 from trainer_module.settings import Augmentation
 
 BATCH, PARTS, SIDE = 12, 3, 8

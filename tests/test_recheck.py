@@ -10,13 +10,13 @@ from PIL import Image
 import local_runner
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import parse_rows
-from components.metadata.names import EXAMPLE_GEN
+from components.metadata.names import EXAMPLE_GEN, INPUT_FINGERPRINT
 from pipeline.check import read_images
 from pipeline.data_check import checked_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import lock
 from pipeline.plan import make_plan
-from pipeline.recheck import FINGERPRINT, _fingerprints, forget_changed
+from pipeline.recheck import _fingerprints, forget_changed
 from pipeline.root import Root
 
 pytestmark = pytest.mark.tfx
@@ -52,7 +52,7 @@ def _enter(root, folder, fingerprint):
         last_known_state=mlmd.Execution.COMPLETE,
     )
     artifact = mlmd.Artifact(type_id=kinds, uri=str(folder), state=mlmd.Artifact.LIVE)
-    artifact.custom_properties[FINGERPRINT].string_value = fingerprint
+    artifact.custom_properties[INPUT_FINGERPRINT].string_value = fingerprint
     event = mlmd.Event(type=mlmd.Event.OUTPUT)
     event.path.steps.add().key = "examples"
     contexts = []

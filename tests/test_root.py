@@ -18,8 +18,8 @@ from components.metadata.store import sweep_interrupted
 from pipeline.lineage.snapshots import metadata_of
 from pipeline.lock import lock
 from pipeline.root import Root, interrupted_root, refuse_unfit
-from pipeline.state_files import write_whole
 from trainer_module.errors import InputError
+from trainer_module.whole_files import write_json
 
 HOLD = """
 import sqlite3, sys
@@ -210,6 +210,6 @@ def test_what_a_run_that_nobody_knows_any_more_left_running_is_closed(root):
 def test_a_record_that_cannot_be_written_leaves_the_one_before(root):
     root.write_record(run_id="first")
     with pytest.raises(TypeError):
-        write_whole(root.run_file, {"run_id": object()})
+        write_json(root.run_file, {"run_id": object()})
     assert root.record() == {"run_id": "first"}
     assert [path.name for path in root.path.glob("run.json*")] == ["run.json"]

@@ -10,7 +10,16 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from benchmarks.lineage import fill
 from components.metadata.snapshot import read
-from components.metadata.store import is_alive, note_run, open_store, sweep_interrupted
+from components.metadata.store import (
+    artifacts_at,
+    artifacts_that_count,
+    is_alive,
+    last_execution_id,
+    mark,
+    note_run,
+    open_store,
+    sweep_interrupted,
+)
 from components.metadata.stored_run import StoredRun
 from trainer_module.errors import InputError
 
@@ -51,6 +60,19 @@ def test_only_the_interrupted_run_is_swept_for_other_roots_may_share_the_store(s
         execution.last_known_state for execution in store.get_executions_by_id([swept, running])
     ]
     assert states == [mlmd.Execution.CANCELED, mlmd.Execution.RUNNING]
+
+
+def test_a_mark_is_put_on_artifacts_that_have_it_not_and_leaves_the_times_of_others(store):
+    first, second = store.get_artifacts_by_type("Model")[:2]
+    mark(store, artifacts_at(store, first.uri), mlmd.Artifact.DELETED)
+    assert first.id not in {item.id for item in artifacts_that_count(store, "Model")}
+    before = store.get_artifacts_by_id([second.id])
+    mark(store, [second.id], second.state)
+    assert store.get_artifacts_by_id([second.id]) == before
+
+
+def test_the_last_number_of_an_execution_is_the_highest(store):
+    assert last_execution_id(store) == max(item.id for item in store.get_executions())
 
 
 def test_facts_and_metrics_noted_of_a_run_leave_executions_and_artifacts_as_they_are(store):

@@ -37,7 +37,6 @@ from trainer_module.cluster import (
     Cluster,
     Watch,
     cluster_of,
-    write_file,
 )
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
@@ -68,6 +67,7 @@ from trainer_module.together import (
     meeting_place,
     train_together,
 )
+from trainer_module.whole_files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE = (12, 12)
@@ -289,18 +289,18 @@ GATHER = """
 import json, sys
 import numpy as np
 import tensorflow as tf
-from trainer_module import devices
+from trainer_module import replicas
 
 rank = int(sys.argv[1])
-devices.join_others(rank)
-with devices.all_devices():
+replicas.join_others(rank)
+with replicas.all_devices():
     strategy = tf.distribute.get_strategy()
 
     def step():
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         said = {}
         for dtype in ("bfloat16", "uint8", "float32", "int64"):
-            whole = devices.gathered(tf.cast(tf.fill([2, 1], replica + 1), dtype))
+            whole = replicas.gathered(tf.cast(tf.fill([2, 1], replica + 1), dtype))
             assert whole.dtype.name == dtype
             said[dtype] = tf.cast(whole, tf.float32)
         return said
@@ -367,7 +367,7 @@ def test_a_worker_with_other_code_is_refused_there_and_on_the_chief(tmp_path, mo
 
 def test_a_worker_with_another_tasks_fields_has_other_code(tmp_path):
     told = json.loads(task_to_json(Classification(2))) | {"field_of_another_version": 1}
-    write_file(tmp_path / JOB, {"task": json.dumps(told), "kind": "pretraining"})
+    write_json(tmp_path / JOB, {"task": json.dumps(told), "kind": "pretraining"})
     with pytest.raises(InputError, match="must have the same code and versions of libraries"):
         _refuse_other_work(tmp_path)
 
@@ -397,7 +397,7 @@ def meeting(tmp_path):
 def test_a_worker_that_was_refused_while_the_chiefs_process_goes_on_is_bad_input(meeting):
     place, watches, job = meeting
     beat = {"state": "failed", "why": "no such batch", "code": 2, "beat": [1, 2]}
-    write_file(place.of_worker(1, job.name), beat)
+    write_json(place.of_worker(1, job.name), beat)
     with subprocess.Popen(["sleep", "600"]) as process:
         with pytest.raises(InputError, match=r"Worker 1 \(b:2\): no such batch"):
             _watch(place, process, watches, job)
@@ -406,7 +406,7 @@ def test_a_worker_that_was_refused_while_the_chiefs_process_goes_on_is_bad_input
 
 def test_a_process_that_noticed_only_that_the_refused_ones_went_is_refused_as_they(meeting):
     place, watches, job = meeting
-    write_file(job / ERROR, {"why": "no such batch", "code": 2})
+    write_json(job / ERROR, {"why": "no such batch", "code": 2})
     with subprocess.Popen(["false"]) as process:
         process.wait()
         with pytest.raises(InputError, match="no such batch"):

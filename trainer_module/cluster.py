@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer_module.errors import InputError, require
+from trainer_module.whole_files import read_json, write_json
 
 CLUSTER_VARIABLE = "TF_CONFIG"
 ROLES = ("chief", "worker")
@@ -99,22 +100,6 @@ def cluster_of(text: str) -> Cluster | None:
     return Cluster(everyone, rank)
 
 
-def write_file(path: Path, values: dict) -> None:
-    """Replaces a JSON file in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps(values), encoding="utf-8")
-    os.replace(unfinished, path)
-
-
-def read_file(path: Path) -> dict:
-    """Returns what a JSON file holds, nothing where it is missing or just being replaced."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
 class Beat:
     """Writes a file again and again while its block runs, with values that may change."""
 
@@ -128,7 +113,8 @@ class Beat:
         with self._lock:
             self._values |= values
             self._count += 1
-            write_file(self._path, {**self._values, "beat": [os.getpid(), self._count]})
+            values = {**self._values, "beat": [os.getpid(), self._count]}
+            write_json(self._path, values, durable=False)  # the next one follows in a second
 
     def __enter__(self):
         """Begins."""
@@ -152,15 +138,20 @@ class Watch:
 
     def __init__(self, path: Path):
         """Takes the file, which need not be there yet."""
-        self._path, self._values, self._since = path, read_file(path), time.monotonic()
+        self._path, self._values, self._since = path, {}, time.monotonic()
+        self._values = self._read()
         self.came = False  # whether it has changed since
 
     def look(self) -> dict:
         """Returns what stands in the file, or stood there when it could last be read."""
-        values = read_file(self._path)
+        values = self._read()
         if values and values.get("beat") != self._values.get("beat"):
             self._values, self._since, self.came = values, time.monotonic(), True
         return self._values
+
+    def _read(self) -> dict:
+        """Returns what the file holds: a folder on a network may refuse one look."""
+        return read_json(self._path, tell=False)
 
     @property
     def still_for(self) -> float:

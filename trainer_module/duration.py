@@ -14,10 +14,10 @@ from pathlib import Path
 import keras
 
 from trainer_module.batches import EpochBatches
-from trainer_module.cluster import read_file, write_file
 from trainer_module.findings import counted
 from trainer_module.monitor import Monitor
 from trainer_module.settings import Pretraining
+from trainer_module.whole_files import read_json, write_json
 
 STEPS_MEASURED = 5
 WORTH_TELLING = 20  # seconds
@@ -75,7 +75,7 @@ def of_minutes(
         started: by `time.monotonic`, when the minutes began.
     """
     path = Path(folder, CHOSEN)
-    chosen = read_file(path)
+    chosen = read_json(path)
     if not chosen:  # or damaged, as by a full disk
         batches = EpochBatches(images, settings.batch_size, settings.seed)
         trial = build()
@@ -88,7 +88,7 @@ def of_minutes(
         epoch = step * batches.steps_per_epoch
         epochs = epochs_that_fit(left, epoch, watch, settings.monitor_every_epochs)
         chosen = {"epochs": epochs, "step_seconds": step}
-        write_file(path, chosen)
+        write_json(path, chosen)
     epochs, seconds = chosen["epochs"], chosen["step_seconds"]
     print(
         f"{settings.minutes:g} minutes: {counted(epochs, 'epoch')}, at {seconds:.3g} s a step",

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from trainer_module.batches import EpochBatches, LabelledBatches
-from trainer_module.devices import leads, machine_count, replica_count
+from trainer_module.replicas import leads, machine_count, replica_count
 
 
 def fit_epochs(

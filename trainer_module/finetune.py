@@ -8,7 +8,7 @@ alone.
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,25 +19,22 @@ from keras import ops
 from trainer_module import checkpoint
 from trainer_module.batches import LabelledBatches, refuse_empty_parts
 from trainer_module.chance import Chance
-from trainer_module.devices import (
-    all_machines,
-    compiles_with_xla,
-    dtype_policy,
-    gathered,
-    leads,
-    precision_here,
-    replica_count,
-    rows_of_replica,
-    share_of_replica,
-)
+from trainer_module.devices import compiles_with_xla, dtype_policy, precision_here
 from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import digest_of
 from trainer_module.epoch_loop import fit_epochs
 from trainer_module.examples import Examples
-from trainer_module.features import encode, encode_crops
-from trainer_module.gains import Judged
+from trainer_module.features import encode_crops
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
+from trainer_module.replicas import (
+    all_machines,
+    gathered,
+    leads,
+    replica_count,
+    rows_of_replica,
+    share_of_replica,
+)
 from trainer_module.resnet import CELLS
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.registry import task_to_json
@@ -45,7 +42,6 @@ from trainer_module.tasks.task import Task
 from trainer_module.weights_checksum import weights_checksum
 
 WARMUP_SHARE = 0.05  # of the steps
-SCORED_AT_ONCE = 32  # images
 # What to try where training diverges.
 FIX = "a lower `finetuning.learning_rate`"
 FIX_OF_A_NETWORK = FIX + ", or `finetuning.precision` float32 (now {})"
@@ -320,57 +316,3 @@ def _compile(
     if not alone:
         loss.reduction = "none"
     model.compile(optimizer, loss, metrics=metrics, jit_compile=compiles_with_xla() and alone)
-
-
-def judge(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> Judged:
-    """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of
-    the held-out images, and what each image adds to it.
-
-    Args:
-      task: gives the metric.
-      held_out: the images' targets and what Transform learned about targets.
-      outputs: batches of outputs, [B, ...] each, in the order of the images.
-    """
-    metric, start, added = task.metrics(held_out.statistics)[0], 0, []
-    for batch in outputs:
-        targets = held_out.targets[start : start + len(batch)]
-        metric.update_state(targets, batch)
-        added.append(task.contributions(np.asarray(targets), batch, held_out.statistics))
-        start += len(batch)
-    told = bool(added) and all(rows is not None for rows in added)
-    return Judged(float(metric.result()), np.concatenate(added) if told else None)
-
-
-def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:
-    """Yields the outputs [B, ...] of a model from normalized images, batch by batch: all at once
-    may be many pixels.
-    """
-    for start in range(0, len(examples.images), SCORED_AT_ONCE):
-        batch = examples.images[start : start + SCORED_AT_ONCE]
-        yield encode(model, batch, examples.channel_mean, examples.channel_std, SCORED_AT_ONCE)
-
-
-def labelled_subset(labels, fraction: float, seed: int) -> np.ndarray:
-    """Chooses the images whose labels count.
-
-    What a smaller fraction chooses, a larger one of the same seed chooses too.
-
-    Args:
-        labels: class ids, integers [N]; of any other kind of target, [N, ...], images are chosen
-          regardless of it.
-        fraction: of the images of each class, in (0, 1]; rounded, and at least one.
-        seed: which images.
-
-    Returns:
-        Their places, integers in rising order.
-    """
-    labels = np.asarray(labels)
-    classes = (
-        labels if labels.ndim == 1 and labels.dtype.kind in "iu" else np.zeros(len(labels), int)
-    )
-    chosen = []
-    for label in np.unique(classes):
-        places = np.flatnonzero(classes == label)
-        order = np.random.default_rng([seed, int(label)]).permutation(places)
-        chosen.append(order[: max(1, round(fraction * len(places)))])
-    return np.sort(np.concatenate(chosen))

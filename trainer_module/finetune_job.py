@@ -10,10 +10,10 @@ import numpy as np
 
 from trainer_module import dotted
 from trainer_module.cluster import ENCODER, FINETUNING, STATISTICS, TARGETS
-from trainer_module.devices import leads
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples
 from trainer_module.finetune import Kept, finetune, trained_precision
+from trainer_module.replicas import leads
 from trainer_module.settings import Finetuning, FinetuningScience, from_json
 from trainer_module.shared_images import data_of, told_of, write_images
 from trainer_module.tasks.registry import task_from_json

@@ -26,13 +26,12 @@ from trainer_module.finetune import (
     finetune,
     fit_on_features,
     head_alone,
-    judge,
-    labelled_subset,
-    outputs_of,
 )
 from trainer_module.finetune_job import job_of, lay_out
 from trainer_module.finished import checkpoint_dir, mark_finished
 from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
+from trainer_module.judging import judge, outputs_of
+from trainer_module.labelled_subset import labelled_subset
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.neighbours import knn_accuracy
 from trainer_module.pretrain import untrained_encoder
@@ -69,9 +68,10 @@ def run_fn(fn_args: FnArgs) -> None:
         if fn_args.base_model
         else untrained
     )
+    folders = Path(checkpoint_dir(fn_args)), Path(fn_args.model_run_dir)
+    run = _Run(settings, task, (train, held_out), encoder, untrained, *folders)
     before = weights_checksum(encoder)
-    learn, run = _learner(fn_args.base_model, task), _Run.of_node(settings, fn_args)
-    model, metrics, gains = learn(encoder, untrained, task, (train, held_out), finetuning, run)
+    model, metrics, gains = _way_to_learn(fn_args.base_model, task)(run)
     answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
     served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
@@ -97,21 +97,38 @@ def run_fn(fn_args: FnArgs) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the trainings of a run share: what its other machines are told, and where they leave
-    things.
+    """What the trainings of a run share.
+
+    Attributes:
+      science: what its other machines are told.
+      task: which one.
+      splits: to learn from, and held out.
+      encoder: pretrained, or as it begins where nothing is.
+      untrained: the encoder before pretraining.
+      checkpoints: folder of a folder for each training.
+      logs: likewise.
     """
 
     science: FinetuningScience
+    task: Task
+    splits: tuple[Examples, Examples]
+    encoder: keras.Model
+    untrained: keras.Model
     checkpoints: Path
     logs: Path
 
-    @classmethod
-    def of_node(cls, science: FinetuningScience, fn_args: FnArgs) -> "_Run":
-        return cls(science, Path(checkpoint_dir(fn_args)), Path(fn_args.model_run_dir))
+    @property
+    def finetuning(self) -> Finetuning:
+        """How the head is put on the encoder."""
+        return self.science.finetuning
 
-    def of(self, name: str) -> "_Run":
-        """Returns the same for one of the trainings."""
-        return _Run(self.science, self.checkpoints / name, self.logs / name)
+    def score(self, models: dict[str, keras.Model]) -> dict[str, Judged]:
+        """Returns what models say of the held-out images, and how the task judges it, by name."""
+        held_out = self.splits[1]
+        return {
+            name: judge(self.task, held_out, outputs_of(model, held_out))
+            for name, model in models.items()
+        }
 
 
 def _encoder_of(settings: FinetuningScience) -> Encoder:
@@ -129,55 +146,40 @@ def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
     )
 
 
-def _learner(model_uri: str | None, task: Task):
+def _way_to_learn(model_uri: str | None, task: Task):
     """Returns the function that fine-tunes and measures what pretraining was worth, if there was
-    any.
+    any: of a run to its model, numbers by name, and gains.
     """
     if not model_uri:
         return _from_scratch
     return _beside_linear_heads if task.on_features else _beside_an_untrained_twin
 
 
-def _from_scratch(
-    encoder,
-    untrained,
-    task: Task,
-    splits: tuple[Examples, Examples],
-    finetuning: Finetuning,
-    run: _Run,
-):
+def _from_scratch(run: _Run):
     """Returns the model that learned from the labels alone; there is nothing to compare it with."""
-    del untrained
-    return _trained(encoder, task, splits, finetuning, run.of(SCRATCH_LOGS)), {}, []
+    return _trained(run, SCRATCH_LOGS, run.encoder, run.finetuning), {}, []
 
 
-def _beside_linear_heads(
-    encoder,
-    untrained,
-    task: Task,
-    splits: tuple[Examples, Examples],
-    finetuning: Finetuning,
-    run: _Run,
-):
+def _beside_linear_heads(run: _Run):
     """Returns the fine-tuned model, what linear heads on frozen features score, before and after
     pretraining and of pixels alone, and how they differ.
     """
-    train, held_out = splits
-    linear = dataclasses.replace(finetuning, head="linear", freeze=True)
+    task, (train, held_out) = run.task, run.splits
+    linear = dataclasses.replace(run.finetuning, head="linear", freeze=True)
     # [N, D] and [M, D], the first longer where copies help
     features, untrained_features = (
         (features_to_learn(network, task, train, linear), held_out.features(network))
-        for network in (encoder, untrained)
+        for network in (run.encoder, run.untrained)
     )
     pretrained = {
-        metric_names.LINEAR + task.metric: _linear_head(encoder, task, splits, features, linear)
+        metric_names.LINEAR + task.metric: _linear_head(run, run.encoder, features, linear)
     }
     before = {
         metric_names.UNTRAINED_LINEAR + task.metric: _linear_head(
-            untrained, task, splits, untrained_features, linear
+            run, run.untrained, untrained_features, linear
         )
     }
-    by_pixels = {metric_names.PIXELS_LINEAR + task.metric: _of_pixels(task, splits, linear)}
+    by_pixels = {metric_names.PIXELS_LINEAR + task.metric: _of_pixels(run, linear)}
     gains = [
         _gain(task, pretrained | before, UNTRAINED),
         _gain(task, pretrained | by_pixels, PIXELS),
@@ -187,96 +189,81 @@ def _beside_linear_heads(
         metrics["knn_accuracy"] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
-    model = _trained(encoder, task, splits, finetuning, run.of(LOGS), features[0])
-    if finetuning.beside_scratch:
-        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, run)
+    model = _trained(run, LOGS, run.encoder, run.finetuning, features[0])
+    if run.finetuning.beside_scratch:
+        score, gain = _beside_scratch(run, model)
         metrics |= score
         gains.append(gain)
     return model, metrics, gains
 
 
-def _of_pixels(task: Task, splits: tuple[Examples, Examples], linear: Finetuning) -> Judged:
-    encoder = thumbnails(splits[0].images.shape[1:3])
-    return _linear_head(encoder, task, splits, [part.features(encoder) for part in splits], linear)
+def _of_pixels(run: _Run, linear: Finetuning) -> Judged:
+    encoder = thumbnails(run.splits[0].images.shape[1:3])
+    return _linear_head(run, encoder, [part.features(encoder) for part in run.splits], linear)
 
 
-def _linear_head(
-    encoder, task: Task, splits: tuple[Examples, Examples], features, linear: Finetuning
-) -> Judged:
+def _linear_head(run: _Run, encoder, features, linear: Finetuning) -> Judged:
     keras.utils.set_random_seed(linear.seed)
+    task, (train, held_out) = run.task, run.splits
     head = head_alone(encoder, task.head(encoder, linear.head))
-    fit_on_features(head, task, splits[0], features[0], linear)
-    return judge(task, splits[1], [head.predict(features[1], verbose=0)])
+    fit_on_features(head, task, train, features[0], linear)
+    return judge(task, held_out, [head.predict(features[1], verbose=0)])
 
 
-def _beside_an_untrained_twin(
-    encoder,
-    untrained,
-    task: Task,
-    splits: tuple[Examples, Examples],
-    finetuning: Finetuning,
-    run: _Run,
-):
+def _beside_an_untrained_twin(run: _Run):
     """Returns the fine-tuned model, its score at the size of Transform, that of the same training
     on an encoder never pretrained, and how they differ.
     """
-    model = _trained(encoder, task, splits, finetuning, run.of(LOGS))
+    metric = run.task.metric
+    model = _trained(run, LOGS, run.encoder, run.finetuning)
     print("The same head and training on the untrained encoder, for comparison:")
-    twin = _trained(untrained, task, splits, finetuning, run.of(UNTRAINED_LOGS))
-    judged = {
-        prefix + task.metric: judge(task, splits[1], outputs_of(one, splits[1]))
-        for prefix, one in ((metric_names.PRETRAINED, model), (metric_names.UNTRAINED, twin))
-    }
+    twin = _trained(run, UNTRAINED_LOGS, run.untrained, run.finetuning)
+    judged = run.score(
+        {metric_names.PRETRAINED + metric: model, metric_names.UNTRAINED + metric: twin}
+    )
     metrics = {name: one.score for name, one in judged.items()}
-    gains = [_gain(task, judged, UNTRAINED)]
-    if finetuning.beside_scratch and finetuning.freeze:
-        score, gain = _beside_scratch(model, untrained, task, splits, finetuning, run)
+    gains = [_gain(run.task, judged, UNTRAINED)]
+    if run.finetuning.beside_scratch and run.finetuning.freeze:
+        score, gain = _beside_scratch(run, model)
         metrics |= score
         gains.append(gain)
     return model, metrics, gains
 
 
-def _beside_scratch(
-    model,
-    untrained,
-    task: Task,
-    splits: tuple[Examples, Examples],
-    finetuning: Finetuning,
-    run: _Run,
-) -> tuple[dict[str, float], Gain]:
+def _beside_scratch(run: _Run, model: keras.Model) -> tuple[dict[str, float], Gain]:
     """Returns what the whole network scores that learns from the labels alone, and how the
     fine-tuned model differs from it.
     """
     print("The whole network from the labels alone, for comparison:")
-    whole = dataclasses.replace(finetuning, freeze=False)
-    scratch = _trained(untrained, task, splits, whole, run.of(SCRATCH_LOGS))
-    scored = metric_names.FROM_SCRATCH + task.metric
-    judged = {
-        name: judge(task, splits[1], outputs_of(one, splits[1]))
-        for name, one in ((task.metric, model), (scored, scratch))
-    }
-    return {scored: judged[scored].score}, _gain(task, judged, FROM_SCRATCH)
+    whole = dataclasses.replace(run.finetuning, freeze=False)
+    scratch = _trained(run, SCRATCH_LOGS, run.untrained, whole)
+    scored = metric_names.FROM_SCRATCH + run.task.metric
+    judged = run.score({run.task.metric: model, scored: scratch})
+    return {scored: judged[scored].score}, _gain(run.task, judged, FROM_SCRATCH)
 
 
 def _trained(
-    encoder,
-    task: Task,
-    splits: tuple[Examples, Examples],
-    finetuning: Finetuning,
-    run: _Run,
-    features=None,
+    run: _Run, name: str, encoder: keras.Model, finetuning: Finetuning, features=None
 ) -> keras.Model:
     """Returns the model that the machines of a run train together, or this one alone where it
     learns from features, or there is no other.
+
+    Args:
+      run: which one.
+      name: of the training, and of its folders.
+      encoder: that it begins with.
+      finetuning: how.
+      features: of the encoder, where they are there.
     """
-    train, kept = splits[0], Kept([EventLog(str(run.logs))])
-    if task.learns_from_views(finetuning):
-        kept = Kept(kept.callbacks, str(run.checkpoints), digest_of_examples(train))
+    train, logs = run.splits[0], str(run.logs / name)
+    kept = Kept([EventLog(logs)])
+    if run.task.learns_from_views(finetuning):
+        kept = Kept(kept.callbacks, str(run.checkpoints / name), digest_of_examples(train))
         if place := meeting_place():  # they leave a checkpoint: nothing is left to do below
             science = dataclasses.replace(run.science, finetuning=finetuning)
-            job = job_of(science, train, kept, str(run.logs))
+            job = job_of(science, train, kept, logs)
             train_together(place, job, partial(lay_out, encoder, train))
-    return finetune(encoder, task, train, finetuning, features, kept)
+    return finetune(encoder, run.task, train, finetuning, features, kept)
 
 
 def _gain(task: Task, judged: dict[str, Judged], against: str) -> Gain:

@@ -12,8 +12,8 @@ from keras import ops
 from trainer_module import micro_batches
 from trainer_module.augment import augment
 from trainer_module.chance import Chance, both_views
-from trainer_module.devices import gathered, replica_count, rows_of_replica, share_of_replica
 from trainer_module.normalize import normalize
+from trainer_module.replicas import gathered, replica_count, rows_of_replica, share_of_replica
 from trainer_module.settings import Augmentation
 
 

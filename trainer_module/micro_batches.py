@@ -21,7 +21,7 @@ import keras
 from keras import ops
 
 from trainer_module.chance import PartOfBatch, both_views
-from trainer_module.devices import replica_count, rows_of_replica
+from trainer_module.replicas import replica_count, rows_of_replica
 
 
 def train_step(learner, *arguments):

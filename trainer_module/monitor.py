@@ -13,7 +13,6 @@ import numpy as np
 from keras import ops
 
 from trainer_module.augment import augment
-from trainer_module.devices import machine_count
 from trainer_module.features import encode
 from trainer_module.gains import (
     BETTER,
@@ -26,6 +25,7 @@ from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
 from trainer_module.neighbours import knn_right
 from trainer_module.normalize import normalize
+from trainer_module.replicas import machine_count
 from trainer_module.to_try import what_to_try
 
 RIDGE = 1e-2  # times the mean squared feature

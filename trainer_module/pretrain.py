@@ -16,13 +16,7 @@ import numpy as np
 from trainer_module import checkpoint, dotted, duration
 from trainer_module.batches import EpochBatches, refuse_unfit_batch
 from trainer_module.checkpoint import Milestones
-from trainer_module.devices import (
-    all_devices,
-    compiles_with_xla,
-    dtype_policy,
-    leads,
-    replica_count,
-)
+from trainer_module.devices import compiles_with_xla, dtype_policy
 from trainer_module.divergence import StopDiverged
 from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.epoch_loop import fit_epochs
@@ -33,6 +27,7 @@ from trainer_module.learning_rate import cosine_schedule, scaled_learning_rate
 from trainer_module.loss import pretraining_loss
 from trainer_module.monitor import Monitor, Watched
 from trainer_module.optimizer import build_optimizer
+from trainer_module.replicas import all_devices, leads, replica_count
 from trainer_module.resnet import cells_of
 from trainer_module.resnets import with_stem
 from trainer_module.settings import Augmentation, Encoder, Pretraining

@@ -15,9 +15,9 @@ from functools import partial
 import keras
 import numpy as np
 
-from trainer_module.devices import replica_count
 from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization, Conv2D
+from trainer_module.replicas import replica_count
 from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, channels_of, stem_for
 from trainer_module.settings import Encoder
 

@@ -29,12 +29,11 @@ from trainer_module.cluster import (
     Cluster,
     Watch,
     cluster_of,
-    read_file,
     seconds_to_be_lost,
     seconds_to_join,
-    write_file,
 )
 from trainer_module.errors import InputError
+from trainer_module.whole_files import read_json, write_json
 
 FOLDER_VARIABLE = "SIMCLR_TOGETHER"  # environment variable: the folder that all machines see
 KEPT_VARIABLE = "SIMCLR_CLUSTER"  # environment variable: what TF_CONFIG held
@@ -109,7 +108,7 @@ def train_together(place: Place, job: dict, lay_out) -> None:
     folder.mkdir(parents=True)
     try:
         lay_out(folder)
-        write_file(folder / JOB, job)
+        write_json(folder / JOB, job)
         _beat[0].tell(job=name)
         watches = {
             rank: Watch(place.of_worker(rank, name))
@@ -176,7 +175,7 @@ def _refuse_bad_input(folder: Path) -> dict:
     """Returns what a child left in its last moment, {} for none; raises an InputError if that was
     refused: all are, for one reason, but some only notice that others are gone.
     """
-    told = read_file(folder / ERROR)
+    told = read_json(folder / ERROR)
     if told.get("code") == BAD_INPUT:
         raise InputError(told["why"])
     return told

@@ -11,16 +11,9 @@ import threading
 import time
 from pathlib import Path
 
-from trainer_module.cluster import (
-    BAD_INPUT,
-    CLUSTER_VARIABLE,
-    ERROR,
-    JOB,
-    cluster_of,
-    read_file,
-    write_file,
-)
+from trainer_module.cluster import BAD_INPUT, CLUSTER_VARIABLE, ERROR, JOB, cluster_of
 from trainer_module.errors import InputError, TrainingDivergedError
+from trainer_module.whole_files import read_json, write_json
 
 
 def main(folder: Path) -> int:
@@ -29,10 +22,10 @@ def main(folder: Path) -> int:
     try:
         _train(folder)
     except InputError as error:
-        write_file(folder / ERROR, {"why": str(error), "code": BAD_INPUT})
+        write_json(folder / ERROR, {"why": str(error), "code": BAD_INPUT})
         return BAD_INPUT
     except TrainingDivergedError as error:
-        write_file(folder / ERROR, {"why": str(error)})
+        write_json(folder / ERROR, {"why": str(error)})
         raise
     return 0
 
@@ -45,13 +38,13 @@ def _end_with_the_parent(parent: int) -> None:
 
 
 def _train(folder: Path) -> None:
-    from trainer_module import devices, dotted
+    from trainer_module import dotted, replicas
 
     cluster = cluster_of(os.environ.get(CLUSTER_VARIABLE, ""))
     if cluster:
-        devices.join_others(cluster.rank)
+        replicas.join_others(cluster.rank)
         (folder / f"connected-{cluster.rank}").touch()
-    job = read_file(folder / JOB)
+    job = read_json(folder / JOB)
     dotted.function(job["take_part"])(job, folder)
 
 

@@ -204,7 +204,8 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
     columns = Counter(map(len, rows)).most_common(1)[0][0]
     if columns <= 2 and path == 0:
         return Layout(way, header=header, told=_told(way, header, first))
-    names = first if header and len(first) >= columns else []  # of fewer none is certain
+    # of fewer names than columns none is certain
+    names = first[:columns] if header and len(first) >= columns else []
     target, dropped = _target_column(rows, path, columns, names)
     if target is ...:
         shown = f"line {lines[1 if header else 0][0]}: {rows[0]}"
@@ -217,7 +218,6 @@ def layout_of(list_path: str, lines: Sequence[Line]) -> Layout:
         )
     order = () if path < (columns if target is None else target) else ("the target stands first",)
     told = (*_told(way, header, first), *dropped, *order)
-    names = first[:columns] if header else []
     unread = {name: Counter(row[column] for row in rows if len(row) == columns)
               for column, name in enumerate(names) if column not in (path, target)}  # fmt: skip
     return Layout(way, path, target, columns, header, told, unread)

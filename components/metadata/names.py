@@ -1,4 +1,5 @@
-"""What things are called in ML Metadata and inside artifacts: each name stands here alone.
+"""What things are called in ML Metadata, in a pipeline root and inside artifacts: each name stands
+here alone.
 
 Names that a Trainer gives stand in trainer_module/log_files.py. Imports nothing.
 """
@@ -27,8 +28,12 @@ GATES = (EVALUATOR, MODEL_CHECK)  # each puts out a `blessing`
 # The input of an older model that a new one is held against: no part of the new one.
 BASELINE_INPUT = "baseline_model"
 
+# In a pipeline root: the folder of artifacts, and the record of the latest run.
+ARTIFACTS, RUN_FILE = "artifacts", "run.json"
 # Folders of pushed models in a pipeline root, and of the SavedModel in a Model artifact (TFX's).
 SERVING, SAVED_MODEL = "serving", "Format-Serving"
+# TFX's names of what holds images, and of the property that tells what was read into it.
+EXAMPLES, INPUT_FINGERPRINT = "Examples", "input_fingerprint"
 # TFX's name of what Pusher makes, and of the property with the folder it was pushed to.
 PUSHED_MODEL, PUSHED_DESTINATION = "PushedModel", "pushed_destination"
 

@@ -6,11 +6,11 @@ What it holds is read by snapshot.py. Imports nothing heavier than ml_metadata.
 import math
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ml_metadata.errors import StatusError
-from ml_metadata.metadata_store import MetadataStore
+from ml_metadata.metadata_store import ListOptions, MetadataStore, OrderByField
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.metadata.url import (
@@ -98,6 +98,39 @@ def note_run(store: MetadataStore, run_id: str, facts: Mapping[str, str | int | 
         kind = {str: "string_value", int: "int_value", float: "double_value"}[type(value)]
         setattr(context.custom_properties[name], kind, value)
     store.put_contexts([context])
+
+
+def artifacts_that_count(store: MetadataStore, kind: str = "") -> list[mlmd.Artifact]:
+    """Returns the artifacts that are not marked as deleted: all, or those of one type."""
+    found = store.get_artifacts_by_type(kind) if kind else store.get_artifacts()
+    return [artifact for artifact in found if artifact.state != mlmd.Artifact.DELETED]
+
+
+def artifacts_at(store: MetadataStore, uri: str) -> list[int]:
+    """Returns the ids of all artifacts that lie or lay at a URI."""
+    return [artifact.id for artifact in store.get_artifacts_by_uri(uri)]
+
+
+def mark(store: MetadataStore, numbers: Iterable[int], state: mlmd.Artifact.State) -> None:
+    """Gives artifacts a state. Those that are DELETED are taken from the cache no more, and lineage
+    still names them; those that have the state are left alone: a new time of change is a new cache
+    key.
+    """
+    numbers = [*numbers]
+    found = store.get_artifacts_by_id(numbers) if numbers else []
+    changed = [artifact for artifact in found if artifact.state != state]
+    for artifact in changed:
+        artifact.state = state
+    if changed:
+        store.put_artifacts(changed)
+
+
+def last_execution_id(store: MetadataStore) -> int:
+    """Returns the highest number that the store has given to an execution, 0 where there is
+    none.
+    """
+    newest = ListOptions(limit=1, order_by=OrderByField.ID, is_asc=False)
+    return max((execution.id for execution in store.get_executions(newest)), default=0)
 
 
 def this_process() -> str:

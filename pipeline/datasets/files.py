@@ -24,6 +24,7 @@ from typing import Any
 from trainer_module.errors import InputError
 from trainer_module.findings import NOTE, WARNING, Finding, as_dicts, counted, first, from_dicts
 from trainer_module.image_headers import has_ending
+from trainer_module.whole_files import write_bytes
 
 NOTICED = ".noticed.json"  # beside lists: what was noticed while they were written
 # names, in lower case, of what systems keep beside files: previews, bins, snapshots
@@ -39,10 +40,7 @@ def write_file(path: Path, content: bytes) -> None:
     """
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_bytes(path, content, durable=False)  # what a power cut spoils is written again
 
 
 def encode_png(image: Any) -> bytes:

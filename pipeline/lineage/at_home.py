@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.metadata.names import PUSHED_DESTINATION
 from components.metadata.snapshot import Artifact, Snapshot
-from pipeline.root import ARTIFACTS
+from pipeline.root import root_of_artifact
 
 
 def at_home(snapshot: Snapshot, root: Path) -> Snapshot:
@@ -18,18 +18,12 @@ def at_home(snapshot: Snapshot, root: Path) -> Snapshot:
       root: the folder that holds the store.
     """
     here = root.resolve()
-    places = {_made_in(item) for item in snapshot.artifacts.values()} - {None, here}
+    made_in = {root_of_artifact(item.uri) for item in snapshot.artifacts.values()}
+    places = made_in - {None, here}
     if not places:
         return snapshot
     found = {number: _moved(item, places, here) for number, item in snapshot.artifacts.items()}
     return replace(snapshot, artifacts=found)
-
-
-def _made_in(item: Artifact) -> Path | None:
-    """Returns the root that an artifact was made in: ROOT/artifacts/NODE/KEY/EXECUTION."""
-    above = Path(item.uri).parents
-    is_ours = item.uri.startswith("/") and len(above) > 3 and above[2].name == ARTIFACTS
-    return above[3] if is_ours else None
 
 
 def _moved(item: Artifact, places: set[Path], here: Path) -> Artifact:

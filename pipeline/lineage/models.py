@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from components.metadata.graph import model_graph
-from components.metadata.names import PUSHED_DESTINATION, PUSHED_MODEL
+from components.metadata.names import INPUT_FINGERPRINT, PUSHED_DESTINATION, PUSHED_MODEL
 from components.metadata.snapshot import Artifact, Execution, Snapshot
 from components.metadata.url import SQLITE_FILE
 
@@ -164,7 +164,7 @@ def lists_of(execution: Execution) -> dict[str, str]:
 
 def fingerprints_of(execution: Execution) -> dict[str, str]:
     """Returns split -> `rows:N,sha256:DIGEST` of what an execution of FileListExampleGen read."""
-    text = str(execution.parameters.get("input_fingerprint", ""))
+    text = str(execution.parameters.get(INPUT_FINGERPRINT, ""))
     return dict(part.split(":", 1) for part in text.split(";") if ":" in part)
 
 

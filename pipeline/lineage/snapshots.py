@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ml_metadata.errors import StatusError
 
+from components.metadata.names import RUN_FILE
 from components.metadata.snapshot import Snapshot, read
 from components.metadata.store import open_store
 from components.metadata.url import SQLITE_FILE, without_password
 from pipeline.lineage.at_home import at_home
-from pipeline.state_files import RUN_FILE, read_whole
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
+from trainer_module.whole_files import read_json
 
 ATTEMPTS, PAUSE = 5, 0.1  # a run writes for milliseconds; seconds, doubled each time
 
@@ -49,7 +50,7 @@ def metadata_of(root: Path) -> str:
     Raises:
       InputError: if there is none.
     """
-    server = read_whole(root / RUN_FILE).get("metadata", "")
+    server = read_json(root / RUN_FILE).get("metadata", "")
     file = root / SQLITE_FILE
     if server or file.is_file():
         return server or str(file)

@@ -4,7 +4,7 @@ it.
 
 import textwrap
 
-from components.metadata.names import BASELINE_INPUT
+from components.metadata.names import BASELINE_INPUT, INPUT_FINGERPRINT
 from components.metadata.snapshot import Execution, Snapshot
 from pipeline.lineage.models import Model, describe, fingerprints_of, lists_of
 
@@ -25,7 +25,7 @@ TOLD_APART = (
     "fingerprint",
     "input_base",
     "input_config",
-    "input_fingerprint",
+    INPUT_FINGERPRINT,
     "output_config",
     "push_destination",
 )

@@ -24,7 +24,7 @@ from pipeline.orchestrators.names import BEGIN, END
 from pipeline.pipeline import Folders, graph_of
 from pipeline.plan import Plan
 from pipeline.root import Root
-from pipeline.state_files import write_text
+from trainer_module.whole_files import write_text
 
 AT_ONCE = 16  # tasks; one where the metadata are a SQLite file, which has one writer
 DAG = '''\

@@ -36,11 +36,10 @@ from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
 from pipeline.pipeline import Folders, Part, graph_of, read_lists
 from pipeline.plan import Plan
 from pipeline.root import Root
-from pipeline.state_files import write_text
 from trainer_module.finished import CHECKPOINTS
+from trainer_module.whole_files import write_text
 
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
-FINGERPRINT = "input_fingerprint"  # TFX's name
 
 
 def compile_into(plan: Plan, target: Target, engine: str = "") -> str:
@@ -99,7 +98,7 @@ def with_rows(node: FileListExampleGen) -> FileListExampleGen:
     """
     found = dict(node.exec_properties)
     ListDriver(None).resolve_exec_properties(found, None, None)
-    node.exec_properties["rows"] = found[FINGERPRINT]
+    node.exec_properties["rows"] = found[names.INPUT_FINGERPRINT]
     return node
 
 

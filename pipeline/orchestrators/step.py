@@ -69,8 +69,8 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     from pipeline.lock import lock
     from pipeline.plan import make_plan
     from pipeline.root import refuse_unfit
-    from pipeline.runner import enter, prepare, record_of
-    from pipeline.state_files import write_bytes
+    from pipeline.stages import enter, prepare, record_of
+    from trainer_module.whole_files import write_bytes
 
     with lock(root.path):
         refuse_unfit(root)
@@ -91,8 +91,9 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
     from components.metadata.stored_run import GOOD
     from components.metadata.url import password_of
     from pipeline.compiled import bind, load_libraries
+    from pipeline.ending import guarded
     from pipeline.lock import lock
-    from pipeline.runner import guarded, state_of
+    from pipeline.stages import state_of
     from pipeline.terminal import ProgressHandler, progress
 
     with lock(root.path, shared=True):
@@ -117,9 +118,10 @@ def _run_node(node: str, root, run_id: str, engine: Engine) -> int:
 
 def _end(choices, root, run_id: str) -> int:
     """Says how the run ended, leaves its models, and writes summary.json."""
+    from pipeline.ending import run_and_end
     from pipeline.lock import lock
     from pipeline.plan import make_plan
-    from pipeline.runner import finished, run_and_end
+    from pipeline.stages import finished
 
     with lock(root.path):
         graph, record = _graph_of(root, run_id), root.record()

@@ -13,9 +13,9 @@ W_s positions.
 import keras
 from keras import ops
 
-from trainer_module.devices import replica_count
 from trainer_module.errors import require
 from trainer_module.fast_layers import BatchNormalization
+from trainer_module.replicas import replica_count
 from trainer_module.resnet import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, stage_outputs
 
 LEAST_CHANNELS = 32
