@@ -95,7 +95,8 @@ def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     return [
         f"- recipe `{plan.choices.recipe}`: `{line}`",
         f"- pretraining: {how}",
-        f"- then: a {finetuning.head} head, the encoder {trained}, seed {finetuning.seed}"
+        f"- then: a {head}, the encoder {trained}, seed {finetuning.seed}"
+    head = f"{finetuning.head} head" if plan.task.on_features else "decoder"
         if plan.task.has_target
         else "- then: nothing, the encoder is what was asked for",
         f"- {summary.get('seconds', 0):.0f} s on {summary['hardware']}",
@@ -135,7 +136,8 @@ def _brought(summary: dict, plan: Plan) -> list[str]:
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
     for name in metrics:
         rest = name.removeprefix(UNTRAINED)
-        trained = rest if rest in metrics else PRETRAINED + rest
+        # at the size of Transform, as the untrained one was measured; the Evaluator has the files'
+        trained = PRETRAINED + rest if PRETRAINED + rest in metrics else rest
         if name != rest and trained in metrics:
             with_it, without = (_shown(summary, plan, one) for one in (trained, name))
             lines.append(
