@@ -39,7 +39,7 @@ from trainer_module.gains import Judged
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
 from trainer_module.resnet import CELLS
-from trainer_module.settings import Finetuning
+from trainer_module.settings import Finetuning, without_free
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 from trainer_module.weights_checksum import weights_checksum
@@ -49,8 +49,6 @@ SCORED_AT_ONCE = 32  # images
 # What to try where training diverges.
 FIX = "a lower `finetuning.learning_rate`"
 FIX_OF_A_NETWORK = FIX + ", or `finetuning.precision` float32 (now {})"
-# Settings that the result of a training does not depend on.
-FREE_SETTINGS = ("checkpoint_every_minutes", "beside_scratch")
 
 
 @dataclass(frozen=True)
@@ -200,7 +198,7 @@ def _identity(
     named = dataclasses.asdict(settings) | {"precision": precision}
     return {
         "task": task_to_json(task),
-        "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
+        "finetuning": without_free("finetuning", named),
         "start": weights_checksum(start),
         "images": list(train.images.shape),
         "sha256": sha256 or digest_of_examples(train),
