@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.choices import Choices, Lists
-from pipeline.model_card import CARD_FILE, card_of_run, leave_card
+from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_run, leave_card
 from pipeline.plan import as_chosen
 from pipeline.save_paths import SavedEncoder
 from trainer_module.saved_encoder import EXTRAS
@@ -61,6 +61,11 @@ def test_of_label_maps_it_compares_what_was_measured_at_one_size(summary):
     card = card_of_run(summary | {"metrics": metrics, "intervals": {}}, plan, FLAGS)
     assert "- pretrained mean iou: 60.00 %, with the same network untrained 50.00 %" in card
     assert "- then: a decoder, the encoder frozen, seed 0" in card
+
+
+def test_it_tells_of_jpeg_where_the_model_learned_through_it(summary):
+    assert THROUGH_JPEG in card_of_run(summary, replace(PLAN, stored_as="jpeg"), FLAGS)
+    assert THROUGH_JPEG not in card_of_run(summary, replace(PLAN, stored_as="png"), FLAGS)
 
 
 def test_it_names_the_weights_that_the_encoder_began_with(summary):
