@@ -12,7 +12,7 @@ from pipeline.choices import Choices, Weights
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import require_views_fit
 from trainer_module.saved_encoder import (
     ENCODER_FILE,
     EXTRAS,
@@ -69,7 +69,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     asked = _own_architecture(path, file.metadata) | asked
     asked["grid"] = choices.encoder.grid  # which has no weights
     found = find_resnet(file.shapes, asked, path)
-    _refuse_small_images(found.encoder, choices)
+    _refuse_small_views(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)
     record = EncoderRecord(found.encoder, choices.image_size, mean, std)
     return found.encoder, SavedEncoder(
@@ -103,9 +103,9 @@ def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:
     return own
 
 
-def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:
+def _refuse_small_views(encoder: Encoder, choices: Choices) -> None:
     try:
-        stem_for(encoder, choices.view_size)
+        require_views_fit(encoder, choices.view_size)
     except ValueError as error:
         raise InputError(
             f"{error}, which the weights have. Fix: a larger --input_size and --crop_size"

@@ -11,6 +11,7 @@ from components.metadata.names import SAVED_MODEL
 from local_runner import main
 from pipeline.flags import build_parser, choices_of
 from pipeline.imported import bring_in
+from pipeline.plan import make_plan
 from pipeline.weights import IMAGENET, find_weights
 from trainer_module.errors import InputError
 from trainer_module.export import load_encoder
@@ -65,6 +66,19 @@ def test_small_views_too_small_for_the_stem_of_the_weights_are_refused(tmp_path)
     flags = "--input_size=40 40", "--set=pretraining.small_views=0.5"
     with pytest.raises(InputError, match=r"small_views` begins with views of 24 x 24 pixels"):
         find_weights(chosen(path, *flags))
+
+
+@pytest.mark.parametrize("stem", ["of the weights", "named"])
+def test_views_that_follow_from_the_images_are_not_too_small_for_the_stem(
+    stem, tmp_path, image_list, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ours = tensors_of(Encoder(18, 0.125, "imagenet"))
+    path = written(tmp_path, {name: np.zeros(one.shape, np.float32) for name, one in ours.items()})
+    flag = "--set=encoder.stem=imagenet" if stem == "named" else f"--encoder_weights={path}"
+    line = [f"--train_file_path={image_list(size=32)}", flag]
+    plan = make_plan(choices_of(build_parser().parse_args(line)))
+    assert plan.choices.view_size == (32, 32)
 
 
 def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):
