@@ -92,17 +92,17 @@ def exported(model, place, kind, *flags):
     return output
 
 
-def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path):
-    folder, encoder, _ = models("small 18")
+@pytest.mark.parametrize("name", ["small 18", "grid 18"])
+def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path, name):
+    folder, encoder, _ = models(name)
     output = exported(folder, tmp_path, "safetensors")
     settings, saved = find_weights(chosen(output, "--input_size=36 36"))
-    assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS["small 18"], MEAN, STD)
+    assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS[name], MEAN, STD)
     again, file = build_encoder(settings, (SIDE, SIDE), seed=5), WeightsFile(str(output))
     put_in(again, settings, file.read(tensors_of(settings)))
     np.testing.assert_allclose(again(normalized()), encoder(normalized()), rtol=1e-5, atol=1e-5)
 
 
-def test_safetensors_hold_the_head_as_pytorchs_linear_layer(models, tmp_path):
 def test_another_grid_than_that_of_the_file_is_taken_where_it_is_named(models, tmp_path):
     output = exported(models("grid 18")[0], tmp_path, "safetensors")
     settings, _ = find_weights(chosen(output, "--input_size=36 36", "--set=encoder.grid=1"))
@@ -119,6 +119,7 @@ def test_a_model_that_learned_through_jpeg_says_so_where_the_format_leaves_it_ou
     assert THROUGH_JPEG in card and THROUGH_JPEG in capsys.readouterr().out
 
 
+def test_safetensors_hold_the_head_as_pytorchs_linear_layer(models, tmp_path):
     folder, _, classifier = models("small 18")
     file = WeightsFile(str(exported(folder, tmp_path, "safetensors")))
     kernel, bias = classifier.get_layer("logits").get_weights()

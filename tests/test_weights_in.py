@@ -86,6 +86,14 @@ def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):
     assert encoder.grid == saved.from_weights.encoder.grid == 2
 
 
+def test_a_grid_of_the_file_that_is_finer_than_the_images_allow_is_refused(tmp_path, image_list):
+    said = {"made_by": "simclr-tfx", "grid": "3"}
+    line = [f"--train_file_path={image_list()}", "--input_size=16 16"]
+    line.append(f"--encoder_weights={written(tmp_path, narrow(), said)}")
+    with pytest.raises(InputError, match=r"`encoder.grid` must be at most 2.*grid=3"):
+        make_plan(choices_of(build_parser().parse_args(line)))
+
+
 def test_without_epochs_nothing_is_pretrained(file):
     _, saved = find_weights(chosen(file, "--pretrain_epochs=0"))
     assert saved.is_final and not saved.begins
