@@ -16,7 +16,7 @@ from typing import Any
 from components.metadata.url import parse_mysql
 from pipeline.arguments import LOCAL, at_home
 from trainer_module.errors import InputError, require
-from trainer_module.resnets import require_fit, with_stem
+from trainer_module.resnets import require_fit, require_views_fit, with_stem
 from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import (
     Augmentation,
@@ -272,7 +272,10 @@ def _check_sizes(choices: Choices) -> None:
     turning = choices.augmentation.quarter_turn_probability > 0
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
-    require_fit(with_stem(choices.encoder, choices.view_size), choices.image_size)
+    encoder = with_stem(choices.encoder, choices.view_size)
+    require_fit(encoder, choices.image_size)
+    if not choices.from_scratch:
+        require_views_fit(encoder, choices.view_size)
 
 
 def _check_views(choices: Choices) -> None:

@@ -16,6 +16,7 @@ from pipeline.choices import Choices
 from pipeline.precedence import settings_of
 from trainer_module.findings import counted
 from trainer_module.image_headers import header
+from trainer_module.resnets import LEAST_SIDE
 from trainer_module.settings import SHORT_RUN
 
 SAMPLE = 64  # images whose size is looked at
@@ -32,7 +33,11 @@ PLACE = "Chosen for {} on a {} (docs/own-images.md, Defaults that fit; a flag of
 
 
 def with_data_defaults(
-    choices: Choices, pretrained_on: Sequence[Row], gpu: bool, pretrains: bool = True
+    choices: Choices,
+    pretrained_on: Sequence[Row],
+    gpu: bool,
+    pretrains: bool = True,
+    stem: str = "auto",
 ) -> Choices:
     """Returns choices of which nothing is open any more, and tells what was chosen and why.
 
@@ -41,12 +46,13 @@ def with_data_defaults(
       pretrained_on: rows of the images to pretrain on.
       gpu: whether the machine has a GPU that is used.
       pretrains: whether there will be pretraining, of whose values to tell.
+      stem: of the encoder, where that is named or there already.
     """
     if not choices.fit_to_data:
         return choices
     side = usual_side(pretrained_on)
     known = settings_of(choices)
-    chosen, reasons = _sizes(choices, side, gpu)
+    chosen, reasons = _sizes(choices, side, gpu, LEAST_SIDE.get(stem, 0))
     known |= chosen
     more, why = _training(choices, known, len(pretrained_on), gpu)
     chosen |= more
@@ -75,17 +81,20 @@ def _side(path: str) -> int:
     return min(found.height, found.width) if found else 0
 
 
-def _sizes(choices: Choices, side: int, gpu: bool):
+def _sizes(choices: Choices, side: int, gpu: bool, least: int):
     """Returns the sizes of images and views where nobody named either, and why.
 
-    `--input_size` names that of views, too.
+    `--input_size` names that of views, too. No view is smaller than `least` pixels.
     """
     named = {"image_size", "view_size"} & choices.named
     if choices.task == "segmentation" or named or not side:
         return {}, []
     stored = max([one for one in SIDES[gpu] if one <= side], default=SIDES[gpu][0])
-    view = stored if gpu else round(VIEW_SHARE * stored)
-    what = "all of it" if gpu else "three quarters of it, 0.56 of the work a step"
+    share = round(VIEW_SHARE * stored)
+    view = stored if gpu else max(share, least)
+    what = "three quarters of it, 0.56 of the work a step" if view == share else "all of it"
+    if share < view < stored:
+        what = "the least that the stem takes"
     reasons = [
         _line("image size", f"{stored}: the largest of {SIDES[gpu]} that they have"),
         _line("view size", f"{view}: {what}"),

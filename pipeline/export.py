@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
 from pipeline.asked_model import asked_model, name_of, task_of
-from pipeline.model_card import CARD_FILE, card_of_record
+from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_record
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import MADE_BY, OURS, OWN_MEAN, OWN_STD
@@ -58,6 +58,7 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
         else:
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             told = _write(model_dir, record, kind, draft, preprocessing)
+            told += f". {THROUGH_JPEG}" if record.stored_as == "jpeg" else ""
         card = model_dir / EXTRAS / CARD_FILE
         text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
         _card(draft).write_text(text, encoding="utf-8")
@@ -167,6 +168,7 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
         "stem": settings.stem,
         "grid": str(settings.grid),
         "image_size": json.dumps(record.image_size),
+        "stored_as": record.stored_as,
         OWN_MEAN: json.dumps(record.channel_mean),
         OWN_STD: json.dumps(record.channel_std),
         "classes": json.dumps(names),

@@ -4,7 +4,7 @@ NAME [flags of local_runner.py]`.
 Every number is the accuracy of a run of the whole pipeline, all in one pipeline root: pretraining
 is done once, from all images. Each fraction of the labels is used three times: by a linear head on
 the frozen encoder, by fine-tuning the pretrained encoder, and by the same training of the same
-network from scratch. The last two take equally many steps, whatever the fraction.
+network from scratch. The last two take as many steps whatever the fraction, to a whole epoch.
 """
 
 import argparse
@@ -122,29 +122,28 @@ def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:
 
 
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:
-    rows, images = [], 0
+    rows, labels = [], 0
     for fraction in sorted(flags.fractions, reverse=True):
         row = {"label_fraction": fraction}
         for way in WAYS:
-            code = run(command_of(way, fraction, images, flags) + others)
+            code = run(command_of(way, fraction, labels, flags) + others)
             if code not in (DONE, REFUSED):
                 return code
             told = summary_of(flags.pipeline_root)
-            images, row[way] = told["train_images"], told["metrics"]["accuracy"]
-        rows.append(row | {"labels": labels_of(fraction, images)})
+            labels, row[way] = told["labels"], told["metrics"]["accuracy"]
+        rows.append(row | {"labels": labels})
         write(flags.pipeline_root, rows, arguments)
     print(table(rows))
     return DONE
 
 
-def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace) -> list[str]:
+def command_of(way: str, fraction: float, labels: int, flags: argparse.Namespace) -> list[str]:
     """Returns the flags of local_runner.py for one number of the table.
 
     Args:
       way: one of WAYS.
       fraction: of the labels.
-      images: to train on, all of whose labels are the fraction 1; 0 before the first run, which
-        trains no encoder and counts them.
+      labels: which that is, as the first way, which trains no encoder, has counted them.
       flags: of this program.
     """
     command = [
@@ -156,9 +155,10 @@ def command_of(way: str, fraction: float, images: int, flags: argparse.Namespace
     if "--from_scratch" not in command:
         given = {name: getattr(flags, name.removeprefix("--")) for name in PRETRAINING_FLAGS}
         command += [f"{name}={value}" for name, value in given.items() if value]
-    if not images or way == next(iter(WAYS)):
+    if way == next(iter(WAYS)):
         return command
-    epochs = max(1, round(flags.steps * flags.batch_size / labels_of(fraction, images)))
+    steps_per_epoch = -(-labels // flags.batch_size)
+    epochs = max(1, round(flags.steps / steps_per_epoch))
     return [*command, f"--num_epochs={epochs}", f"--batch_size={flags.batch_size}"]
 
 
@@ -203,11 +203,6 @@ def _told(flags: list[str]) -> str:
 def summary_of(root: Path) -> dict:
     """Returns what the latest run came to."""
     return json.loads((root / "summary.json").read_text(encoding="utf-8"))
-
-
-def labels_of(fraction: float, images: int) -> int:
-    """Returns about how many labels a fraction is."""
-    return max(1, round(fraction * images))
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ Settings are named as `--set` names them. Those that a recipe or a fit to the da
 nobody's wish, and are not told.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.choices import Choices
 from trainer_module.findings import counted
-from trainer_module.settings import Finetuning
 from trainer_module.tasks.task import Task
 
 OPERATIONS = {  # of an augmentation -> what is said about it, of no meaning at a probability of 0
@@ -54,7 +54,7 @@ def _of_the_run(choices: Choices, task: Task, pretrains: bool) -> Iterator[Idle]
         return
     if not pretrains:
         yield "nothing is pretrained", ("pretraining.", "augmentation.", "eval_epochs")
-    yield from _of_finetuning(choices.finetuning, task)
+    yield from _of_finetuning(choices, task)
     if task.name != "segmentation":
         yield "it is for segmentation", SEGMENTATION_ALONE
     if task.name == "regression":
@@ -63,18 +63,25 @@ def _of_the_run(choices: Choices, task: Task, pretrains: bool) -> Iterator[Idle]
     yield f"the metric is {task.metric}", (f"gate.{unread}",)
 
 
-def _of_finetuning(finetuning: Finetuning, task: Task) -> Iterator[Idle]:
-    solved = task.solves_head(finetuning)
-    if solved:
+def _of_finetuning(choices: Choices, task: Task) -> Iterator[Idle]:
+    finetuning, alone = choices.finetuning, choices.from_scratch
+    # measured beside whatever is fine-tuned
+    linear = dataclasses.replace(finetuning, head="linear", freeze=True)
+    whole = task.learns_from_views(finetuning) or finetuning.beside_scratch
+    if task.solves_head(finetuning) and not whole:
         how = "epochs", "batch_size", "learning_rate", "weight_decay", "precision"
         reason = "a linear head on a frozen encoder is fitted until it converges"
         yield reason, tuple(f"finetuning.{name}" for name in how)
-    if not task.learns_from_copies(finetuning):
+    if alone or not task.learns_from_copies(linear):
+        solved = task.solves_head(linear) and not alone
         of_what = "classes" if solved else "a linear head on a frozen encoder"
         yield f"copies are for {of_what}", ("finetuning.copies",)
-    if not task.learns_from_views(finetuning):
+    if not whole:
         reason = "a head on a frozen encoder learns from the features of whole images"
         yield reason, ("finetuning.views.", "finetuning.precision")
+    if alone or not (task.on_features or finetuning.freeze):
+        reason = "the whole network is trained from the labels alone already"
+        yield reason, ("finetuning.beside_scratch",)
     if not task.on_features:
         yield f"{task.name} has one kind of head", ("finetuning.head",)
 

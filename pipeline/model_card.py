@@ -17,6 +17,10 @@ from trainer_module.saved_encoder import EXTRAS, EncoderRecord
 from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
+THROUGH_JPEG = (
+    "It learned from images that JPEG had compressed (stored_as=jpeg). As a SavedModel it does so "
+    "to every picture first; in other formats nothing does, and answers differ a little."
+)
 
 
 def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
@@ -60,11 +64,12 @@ def card_of_record(record: EncoderRecord) -> str:
     cards: what its encoder is.
     """
     encoder, size = record.encoder, " x ".join(map(str, record.image_size))
+    through = f"\n\n{THROUGH_JPEG}" if record.stored_as == "jpeg" else ""
     return (
         f"# A ResNet-{encoder.depth} of width {encoder.width:g}, {encoder.stem} stem\n\n"
         f"Images of {size} pixels, in [0, 1], minus the mean {_numbers(record.channel_mean)}, "
-        f"divided by {_numbers(record.channel_std)}.\n\nNo run has left a card in its folder; "
-        f"`python -m pipeline.lineage` tells data, recipe, scores and origin.\n"
+        f"divided by {_numbers(record.channel_std)}.{through}\n\nNo run has left a card in its "
+        f"folder; `python -m pipeline.lineage` tells data, recipe, scores and origin.\n"
     )
 
 
@@ -91,11 +96,12 @@ def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
         how += f", begun with the weights in `{plan.saved_encoder.path}`"
     finetuning = plan.choices.finetuning
     trained = "frozen" if finetuning.freeze else "trained along"
+    head = f"{finetuning.head} head" if plan.task.on_features else "decoder"
     line = shlex.join(["python", "local_runner.py", *command])
     return [
         f"- recipe `{plan.choices.recipe}`: `{line}`",
         f"- pretraining: {how}",
-        f"- then: a {finetuning.head} head, the encoder {trained}, seed {finetuning.seed}"
+        f"- then: a {head}, the encoder {trained}, seed {finetuning.seed}"
         if plan.task.has_target
         else "- then: nothing, the encoder is what was asked for",
         f"- {summary.get('seconds', 0):.0f} s on {summary['hardware']}",
@@ -135,7 +141,8 @@ def _brought(summary: dict, plan: Plan) -> list[str]:
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
     for name in metrics:
         rest = name.removeprefix(UNTRAINED)
-        trained = rest if rest in metrics else PRETRAINED + rest
+        # at the size of Transform, as the untrained one was measured; the Evaluator has the files'
+        trained = PRETRAINED + rest if PRETRAINED + rest in metrics else rest
         if name != rest and trained in metrics:
             with_it, without = (_shown(summary, plan, one) for one in (trained, name))
             lines.append(
@@ -155,6 +162,7 @@ def _limits(summary: dict, plan: Plan) -> list[str]:
     lines += [
         f"- Every picture becomes {size} pixels, 8 bits a channel, upright, on white: what cannot "
         f"be seen at that size is not seen.",
+        *([f"- {THROUGH_JPEG}"] if plan.stored_as == "jpeg" else []),
         "- The data's licence and what they show of people are not looked at here; they bind the "
         "model, too.",
     ]

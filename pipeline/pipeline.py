@@ -123,7 +123,7 @@ def create_pipeline(
     pretrainer = pretrain(plan, data, **begun.told)
     encoder = pretrainer.outputs["model"]
     finetuner = finetune(plan, data, encoder)
-    table = evaluate_epochs(plan, data, encoder)
+    table = evaluate_epochs(plan, data, encoder, **begun.told)
     judged = judge_and_push(plan, data, finetuner, folders)
     # RunReport shows all of it on one page.
     report = report_run(
@@ -335,8 +335,9 @@ def beginning(plan: Plan, folders: Folders) -> Part:
     return Part((imported,), {"base_model": imported.outputs["result"]})
 
 
-def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:
-    """Builds the node that tabulates accuracy against epochs of pretraining.
+def evaluate_epochs(plan: Plan, data: Data, encoder: Channel, **start: Channel) -> Part:
+    """Builds the node that tabulates accuracy against epochs of pretraining, which began with
+    `start`, as `beginning` has it.
 
     None if it was not asked for.
     """
@@ -354,6 +355,7 @@ def evaluate_epochs(plan: Plan, data: Data, encoder: Channel) -> Part:
         model=encoder,
         settings=json.dumps(to_json(settings), sort_keys=True),
         fingerprint=_code(names.EPOCH_EVALUATION, plan.task, plan.encoder.builder),
+        **start,
     )
     return Part((node.with_id(names.EPOCH_EVALUATION),), {"by_epoch": node.outputs["evaluation"]})
 

@@ -110,7 +110,7 @@ def decided(
     (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.is_final or choices.from_scratch)
-    choices = with_data_defaults(choices, pretrained_on, has_gpu(), pretrains)
+    choices = with_data_defaults(choices, pretrained_on, has_gpu(), pretrains, encoder.stem)
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)

@@ -47,7 +47,7 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "metrics": run.metrics,
         "intervals": run.intervals,  # 95 %
         "gains": run.gains,  # what pretraining brought
-        "train_images": _trained_on(examples),
+        "labels": run.labels,  # that fine-tuning learned from
         "eval_images": run.held_out_images.get("", 0),
         "metrics_by_class": run.metrics_by_class,
         "intervals_by_class": run.intervals_by_class,
@@ -57,12 +57,6 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "refused_because": run.refusals,
         "held_out_copies": held_out_copies(examples, plan) if examples else [],
     }
-
-
-def _trained_on(examples: str) -> int:
-    """Returns how many images ingest left to train on; 0 where its index is gone."""
-    index = image_index.read(examples).get("train") if examples else None
-    return len(index.records) // image_index.RECORD if index else 0
 
 
 def facts(plan: Plan, flags: list[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pipeline.choices import Choices, Weights
 from pipeline.save_paths import SavedEncoder
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
-from trainer_module.resnets import stem_for
+from trainer_module.resnets import require_views_fit
 from trainer_module.saved_encoder import (
     ENCODER_FILE,
     EXTRAS,
@@ -30,7 +30,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # metadata of a file that pipeline/export.py wrote
 MADE_BY, OURS = "made_by", "simclr-tfx"
 OWN_MEAN, OWN_STD = "channel_mean", "channel_std"
-OWN_KINDS = {"depth": int, "width": float, "stem": str}
+OWN_KINDS = {"depth": int, "width": float, "stem": str, "grid": int}
 
 
 def refuse_two_encoders(choices: Choices) -> None:
@@ -65,10 +65,10 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     }
     if asked.get("stem") == "auto":
         del asked["stem"]
-    asked = _own_architecture(path, file.metadata) | asked
-    asked["grid"] = choices.encoder.grid  # which has no weights
+    grid = {"grid": choices.encoder.grid}  # which has no weights
+    asked = grid | _own_architecture(path, file.metadata) | asked
     found = find_resnet(file.shapes, asked, path)
-    _refuse_small_images(found.encoder, choices)
+    _refuse_small_views(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)
     record = EncoderRecord(found.encoder, choices.image_size, mean, std)
     return found.encoder, SavedEncoder(
@@ -83,8 +83,8 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
 
 
 def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:
-    """Returns depth, width and stem as a file of ours says them, {} of any other: neither a width
-    that was rounded to whole channels nor a missing rectifier shows in the tensors.
+    """Returns depth, width, stem and grid as a file of ours says them, {} of any other: no tensor
+    shows a width that was rounded to whole channels, a missing rectifier or a grid.
 
     Raises:
       InputError: naming the file, if there is no such encoder.
@@ -102,9 +102,9 @@ def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:
     return own
 
 
-def _refuse_small_images(encoder: Encoder, choices: Choices) -> None:
+def _refuse_small_views(encoder: Encoder, choices: Choices) -> None:
     try:
-        stem_for(encoder, choices.view_size)
+        require_views_fit(encoder, choices.view_size)
     except ValueError as error:
         raise InputError(
             f"{error}, which the weights have. Fix: a larger --input_size and --crop_size"

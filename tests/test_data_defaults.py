@@ -63,6 +63,13 @@ def test_sizes_follow_from_the_images_and_the_machine(tmp_path, size, gpu, store
     assert (chosen.image_size, chosen.view_size) == ((stored,) * 2, (views,) * 2)
 
 
+@pytest.mark.parametrize(("size", "views"), [((28, 28), 32), ((48, 48), 36), ((40, 40), 32)])
+def test_views_are_no_smaller_than_the_stem_of_the_encoder_takes(tmp_path, size, views):
+    images = pictures(tmp_path / "images", 3, size)
+    chosen = with_data_defaults(choose(), images, gpu=False, stem="imagenet")
+    assert chosen.view_size == (views, views)
+
+
 def test_images_whose_size_no_header_tells_leave_the_size_as_it_is(tmp_path):
     assert usual_side(rows(3)) == 0
     (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")

@@ -12,7 +12,8 @@ from trainer_module.examples import Examples
 from trainer_module.intervals import of_share
 from trainer_module.linear_eval import fit_linear_in_epochs, linear_accuracy
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
-from trainer_module.settings import Augmentation, Encoder, Pretraining
+from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, EncoderRecord, write_record
+from trainer_module.settings import Augmentation, Encoder, EvaluationScience, Pretraining
 
 ENCODER = Encoder(width=0.125)
 SETTINGS = Pretraining(
@@ -104,6 +105,23 @@ def test_every_milestone_has_a_row_behind_the_untrained_encoder(trained, images)
     )  # 16 random images in 64 dims: any labels can be separated
 
 
+@pytest.mark.tfx
+@pytest.mark.parametrize("brought", [True, False])
+def test_the_first_row_is_of_the_weights_that_pretraining_began_with(tmp_path, images, brought):
+    from components.accuracy_by_epoch.component import encoder_before
+
+    begun, fresh = (untrained_encoder(ENCODER, (16, 16), seed) for seed in (7, 3))
+    write_record(str(tmp_path), EncoderRecord(ENCODER, (16, 16), (0.5,) * 3, (0.25,) * 3))
+    begun.save(tmp_path / EXTRAS / ENCODER_FILE)
+    options = EvaluationScience("", (16, 16), (), seed=3)
+    before = encoder_before(str(tmp_path), str(tmp_path) if brought else "", options)
+    split = Examples(images, np.random.default_rng(1).integers(0, 2, 16), MEAN, STD)
+    rows = [evaluate_epochs(one, {}, split, split) for one in (before, begun if brought else fresh)]
+    assert rows[0] == rows[1]
+    for one, other in zip(before.weights, (begun if brought else fresh).weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_weights_of_another_architecture_are_refused(trained):
     wider = untrained_encoder(dataclasses.replace(ENCODER, width=0.25), (16, 16), 0)
     with pytest.raises(ValueError, match="shape"):
@@ -126,7 +144,7 @@ ROWS = [{"epoch": epoch} | dict.fromkeys(COLUMNS, 0.3 + epoch / 1000) for epoch 
 
 def test_the_table_has_one_line_an_epoch():
     assert table(ROWS).splitlines()[2:] == [
-        "| 0 (untrained) | 30.0 % | 30.0 % | 30.0 % |",
+        "| 0 (before pretraining) | 30.0 % | 30.0 % | 30.0 % |",
         "| 200 | 50.0 % | 50.0 % | 50.0 % |",
         "| 400 | 70.0 % | 70.0 % | 70.0 % |",
     ]

@@ -10,6 +10,9 @@ from trainer_module.batches import EpochBatches
 from trainer_module.errors import InputError
 from trainer_module.examples import available_disk, read_examples, room_for
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID
+from trainer_module.saved_encoder import encoder_record
+from trainer_module.settings import Encoder
+from trainer_module.stored_images import pack_images
 from trainer_module.tasks.classification import Classification
 
 COUNT, SIZE = 7, (4, 6)
@@ -69,6 +72,15 @@ def test_a_split_comes_in_the_order_of_its_ids_from_memory_and_from_a_file(
     np.testing.assert_allclose(
         np.concatenate([read.channel_mean, read.channel_std]), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     )
+
+
+@pytest.mark.parametrize("kind", ["pixels", "png", "jpeg"])
+def test_how_images_lie_stands_in_the_record_of_what_learns_from_them(kind, tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "a.gz"), "GZIP") as file:
+        pack = lambda pixels: pack_images(pixels[None], kind)[0]  # noqa: E731
+        file.write(example(0, np.zeros((*SIZE, 3), np.uint8), pack))
+    read = read_examples([str(tmp_path / "*.gz")], SPEC, SIZE, Classification(3))
+    assert encoder_record(Encoder(), read).stored_as == kind
 
 
 def test_an_empty_split_is_refused_by_name(tmp_path):

@@ -14,6 +14,7 @@ from test_weights import value_of
 from test_weights_in import chosen
 
 from pipeline.export import main
+from pipeline.model_card import THROUGH_JPEG
 from pipeline.weights import find_weights
 from trainer_module.export import save_head
 from trainer_module.finetune import head_alone
@@ -44,13 +45,14 @@ NETWORKS = {
 }
 
 
-def left(folder, settings, kind="linear"):
+def left(folder, settings, kind="linear", stored_as="pixels"):
     """What a run leaves of a classifier, as far as an export reads it; and the classifier."""
     encoder = build_encoder(settings, (SIDE, SIDE))
     values = {name: value_of(name, one.shape) for name, one in tensors_of(settings).items()}
     put_in(encoder, settings, values)
     classifier = TASK.head(encoder, kind)
-    write_record(str(folder), EncoderRecord(settings, (SIDE, SIDE), MEAN, STD))
+    record = EncoderRecord(settings, (SIDE, SIDE), MEAN, STD, stored_as=stored_as)
+    write_record(str(folder), record)
     (folder / "saved_model.pb").write_bytes(b"graph")
     encoder.save(folder / EXTRAS / ENCODER_FILE)
     (folder / EXTRAS / TASK_FILE).write_text(task_to_json(TASK))
@@ -90,14 +92,31 @@ def exported(model, place, kind, *flags):
     return output
 
 
-def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path):
-    folder, encoder, _ = models("small 18")
+@pytest.mark.parametrize("name", ["small 18", "grid 18"])
+def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path, name):
+    folder, encoder, _ = models(name)
     output = exported(folder, tmp_path, "safetensors")
     settings, saved = find_weights(chosen(output, "--input_size=36 36"))
-    assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS["small 18"], MEAN, STD)
+    assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS[name], MEAN, STD)
     again, file = build_encoder(settings, (SIDE, SIDE), seed=5), WeightsFile(str(output))
     put_in(again, settings, file.read(tensors_of(settings)))
     np.testing.assert_allclose(again(normalized()), encoder(normalized()), rtol=1e-5, atol=1e-5)
+
+
+def test_another_grid_than_that_of_the_file_is_taken_where_it_is_named(models, tmp_path):
+    output = exported(models("grid 18")[0], tmp_path, "safetensors")
+    settings, _ = find_weights(chosen(output, "--input_size=36 36", "--set=encoder.grid=1"))
+    assert settings.grid == 1
+
+
+def test_a_model_that_learned_through_jpeg_says_so_where_the_format_leaves_it_out(tmp_path, capsys):
+    folder = tmp_path / "17"
+    folder.mkdir()
+    left(folder, NETWORKS["small 18"], stored_as="jpeg")
+    file = WeightsFile(str(exported(folder, tmp_path, "safetensors")))
+    assert file.metadata["stored_as"] == "jpeg"
+    card = (tmp_path / "exported.safetensors.md").read_text()
+    assert THROUGH_JPEG in card and THROUGH_JPEG in capsys.readouterr().out
 
 
 def test_safetensors_hold_the_head_as_pytorchs_linear_layer(models, tmp_path):

@@ -3,6 +3,14 @@
 import pytest
 
 from trainer_module.finished import MARK, checkpoint_dir, mark_finished, remove_finished
+from trainer_module.settings import (
+    FREE_SETTINGS,
+    Augmentation,
+    Encoder,
+    FinetuningScience,
+    Pretraining,
+    to_json,
+)
 
 
 def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tmp_path):
@@ -19,6 +27,25 @@ def test_checkpoints_of_a_finished_training_go_and_those_of_a_killed_one_stay(tm
 def test_where_nothing_was_pretrained_nothing_is_removed(tmp_path):
     remove_finished(tmp_path / "none")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.tfx
+@pytest.mark.parametrize("section", FREE_SETTINGS)
+def test_settings_that_change_no_result_leave_checkpoints_where_they_are(tmp_path, section):
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+    def folder(**changes):
+        science = FinetuningScience("", (32, 32), (32, 32), Encoder(), Augmentation(),
+                                    Pretraining(), "abc")  # fmt: skip
+        config = to_json(science)
+        config[section] |= changes
+        place = str(tmp_path / "model_run" / "1")
+        return checkpoint_dir(
+            FnArgs(custom_config=config, train_files=["examples/*"], model_run_dir=place)
+        )
+
+    assert {folder(**{name: 7}) for name in FREE_SETTINGS[section]} == {folder()}
+    assert folder(seed=7) != folder()
 
 
 @pytest.mark.tfx

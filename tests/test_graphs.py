@@ -99,6 +99,16 @@ def test_pretraining_begins_with_the_weights_that_were_brought():
     assert begun.producer_component_id == "Encoder"
 
 
+@pytest.mark.parametrize(
+    ("plan", "begun"), [(BEGUN, {"Encoder"}), (PRETRAINED, set()), (TAKEN, set())]
+)
+def test_the_row_before_pretraining_is_of_the_weights_that_it_began_with(plan, begun):
+    by_epochs = graph(replace(plan, eval_epochs=(10,)))
+    components = {component.id: component for component in by_epochs.components}
+    given = components["EpochEvaluation"].inputs.get("base_model")
+    assert ({given.producer_component_id} if given else set()) == begun
+
+
 def test_the_baseline_is_chosen_from_what_the_graph_hands_it():
     from components.baseline import EarlierBlessedModel
 

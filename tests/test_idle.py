@@ -16,6 +16,7 @@ TASKS = {
     "pretrain": Unlabelled(),
 }
 LISTS = ("--train_file_path=train.csv", "--val_file_path=val.csv")
+BESIDE_SCRATCH = ("--set", "finetuning.beside_scratch=true")
 CONVERGES = "a linear head on a frozen encoder is fitted until it converges"
 
 
@@ -38,9 +39,14 @@ def told(flags, pretrains=True):
             "features of whole images",
         ),
         (
-            ["--freeze=False", "--set", "finetuning.copies=2"],
+            ["--from_scratch", "--set", "finetuning.copies=2"],
             "finetuning.copies is of no effect here: copies are for a linear head on a frozen "
             "encoder",
+        ),
+        (
+            ["--from_scratch", "--set", "finetuning.beside_scratch=true"],
+            "finetuning.beside_scratch is of no effect here: the whole network is trained from the "
+            "labels alone already",
         ),
         (
             ["--task=regression", "--set", "finetuning.copies=2"],
@@ -88,6 +94,11 @@ def test_a_setting_that_changes_nothing_is_told_with_the_reason(flags, said):
         ["--freeze=False", "--num_epochs=3", "--set", "finetuning.views.crop_area=0.3 1"],
         ["--head=mlp", "--num_epochs=3"],
         ["--set", "finetuning.copies=2"],
+        ["--freeze=False", "--set", "finetuning.copies=4"],
+        ["--head=mlp", "--set", "finetuning.copies=4"],
+        [*BESIDE_SCRATCH, "--num_epochs=3", "--batch_size=8"],
+        [*BESIDE_SCRATCH, "--set", "finetuning.views.crop_area=0.3 1"],
+        [*BESIDE_SCRATCH, "--learning_rate=0.01", "--set", "finetuning.precision=float32"],
         ["--task=segmentation", "--num_classes=2", "--num_epochs=3", "--set", "finetuning.dice=1"],
         ["--task=regression", "--set", "gate.max_error=0.5"],
         ["--task=pretrain", "--num_epochs=3", "--batch_size=8", "--temperature=0.1"],

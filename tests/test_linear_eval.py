@@ -61,10 +61,19 @@ def test_a_dense_layer_takes_the_head(blobs):
     assert accuracy > 0.8
 
 
-def test_a_feature_that_never_varies_does_no_harm(blobs):
+def test_a_feature_that_never_varies_in_training_changes_no_answer(blobs):
     features, labels = blobs
-    kernel, bias = fit_linear(np.concatenate([features, np.full((300, 1), 4.0)], axis=1), labels, 3)
-    assert np.isfinite(kernel).all() and np.isfinite(bias).all()
+    uneven = labels + np.arange(300) % 2 > 0  # half as many of the first class
+    features, labels = features[uneven], labels[uneven]
+    constant = np.full((len(features), 1), -0.4242, np.float32)
+    kernel, bias = fit_linear(np.concatenate([features, constant], axis=1), labels, 3)
+    assert not kernel[-1].any()
+    answers = [
+        np.concatenate([features, held_out], axis=1) @ kernel + bias
+        for held_out in (constant, constant + 0.1)
+    ]
+    np.testing.assert_array_equal(*answers)
+    np.testing.assert_allclose(answers[0], features @ kernel[:-1] + bias, rtol=1e-4, atol=1e-4)
 
 
 def test_copies_of_the_features_that_do_not_differ_change_nothing(blobs):

@@ -481,6 +481,13 @@ def test_a_grid_is_judged_by_the_stem_that_the_views_decide():
     assert chosen.encoder.grid == 8  # of 12: views of 64 pixels are those of the small stem
 
 
+def test_views_too_small_for_the_stem_that_is_named_are_refused_before_a_run():
+    sizes = "--input_size=32 32", "--crop_size=24 24"
+    with pytest.raises(InputError, match=r"`view_size` \(--crop_size\) must be at least 32 pixels"):
+        choose(*sizes, "--set", "encoder.stem=imagenet")
+    assert choose(*sizes, "--set", "encoder.stem=imagenet", "--from_scratch").from_scratch
+
+
 @pytest.mark.parametrize("name", [name for name, kind in NUMBERS.items()])
 @pytest.mark.parametrize("number", ["1", "-1"])
 def test_no_setting_takes_a_number_that_32_bits_do_not_hold(name, number):

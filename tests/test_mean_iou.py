@@ -191,6 +191,13 @@ def test_a_class_that_does_not_occur_has_no_iou_and_is_left_out_of_the_mean():
     assert math.isnan(mean_iou(0 * pixels))
 
 
+def test_no_pixel_is_taken_for_an_ignored_class():
+    truth = np.array([[0] * 5 + [1] * 20 + [2] * 10])
+    pixels = pixels_of(truth, np.where(np.arange(35) == 34, 0, truth), 3, ignored=0)
+    np.testing.assert_array_equal(iou(pixels), [math.nan, 1.0, 0.9])
+    assert mean_iou(pixels) == 0.95
+
+
 def test_its_interval_covers_the_mean_of_many_images_about_as_often_as_it_says():
     truths, predictions = masks(4, count=4_000, size=(2, 3))
     rows = np.stack(

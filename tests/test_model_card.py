@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.choices import Choices, Lists
-from pipeline.model_card import CARD_FILE, card_of_run, leave_card
+from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_run, leave_card
 from pipeline.plan import as_chosen
 from pipeline.save_paths import SavedEncoder
 from trainer_module.saved_encoder import EXTRAS
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.segmentation import Segmentation
 
 PLAN = as_chosen(Choices(lists=Lists("/lists/train.csv", "/lists/eval.csv")), Classification(2))
 FLAGS = ["--train_file_path=/lists/train.csv", "--seed", "3"]
@@ -52,6 +53,19 @@ def test_it_tells_data_recipe_scores_gain_and_origin(summary):
         "- code: Pretrainer abc",
     ):
         assert line in card
+
+
+def test_of_label_maps_it_compares_what_was_measured_at_one_size(summary):
+    metrics = {"mean_iou": 0.4, "pretrained_mean_iou": 0.6, "untrained_mean_iou": 0.5}
+    plan = replace(PLAN, task=Segmentation(3))
+    card = card_of_run(summary | {"metrics": metrics, "intervals": {}}, plan, FLAGS)
+    assert "- pretrained mean iou: 60.00 %, with the same network untrained 50.00 %" in card
+    assert "- then: a decoder, the encoder frozen, seed 0" in card
+
+
+def test_it_tells_of_jpeg_where_the_model_learned_through_it(summary):
+    assert THROUGH_JPEG in card_of_run(summary, replace(PLAN, stored_as="jpeg"), FLAGS)
+    assert THROUGH_JPEG not in card_of_run(summary, replace(PLAN, stored_as="png"), FLAGS)
 
 
 def test_it_names_the_weights_that_the_encoder_began_with(summary):

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 from test_encoded_images import encoded
 
+from trainer_module.batches import EpochBatches
 from trainer_module.checkpoint import FILE
 from trainer_module.duration import CHOSEN
+from trainer_module.epoch_loop import fit_epochs
 from trainer_module.errors import InputError, TrainingDivergedError
 from trainer_module.monitor import Watched
 from trainer_module.pretrain import Images, Places, build_learner, pretrain, untrained_encoder
@@ -174,6 +176,14 @@ def test_training_starts_from_the_untrained_encoder():
         np.testing.assert_array_equal(one, other)
 
 
+def test_the_rest_of_an_epoch_has_its_steps_however_many_are_one_execution():
+    learner = build_learner(data(), TINY, Augmentation(), settings(steps_per_execution=3))
+    batches = EpochBatches(data().images, batch_size=32, seed=3, first_step=4)  # 3 an epoch
+    fit_epochs(learner, batches, 3, [])
+    assert int(learner.optimizer.iterations) == 9 - 4
+    assert learner.steps_per_execution == 3
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"batch_size=128, images=96.*--set pretraining.batch_size=96"
@@ -246,7 +256,7 @@ def test_a_run_killed_with_sigkill_continues_and_ends_as_an_unbroken_one(
     )
     assert process.returncode == -signal.SIGKILL
     interrupted_at = int(json.loads(str(np.load(tmp_path / FILE)["record"]))["step"])
-    encoder, _, report = run(tmp_path)
+    encoder, _, report = run(tmp_path, steps_per_execution=3)
     assert 0 < interrupted_at < report["steps"] == unbroken[2]["steps"]
     np.testing.assert_allclose(report["history"]["loss"], unbroken[2]["history"]["loss"], rtol=1e-5)
     assert measured_epochs(report) == measured_epochs(unbroken[2])

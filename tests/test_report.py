@@ -97,6 +97,14 @@ def test_a_run_whose_files_are_gone_still_has_lineage_and_settings(latest):
     assert contents.settings
 
 
+def test_of_a_run_whose_examples_are_gone_and_its_encoder_is_not_no_views_are_drawn(tmp_path):
+    fill(str(tmp_path / "metadata.sqlite"), tmp_path, ["data"])
+    snapshot = read(open_store(str(tmp_path / "metadata.sqlite")))
+    (run,) = (StoredRun(snapshot, one) for one in snapshot.runs)
+    run.folder("Pretrainer", "model").mkdir(parents=True)
+    assert collect(run).views is None
+
+
 def test_t_sne_keeps_groups_apart_and_is_the_same_every_time():
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(3, 20))

@@ -50,6 +50,19 @@ def test_the_metric_of_training_is_the_mean_iou_over_the_classes_that_occur(pixe
     assert float(metric.result()) == pytest.approx(np.mean(ious), abs=1e-6)
 
 
+def test_an_ignored_class_that_is_answered_is_wrong_and_no_class_of_the_mean():
+    task = Segmentation(3, ignored_class=0)
+    truth = np.array([[0] * 5 + [1] * 20 + [2] * 10])  # of these 30 count
+    answer = np.where(np.arange(35) == 34, 0, truth)
+    logits = 9.0 * np.eye(3, dtype=np.float32)[answer]
+    metric = task.metrics({})[0]
+    metric.update_state(truth[None], logits[None])
+    assert float(metric.result()) == pytest.approx((20 / 20 + 9 / 10) / 2)
+    added = task.contributions(truth[None], logits[None], {})
+    assert task.metric_of(added.sum(axis=0), 1) == pytest.approx(0.95)
+    assert task.constant_score(["a.png"]) == 1 / 2
+
+
 def test_the_loss_is_the_weighted_cross_entropy_of_the_pixels_that_count(pixels):
     label_maps, logits = pixels
     weights = np.array([0.5, 1.0, 2.0, 9.0], np.float32)

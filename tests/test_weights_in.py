@@ -11,6 +11,7 @@ from components.metadata.names import SAVED_MODEL
 from local_runner import main
 from pipeline.flags import build_parser, choices_of
 from pipeline.imported import bring_in
+from pipeline.plan import make_plan
 from pipeline.weights import IMAGENET, find_weights
 from trainer_module.errors import InputError
 from trainer_module.export import load_encoder
@@ -59,9 +60,30 @@ def test_a_file_of_ours_that_says_no_architecture_is_named(wrong, tmp_path):
         find_weights(chosen(path))
 
 
+@pytest.mark.parametrize("stem", ["of the weights", "named"])
+def test_views_that_follow_from_the_images_are_not_too_small_for_the_stem(
+    stem, tmp_path, image_list, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    ours = tensors_of(Encoder(18, 0.125, "imagenet"))
+    path = written(tmp_path, {name: np.zeros(one.shape, np.float32) for name, one in ours.items()})
+    flag = "--set=encoder.stem=imagenet" if stem == "named" else f"--encoder_weights={path}"
+    line = [f"--train_file_path={image_list(size=32)}", flag]
+    plan = make_plan(choices_of(build_parser().parse_args(line)))
+    assert plan.choices.view_size == (32, 32)
+
+
 def test_a_grid_of_cells_stands_on_the_weights_of_any_file(file):
     encoder, saved = find_weights(chosen(file, "--set=encoder.grid=2"))
     assert encoder.grid == saved.from_weights.encoder.grid == 2
+
+
+def test_a_grid_of_the_file_that_is_finer_than_the_images_allow_is_refused(tmp_path, image_list):
+    said = {"made_by": "simclr-tfx", "grid": "3"}
+    line = [f"--train_file_path={image_list()}", "--input_size=16 16"]
+    line.append(f"--encoder_weights={written(tmp_path, narrow(), said)}")
+    with pytest.raises(InputError, match=r"`encoder.grid` must be at most 2.*grid=3"):
+        make_plan(choices_of(build_parser().parse_args(line)))
 
 
 def test_without_epochs_nothing_is_pretrained(file):

@@ -6,7 +6,10 @@ images over the machines, and a scalar along an axis. All that stands below is p
 Keras' own `train_step`, and so are the callbacks.
 """
 
+import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -39,11 +42,23 @@ def fit_epochs(
             on_epoch_end=lambda epoch, logs: setattr(learner, "stop_training", True)
         )
         rest = {"steps_per_epoch": steps - begun, "callbacks": [*callbacks, stop]}
-        fit(batches, initial_epoch=done, **rest, **shared)
+        with _in_whole_executions(learner, steps - begun):
+            fit(batches, initial_epoch=done, **rest, **shared)
         batches.first_step += steps - begun
         done += 1
     if done < epochs:
         fit(batches, initial_epoch=done, steps_per_epoch=steps, callbacks=callbacks, **shared)
+
+
+@contextmanager
+def _in_whole_executions(learner, steps: int) -> Iterator[None]:
+    """Within it an execution has as many steps as divide these: `fit` would go beyond the last."""
+    at_once = learner.steps_per_execution
+    fitting = math.gcd(steps, at_once)
+    learner.steps_per_execution = fitting
+    yield
+    if fitting != at_once:
+        learner.steps_per_execution, learner.train_function = at_once, None  # traced anew
 
 
 class _Together:

@@ -21,7 +21,13 @@ from trainer_module.errors import InputError
 from trainer_module.features import encode
 from trainer_module.memory import MOST_OF_MEMORY, available_memory
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE, IMAGE_ID
-from trainer_module.stored_images import are_encoded, decoder_of, unpack_images
+from trainer_module.stored_images import (
+    FIRST_BYTES,
+    PIXELS,
+    are_encoded,
+    decoder_of,
+    unpack_images,
+)
 from trainer_module.tasks.task import Task
 
 READ_BATCH = 512  # examples parsed at once
@@ -44,6 +50,15 @@ class Examples:
     channel_mean: np.ndarray
     channel_std: np.ndarray
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def stored_as(self) -> str:
+        """How the images lie: 'pixels', 'png' or 'jpeg'."""
+        if not isinstance(self.images, EncodedImages):
+            return PIXELS
+        start = self.images.bounds[0, 0]
+        first = self.images.content[start : start + 2].tobytes()
+        return next(kind for kind, begins in FIRST_BYTES.items() if begins == first)
 
     def features(self, encoder) -> np.ndarray:
         """Returns float32 [N, D], each image encoded once, without augmentation."""

@@ -36,7 +36,7 @@ from trainer_module.replicas import (
     share_of_replica,
 )
 from trainer_module.resnet import CELLS
-from trainer_module.settings import Finetuning
+from trainer_module.settings import Finetuning, without_free
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
 from trainer_module.weights_checksum import weights_checksum
@@ -45,8 +45,6 @@ WARMUP_SHARE = 0.05  # of the steps
 # What to try where training diverges.
 FIX = "a lower `finetuning.learning_rate`"
 FIX_OF_A_NETWORK = FIX + ", or `finetuning.precision` float32 (now {})"
-# Settings that the result of a training does not depend on.
-FREE_SETTINGS = ("checkpoint_every_minutes", "beside_scratch")
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,7 @@ def _identity(
     named = dataclasses.asdict(settings) | {"precision": precision}
     return {
         "task": task_to_json(task),
-        "finetuning": {name: named[name] for name in named if name not in FREE_SETTINGS},
+        "finetuning": without_free("finetuning", named),
         "start": weights_checksum(start),
         "images": list(train.images.shape),
         "sha256": sha256 or digest_of_examples(train),

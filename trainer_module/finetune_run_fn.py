@@ -82,6 +82,7 @@ def run_fn(fn_args: FnArgs) -> None:
         finetuning, before, weights_checksum(load_encoder(fn_args.serving_model_dir))
     )
     measured = {
+        "labels": len(train.images),
         "metrics": metrics,
         "gains": [as_dict(gain) for gain in gains],
         "freeze": proof,

@@ -10,18 +10,24 @@ import json
 import shutil
 from pathlib import Path
 
+from trainer_module.settings import without_free
+
 CHECKPOINTS = "checkpoints"  # beside the outputs of a Trainer, a folder for settings and data
 MARK = "finished"
 
 
 def checkpoint_dir(fn_args) -> str:
     """Returns a Trainer's folder for the checkpoints of these settings, data and encoder to begin
-    with.
+    with; settings that change no result have no part in it.
 
     Args:
         fn_args: what TFX hands to a run_fn.
     """
-    told = [fn_args.custom_config, fn_args.train_files, fn_args.base_model]
+    science = {
+        name: without_free(name, value) if isinstance(value, dict) else value
+        for name, value in fn_args.custom_config.items()
+    }
+    told = [science, fn_args.train_files, fn_args.base_model]
     key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     node_dir = Path(fn_args.model_run_dir).parents[1]  # NODE/model_run/EXECUTION
     return str(node_dir / CHECKPOINTS / key)

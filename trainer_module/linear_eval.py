@@ -68,8 +68,7 @@ def fit_linear(
     )
     images = len(labels)
     labels = np.tile(labels, len(features) // images)
-    mean, std = features.mean(axis=0), features.std(axis=0) + EPSILON
-    standardised = (features - mean) / std
+    standardised, mean, std = _standardised(features)
     start = np.zeros((features.shape[1] + 1) * num_classes)
     if weight_decay is None:
         weight_decay = WEIGHT_DECAY
@@ -87,6 +86,19 @@ def fit_linear(
     kernel, bias = _split(fit.x, features.shape[1])
     kernel = kernel / std[:, None]
     return kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32)
+
+
+def _standardised(features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (features - mean) / std, float32 [N, D], with that mean and std, [D].
+
+    Summed in float64, in which a feature that never varies is its own mean: its column is 0, and so
+    is its row of the kernel. A float32 mean misses it by a rounding that EPSILON turns into a
+    constant, of which nothing holds the kernel back.
+    """
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = features - mean
+    std = np.sqrt(np.square(centred).mean(axis=0, dtype=np.float64)) + EPSILON
+    return centred / std.astype(np.float32), mean, std
 
 
 def chosen_decay(features, labels, num_classes: int, images: int) -> tuple[float, np.ndarray]:

@@ -30,17 +30,9 @@ from trainer_module.optimizer import build_optimizer
 from trainer_module.replicas import all_devices, leads, replica_count
 from trainer_module.resnet import cells_of
 from trainer_module.resnets import with_stem
-from trainer_module.settings import Augmentation, Encoder, Pretraining
+from trainer_module.settings import Augmentation, Encoder, Pretraining, without_free
 from trainer_module.weights_checksum import weights_checksum
 
-# Settings that may change between a killed run and its continuation, because the result does not
-# depend on them.
-FREE_SETTINGS = (
-    "steps_per_execution",
-    "monitor_every_epochs",
-    "checkpoint_every_epochs",
-    "checkpoint_every_minutes",
-)
 # What to try where training diverges.
 FIX = "a lower `learning_rate`, longer `warmup_epochs`, or precision float32 (now {})"
 
@@ -202,11 +194,7 @@ def run_identity(
     data: Images, encoder: Encoder, augmentation: Augmentation, settings: Pretraining
 ) -> dict:
     """Returns what two runs must have in common to end with the same weights, as JSON values."""
-    pretraining = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in FREE_SETTINGS
-    }
+    pretraining = without_free("pretraining", dataclasses.asdict(settings))
     return {
         "encoder": dataclasses.asdict(encoder),
         "augmentation": dataclasses.asdict(augmentation),

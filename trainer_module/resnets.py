@@ -69,6 +69,21 @@ def require_fit(settings: Encoder, image_size: tuple[int, int]) -> None:
     require(settings.grid <= most, rule, grid=settings.grid, image_size=image_size)
 
 
+def require_views_fit(settings: Encoder, view_size: tuple[int, int]) -> None:
+    """Refuses views of (h, w) pixels that are too small to train an encoder on, whose stem is
+    decided.
+
+    Raises:
+        InputError: naming the least.
+    """
+    least = LEAST_SIDE[settings.stem]
+    rule = (
+        f"`view_size` (--crop_size) must be at least {least} pixels on its shorter side for the "
+        f"{settings.stem} stem"
+    )
+    require(min(view_size) >= least, rule, view_size=view_size)
+
+
 def last_side(settings: Encoder, side: int) -> int:
     """Returns the positions along a side of the last stage, of images of `side` pixels."""
     shrinks = 32 if stem_for(settings, (side, side)) == "imagenet" else 8

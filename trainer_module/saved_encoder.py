@@ -32,6 +32,8 @@ class EncoderRecord:
     channel_std: tuple[float, ...]  # [3], likewise
     input_channels: int = CHANNELS
     milestones: tuple[int, ...] = ()  # epochs of pretraining whose encoders lie beside it
+    # how its images lay ('pixels', 'png' or 'jpeg'): by 'jpeg' it learned from what JPEG leaves
+    stored_as: str = "pixels"
 
 
 def encoder_record(encoder: Encoder, examples, milestones: tuple[int, ...] = ()) -> EncoderRecord:
@@ -39,14 +41,21 @@ def encoder_record(encoder: Encoder, examples, milestones: tuple[int, ...] = ())
 
     Args:
         encoder: its settings, the stem decided.
-        examples: the images it was made for, [N, H, W, 3], with the statistics that normalize them.
+        examples: the images it was made for (examples.py).
         milestones: epochs whose encoders lie beside it.
     """
     mean, std = (
         tuple(float(value) for value in values)
         for values in (examples.channel_mean, examples.channel_std)
     )
-    return EncoderRecord(encoder, examples.images.shape[1:3], mean, std, milestones=milestones)
+    return EncoderRecord(
+        encoder,
+        examples.images.shape[1:3],
+        mean,
+        std,
+        milestones=milestones,
+        stored_as=examples.stored_as,
+    )
 
 
 def write_record(model_dir: str, record: EncoderRecord) -> None:

@@ -401,6 +401,25 @@ class Finetuning:
         _require_seed(self.seed)
 
 
+# Of each section the settings that a training's result does not depend on: they may change between
+# a killed run and its continuation.
+FREE_SETTINGS = {
+    "pretraining": (
+        "steps_per_execution",
+        "monitor_every_epochs",
+        "checkpoint_every_epochs",
+        "checkpoint_every_minutes",
+    ),
+    "finetuning": ("checkpoint_every_minutes", "beside_scratch"),
+}
+
+
+def without_free(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of a section's settings but those that change no result."""
+    free = FREE_SETTINGS.get(section, ())
+    return {name: value for name, value in values.items() if name not in free}
+
+
 @dataclass(frozen=True)
 class Science:
     """What both Trainers are told, as TFX's `custom_config`; the cache compares all of it.

@@ -30,7 +30,7 @@ def table(rows: Sequence[dict]) -> str:
     """Returns a Markdown table, one row an epoch, accuracies in percent with their intervals."""
     lines = [f"| epochs | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for row in rows:
-        epochs = str(row["epoch"]) if row["epoch"] else "0 (untrained)"
+        epochs = str(row["epoch"]) if row["epoch"] else "0 (before pretraining)"
         lines.append(f"| {epochs} | {' | '.join(shown(row, column) for column in COLUMNS)} |")
     return "\n".join(lines) + "\n"
 

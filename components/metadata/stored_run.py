@@ -194,6 +194,11 @@ class StoredRun:
         return self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("gains", [])
 
     @property
+    def labels(self) -> int:
+        """How many labels fine-tuning learned from; 0 where there was none."""
+        return self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("labels", 0)
+
+    @property
     def metrics_by_class(self) -> dict[str, float]:
         """The Evaluator's metric of each class that occurs."""
         evaluation = self.uri(EVALUATOR, "evaluation")

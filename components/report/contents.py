@@ -91,7 +91,7 @@ def collect(run: StoredRun) -> Contents:
         finetuning=finetuning(run, task) if task else [],
         models=models(run, task) if task else [],
         answers=answers(run, task, sample) if sample else None,
-        views=views(run) if run.uri(PRETRAINER, "model") else None,
+        views=views(run) if run.uri(PRETRAINER, "model") and splits(run) else None,
         **nearness(task, sample, told),
         splits=data.describe_splits(run),
         class_balance=data.class_balance(run, task),

@@ -15,13 +15,16 @@ def pixels_of(truth, answer, num_classes: int, ignored: int) -> np.ndarray:
       truth: class ids [H, W]; those that are no class and not ignored count for no class.
       answer: likewise.
       num_classes: C.
-      ignored: true class id of pixels that count for nothing.
+      ignored: true class id of pixels that count for nothing. One of the C is no class itself: to
+        answer it is wrong, and no pixel is taken for it.
     """
     counted = truth != ignored
     truth, answer = truth[counted], answer[counted]
     return np.stack(
         [
-            np.bincount(ids[(ids >= 0) & (ids < num_classes)], minlength=num_classes)
+            np.bincount(
+                ids[(ids >= 0) & (ids < num_classes) & (ids != ignored)], minlength=num_classes
+            )
             for ids in (truth[truth == answer], truth, answer)
         ]
     )

@@ -95,12 +95,18 @@ class Segmentation(Task):
         return "" if target else "no label map: a row of this task is `path,labelmap`"
 
     def constant_score(self, targets: Sequence[str]) -> float:
-        """Returns 1 / C, at most which one class everywhere scores where all C classes occur.
+        """Returns 1 / C, at most which one class everywhere scores where all C classes occur that
+        count.
 
         Of K that occur it may score up to 1 / K; a list of files does not tell how many these are.
         """
         del targets
-        return 1 / self.num_classes
+        return 1 / len(self._counted)
+
+    @property
+    def _counted(self) -> list[int]:
+        """The class ids that count, in order."""
+        return [one for one in range(self.num_classes) if one != self.ignored_class]
 
     def noticed_in_rows(self, targets: Sequence[str]) -> list[Finding]:
         """Returns a warning where images share a label map, which can be that of one of them."""
@@ -254,8 +260,12 @@ class Segmentation(Task):
 
         ignored = self.ignored_class if self.ignored_class >= 0 else None
         return [
-            keras.metrics.MeanIoU(
-                self.num_classes, name=self.metric, ignore_class=ignored, sparse_y_pred=False
+            keras.metrics.IoU(
+                self.num_classes,
+                self._counted,
+                name=self.metric,
+                ignore_class=ignored,
+                sparse_y_pred=False,
             )
         ]
 
