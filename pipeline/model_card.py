@@ -85,9 +85,9 @@ def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     how = f"SimCLR, {counted(epochs, 'epoch')} of batches of {pretraining.batch_size}"
     if plan.choices.from_scratch:
         how = "none, the whole network was learned from labels"
-    elif plan.saved_encoder.is_final:
+    elif plan.saved_encoder.replaces_pretraining:
         how = f"none in this run, the encoder is that of `{plan.saved_encoder.path}`"
-    elif plan.saved_encoder.begins:
+    elif plan.saved_encoder.begins_pretraining:
         how += f", begun with the weights in `{plan.saved_encoder.path}`"
     finetuning = plan.choices.finetuning
     trained = "frozen" if finetuning.freeze else "trained along"

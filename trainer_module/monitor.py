@@ -16,7 +16,7 @@ from trainer_module.augment import augment
 from trainer_module.features import encode
 from trainer_module.gains import (
     BETTER,
-    UNTRAINED,
+    OVER_UNTRAINED,
     Judged,
     gain_of,
     words,
@@ -138,7 +138,7 @@ class Monitor(keras.callbacks.Callback):
             Judged(float(np.mean(one)), one[:, None].astype(int)) for one in (right, self.untrained)
         )
         names = "knn_accuracy", "untrained_knn_accuracy"
-        gain = gain_of(names, UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
+        gain = gain_of(names, OVER_UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
         if gain.verdict == BETTER or self._warnings == MOST_WARNINGS:
             return
         told = f"Epoch {epoch}: not better than random weights yet, by the nearest neighbours: "
