@@ -194,7 +194,7 @@ def _beside_linear_heads(run: _Run):
     ]
     metrics = {name: one.score for name, one in (pretrained | before | by_pixels).items()}
     if task.one_class_an_image:
-        metrics["knn_accuracy"] = knn_accuracy(
+        metrics[metric_names.KNN] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
     model = _trained(run, LOGS, run.encoder, run.finetuning, features[0])
