@@ -4,7 +4,7 @@ Flags, file and recipe -> choices (pipeline/choices.py) -> plan (pipeline/plan.p
 (pipeline/runner.py). Nothing heavy is imported before all input has been checked.
 """
 
-from pipeline.loading import INTERRUPTED, NOT_BEGUN, end_at_once_on_signals
+from pipeline.loading import EXIT_INTERRUPTED, NOT_BEGUN, end_at_once_on_signals
 
 if __name__ == "__main__":  # before the rest is loaded, which takes a while
     end_at_once_on_signals(NOT_BEGUN)
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
             return _resume(parser, flags) if flags.resume else _start(flags, arguments)
     except KeyboardInterrupt:
         print(NOT_BEGUN, file=sys.stderr)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except ValueError as error:
         print(f"local_runner.py: {error}", file=sys.stderr)
         return BAD_INPUT

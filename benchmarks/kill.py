@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 from components.environment import hardware, versions  # noqa: E402
 from components.metadata.store import open_store  # noqa: E402
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED  # noqa: E402
-from pipeline.loading import INTERRUPTED  # noqa: E402
+from pipeline.loading import EXIT_INTERRUPTED  # noqa: E402
 
 SETTINGS = {
     "pretraining.batch_size": 16,
@@ -371,7 +371,7 @@ def stop_faults(process: Process, kill: dict, code: int) -> list[str]:
     found = []
     if kill["seconds"] > MOST_SECONDS_TO_STOP:
         found.append(f"took {kill['seconds']} s")
-    if code != INTERRUPTED:
+    if code != EXIT_INTERRUPTED:
         found.append(f"exit code {code}")
     if "Interrupted." not in process.last() or process.said("Traceback"):
         found.append(f"told {process.last()!r}")

@@ -26,7 +26,8 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors  # noqa: E402
 
 from trainer_module.linear_eval import WEIGHT_DECAY, fit_linear, linear_accuracy  # noqa: E402
-from trainer_module.neighbours import NEIGHBOURS, knn_accuracy, nearest  # noqa: E402
+from trainer_module.metric_names import NEIGHBOURS  # noqa: E402
+from trainer_module.neighbours import knn_accuracy, nearest  # noqa: E402
 
 
 class Data:

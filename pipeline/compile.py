@@ -13,7 +13,7 @@ from functools import partial
 from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import Parser, build_parser, choices_of
-from pipeline.orchestrators.choosing import AIRFLOW, add_flags, target_of
+from pipeline.orchestrators.choosing import AIRFLOW, add_flags, compilation_of
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     flags = _parser().parse_args(arguments)
     try:
         choices = choices_of(flags)
-        target = target_of(flags, choices)
+        compilation = compilation_of(flags, choices)
         engine_asked_for(flags.beam_runner)
         from pipeline.lock import lock
         from pipeline.plan import make_plan
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
             hold_root = partial(held.enter_context, lock(choices.root.resolve()))
             plan = make_plan(choices, hold_root=hold_root)
         with libraries_to_log(os.devnull):
-            print(_compiler(target.orchestrator)(plan, target, flags.beam_runner))
+            print(_compiler(compilation.orchestrator)(plan, compilation, flags.beam_runner))
     except ValueError as error:
         print(f"pipeline.compile: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -21,7 +21,7 @@ from pipeline import summary
 from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED
 from pipeline.faults import fault, led_to
 from pipeline.imported import remove_others
-from pipeline.loading import INTERRUPTED
+from pipeline.loading import EXIT_INTERRUPTED
 from pipeline.model_card import leave_card
 from pipeline.plan import Plan
 from pipeline.root import Root
@@ -155,11 +155,11 @@ def guarded(root: Root, work: Callable) -> Outcome:
     except InputError as error:
         return Outcome(BAD_INPUT, f"\n{error}", findings=error.findings)
     except KeyboardInterrupt:
-        return Outcome(INTERRUPTED, "")
+        return Outcome(EXIT_INTERRUPTED, "")
     except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
         print_traceback()
         if asked_to_stop():  # whatever a library made of that
-            return Outcome(INTERRUPTED, "")
+            return Outcome(EXIT_INTERRUPTED, "")
         if cause := next((one for one in led_to(error) if isinstance(one, InputError)), None):
             return Outcome(BAD_INPUT, f"\n{cause}", findings=cause.findings)
         if told := fault(error, root.path):

@@ -16,7 +16,7 @@ from pathlib import Path
 from components.metadata.url import without_password
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
 from pipeline.flags import build_parser, choices_of
-from pipeline.loading import INTERRUPTED
+from pipeline.loading import EXIT_INTERRUPTED
 from pipeline.setting_types import numbers
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
             return _make_table(flags, others, arguments)
     except KeyboardInterrupt:
         print(BEGINS_ANEW)
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
 
 
 def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:

@@ -9,20 +9,20 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 128 + 2  # exit code of all that is stopped, as shells have it: by signal 2
-STOPPED = "Interrupted."
+EXIT_INTERRUPTED = 128 + 2  # exit code of all that is stopped, as shells have it: by signal 2
+TOLD_INTERRUPTED = "Interrupted."
 NOT_BEGUN = "Interrupted before the run began. The same command starts it."
 COMMAND = "simclr"  # setup.py installs it
 
 
-def end_at_once_on_signals(told: str = STOPPED) -> None:
+def end_at_once_on_signals(told: str = TOLD_INTERRUPTED) -> None:
     """Has Ctrl-C and SIGTERM end the process at once with a line, where they are not ignored as in
     the background.
     """
 
     def end(*_) -> None:
         os.write(2, f"{told}\n".encode())
-        os._exit(INTERRUPTED)
+        os._exit(EXIT_INTERRUPTED)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:

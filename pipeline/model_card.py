@@ -12,7 +12,7 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.plan import Plan
 from trainer_module.findings import counted
 from trainer_module.intervals import told
-from trainer_module.metric_names import PRETRAINED, UNTRAINED
+from trainer_module.metric_names import EPOCHS, PRETRAINED, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
 from trainer_module.whole_files import write_text
 
@@ -86,13 +86,13 @@ def _data(summary: dict, plan: Plan) -> list[str]:
 def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     pretraining = plan.pretraining
     # of a run of minutes, as many as fitted
-    epochs = summary["metrics"].get("pretraining_epochs", pretraining.epochs)
+    epochs = summary["metrics"].get(EPOCHS, pretraining.epochs)
     how = f"SimCLR, {counted(epochs, 'epoch')} of batches of {pretraining.batch_size}"
     if plan.choices.from_scratch:
         how = "none, the whole network was learned from labels"
-    elif plan.saved_encoder.is_final:
+    elif plan.saved_encoder.replaces_pretraining:
         how = f"none in this run, the encoder is that of `{plan.saved_encoder.path}`"
-    elif plan.saved_encoder.begins:
+    elif plan.saved_encoder.begins_pretraining:
         how += f", begun with the weights in `{plan.saved_encoder.path}`"
     finetuning = plan.choices.finetuning
     trained = "frozen" if finetuning.freeze else "trained along"

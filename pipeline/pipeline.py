@@ -102,7 +102,9 @@ def graph_of(plan: Plan):
         return create_pretraining_pipeline
     if plan.choices.from_scratch:
         return create_supervised_pipeline
-    return create_finetuning_pipeline if plan.saved_encoder.is_final else create_pipeline
+    return (
+        create_finetuning_pipeline if plan.saved_encoder.replaces_pretraining else create_pipeline
+    )
 
 
 def create_pipeline(
@@ -329,7 +331,7 @@ def beginning(plan: Plan, folders: Folders) -> Part:
 
     None if it begins with random ones.
     """
-    if not plan.saved_encoder.begins:
+    if not plan.saved_encoder.begins_pretraining:
         return Part((), {})
     imported = import_encoder(plan, folders)
     return Part((imported,), {"base_model": imported.outputs["result"]})

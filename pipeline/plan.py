@@ -109,7 +109,7 @@ def decided(
     """
     (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
-    pretrains = not (saved.is_final or choices.from_scratch)
+    pretrains = not (saved.replaces_pretraining or choices.from_scratch)
     choices = with_data_defaults(choices, pretrained_on, has_gpu(), pretrains, encoder.stem)
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
@@ -147,7 +147,8 @@ def encoder_of(choices: Choices, may_take_encoder: bool = True) -> tuple[Encoder
         if may_take_encoder:
             refuse_two_encoders(choices)
         encoder, saved = find_weights(choices)
-        further = "pretraining begins with it" if saved.begins else "not pretrained further"
+        begins = saved.begins_pretraining
+        further = "pretraining begins with it" if begins else "not pretrained further"
         print(f"Encoder: {saved.mapping}; {further}")
         return encoder, saved
     found = find_encoder(choices) if may_take_encoder else (choices.encoder, SavedEncoder())
@@ -183,7 +184,7 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
       InputError: if the person named one that there will not be.
     """
     last, task = choices.pretraining.epochs, TASKS[choices.task]
-    if choices.pretraining.minutes and choices.eval_epochs and not saved.is_final:
+    if choices.pretraining.minutes and choices.eval_epochs and not saved.replaces_pretraining:
         if "eval_epochs" in choices.named:
             raise InputError(
                 f"`--eval_epochs` needs a number of epochs, which `--minutes` leaves open. "
@@ -193,14 +194,14 @@ def kept_epochs(choices: Choices, saved: SavedEncoder) -> tuple[int, ...]:
     possible = {
         epoch
         for epoch in choices.eval_epochs
-        if (epoch in saved.milestones if saved.is_final else epoch <= last)
+        if (epoch in saved.milestones if saved.replaces_pretraining else epoch <= last)
     }
     possible = possible if task.one_class_an_image or task is Unlabelled else set()
     absent = [epoch for epoch in choices.eval_epochs if epoch not in possible]
     if absent and "eval_epochs" in choices.named:
         there = (
             f"{saved.path} holds {', '.join(map(str, saved.milestones)) or 'none'}"
-            if saved.is_final
+            if saved.replaces_pretraining
             else f"pretraining ends after {last}"
         )
         named = ", ".join(map(str, absent))

@@ -26,7 +26,7 @@ from pipeline.chief import with_workers
 from pipeline.compiled import compiled_pipeline
 from pipeline.ending import guarded, how_to_continue, note_unfinished, print_traceback, run_and_end
 from pipeline.engines.engine import Engine
-from pipeline.loading import INTERRUPTED
+from pipeline.loading import EXIT_INTERRUPTED, TOLD_INTERRUPTED
 from pipeline.lock import lock
 from pipeline.plan import Plan
 from pipeline.root import PATIENCE, Root, refuse_unfit
@@ -85,7 +85,7 @@ def run_held(
             graph, record = prepared.result
             nodes = partial(_run_nodes, plan, graph, root, record)
             code, message = run_and_end(plan, root, record, begun, nodes)
-        print(interrupted() if code == INTERRUPTED else message)
+        print(interrupted() if code == EXIT_INTERRUPTED else message)
     return code
 
 
@@ -129,7 +129,7 @@ def _interrupted(root: Root, run_id: str) -> str:
     """Returns what to tell of a run that was asked to stop: how it goes on."""
     begun = root.record().get("run_id") == run_id
     way = how_to_continue(root) if begun else "The same command starts it again."
-    return f"\nInterrupted. {way}"
+    return f"\n{TOLD_INTERRUPTED} {way}"
 
 
 def _shown(path: Path) -> str:

@@ -40,12 +40,12 @@ class SavedEncoder:
     # of a file of weights (pipeline/weights.py): what is made of it, and from what
     from_weights: EncoderRecord | None = None
     mapping: str = ""
-    begins: bool = False  # whether pretraining goes on from it
+    begins_pretraining: bool = False  # whether pretraining goes on from it
 
     @property
-    def is_final(self) -> bool:
-        """Whether nothing is pretrained."""
-        return bool(self.path) and not self.begins
+    def replaces_pretraining(self) -> bool:
+        """Whether it is taken instead of pretraining one."""
+        return bool(self.path) and not self.begins_pretraining
 
 
 def check_save_paths(choices: Choices) -> None:

@@ -32,7 +32,7 @@ def record_of(plan: Plan, root: Root, run_id: str, flags: list[str]) -> dict:
         "run_id": run_id,
         "flags": [without_password(flag) for flag in flags],
         "folder": os.getcwd(),
-        "took_encoder": plan.saved_encoder.is_final,
+        "took_encoder": plan.saved_encoder.replaces_pretraining,
         "metadata": without_password(root.server),
     }
 

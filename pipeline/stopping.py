@@ -18,7 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from pipeline.arguments import FAILED
 from pipeline.faults import fault_of_a_tool
-from pipeline.loading import INTERRUPTED, STOPPED
+from pipeline.loading import EXIT_INTERRUPTED, TOLD_INTERRUPTED
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 3.0  # seconds, in which a run notes its state
@@ -50,11 +50,15 @@ def run_tool(main: Callable[[list[str]], int]) -> NoReturn:
     whatever a library made of that on its way, and where the machine failed it.
     """
     try:
-        with stoppable(lambda: STOPPED):
+        with stoppable(lambda: TOLD_INTERRUPTED):
             code = main(sys.argv[1:])
             sys.stdout.flush()
     except BaseException as error:
-        told, code = (STOPPED, INTERRUPTED) if asked_to_stop() else (fault_of_a_tool(error), FAILED)
+        told, code = (
+            (TOLD_INTERRUPTED, EXIT_INTERRUPTED)
+            if asked_to_stop()
+            else (fault_of_a_tool(error), FAILED)
+        )
         if not told:
             raise
         print(told if asked_to_stop() else f"{_name(main)}: {told}", file=sys.stderr)
@@ -76,7 +80,7 @@ def _leave_stdout() -> None:
 
 @contextmanager
 def stoppable(
-    told: Callable[[], str], grace: float = GRACE, code: int = INTERRUPTED
+    told: Callable[[], str], grace: float = GRACE, code: int = EXIT_INTERRUPTED
 ) -> Iterator[None]:
     """Raises KeyboardInterrupt in a block that is asked to stop, once, and ends the process where
     that does not end the block. A signal that is ignored, as in the background, stays so.

@@ -78,7 +78,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
         std,
         from_weights=record,
         mapping=_told(path, found, whose),
-        begins=choices.pretraining.epochs > 0,
+        begins_pretraining=choices.pretraining.epochs > 0,
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer_module import gains
-from trainer_module.gains import BETTER, CHANCE, UNTRAINED, WORSE, Gain, Judged, gain_of, words
+from trainer_module.gains import BETTER, CHANCE, OVER_UNTRAINED, WORSE, Gain, Judged, gain_of, words
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
@@ -51,7 +51,7 @@ def test_pairs_tell_more_than_two_intervals_would():
     hard = chance.normal(20, 10, 300)  # errors in years, which both models share
     sides = [Judged(hard.mean() + shift, (hard + shift)[:, None]) for shift in (0.0, 1.0)]
     sides[0].contributions[:, 0] += chance.normal(0, 0.5, 300)
-    gain = gain_of(("error", "other"), UNTRAINED, tuple(sides), mean, higher_is_better=False)
+    gain = gain_of(("error", "other"), OVER_UNTRAINED, tuple(sides), mean, higher_is_better=False)
     low, high = gain.interval
     assert low < -1 < high and high - low < 0.25
     assert gain.verdict == BETTER
@@ -72,7 +72,9 @@ def test_the_difference_of_a_mean_iou_has_an_interval_over_images():
         metric.update_state(targets, outputs)
         assert task.metric_of(rows.sum(0), 40) == pytest.approx(float(metric.result()), abs=1e-6)
         judged.append(Judged(float(metric.result()), rows))
-    gain = gain_of(("mean_iou", "untrained_mean_iou"), UNTRAINED, tuple(judged), task.metric_of)
+    gain = gain_of(
+        ("mean_iou", "untrained_mean_iou"), OVER_UNTRAINED, tuple(judged), task.metric_of
+    )
     assert gain.interval[0] < gain.difference < gain.interval[1] and gain.verdict == BETTER
 
 
@@ -89,7 +91,7 @@ def test_what_an_image_adds_is_what_the_metric_of_its_task_counts():
     assert added.mean() == pytest.approx(float(metric.result()), rel=1e-6)
 
 
-def gain(difference, interval, metric="linear_accuracy", higher=True, against=UNTRAINED):
+def gain(difference, interval, metric="linear_accuracy", higher=True, against=OVER_UNTRAINED):
     return Gain(metric, f"untrained_{metric}", against, difference, interval, 100, higher)
 
 
@@ -139,7 +141,7 @@ def test_a_gain_that_is_no_number_is_told_as_such_and_written_as_json(one):
 
 def test_what_to_try_is_told_where_the_untrained_encoder_is_not_beaten_and_only_there():
     assert gains.advice([gain(0.25, (0.2, 0.3))], {}, {}) == ""
-    assert gains.advice([gain(0.0, (-0.1, 0.1), against=gains.FROM_SCRATCH)], {}, {}) == ""
+    assert gains.advice([gain(0.0, (-0.1, 0.1), against=gains.OVER_SCRATCH)], {}, {}) == ""
     told = gains.advice([gain(0.02, (-0.005, 0.045))], {}, {})
     assert "within chance" in told and "--pretrain_epochs" in told
 
@@ -162,7 +164,7 @@ def test_a_run_of_minutes_is_advised_more_of_them():
 
 
 def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
-    behind = gain(-0.05, (-0.07, -0.03), against=gains.PIXELS)
+    behind = gain(-0.05, (-0.07, -0.03), against=gains.OVER_PIXELS)
     told = gains.advice([gain(0.2, (0.1, 0.3)), behind], {}, {"encoder": {"grid": 1}})
     assert told.startswith("Pretraining has not beaten a linear model of 16 x 16 pixels: -5.0")
     assert "--set encoder.grid=4" in told

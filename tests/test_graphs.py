@@ -20,7 +20,7 @@ PRETRAINED = as_chosen(CHOICES, Classification(2))
 TAKEN = replace(
     PRETRAINED, saved_encoder=SavedEncoder("/saved", "abc", (0.5,) * 3, (0.2,) * 3, (10,))
 )
-BEGUN = replace(TAKEN, saved_encoder=replace(TAKEN.saved_encoder, begins=True))
+BEGUN = replace(TAKEN, saved_encoder=replace(TAKEN.saved_encoder, begins_pretraining=True))
 INGEST = [
     "FileListExampleGen",
     "StatisticsGen",

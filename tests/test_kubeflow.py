@@ -15,7 +15,7 @@ from tfx.types.standard_artifacts import ModelBlessing
 from components.report.inputs import run_of
 from pipeline import compile as compiling
 from pipeline.flags import build_parser, choices_of
-from pipeline.orchestrators.choosing import Target
+from pipeline.orchestrators.choosing import Compilation
 from pipeline.orchestrators.container import keep_checkpoints, local, remote
 from pipeline.plan import make_plan
 
@@ -111,7 +111,7 @@ def test_vertex_keeps_artifacts_in_the_bucket_of_the_root_and_looks_for_the_bles
     flags = [*dark_and_bright.flags(place), "--pipeline_root=/gcs/bucket/run"]
     plan = make_plan(choices_of(build_parser().parse_args(flags)))
     kubeflow = pytest.importorskip("pipeline.orchestrators.kubeflow", reason="as above")
-    kubeflow.compile_into(plan, Target("vertex", place / "job.json", "registry/simclr:1"))
+    kubeflow.compile_into(plan, Compilation("vertex", place / "job.json", "registry/simclr:1"))
     job = json.loads((place / "job.json").read_text())
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/run/artifacts"
     assert "Baseline-model-resolver" in job["pipelineSpec"]["root"]["dag"]["tasks"]

@@ -12,7 +12,7 @@ import pytest
 from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.rows import Row
 from pipeline.flags import build_parser, choices_of
-from pipeline.loading import INTERRUPTED, NOT_BEGUN
+from pipeline.loading import EXIT_INTERRUPTED, NOT_BEGUN
 from pipeline.lock import refuse_place
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.precedence import settings_of
@@ -456,7 +456,7 @@ def test_a_stop_while_the_program_is_still_loading_is_a_line(number, tmp_path):
     process.send_signal(number)
     _, errors = process.communicate()
     said = [line for line in errors.splitlines() if not line.startswith("import time:")]
-    assert (process.returncode, said) == (INTERRUPTED, [NOT_BEGUN])
+    assert (process.returncode, said) == (EXIT_INTERRUPTED, [NOT_BEGUN])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from pipeline.arguments import BAD_INPUT, DONE, FAILED
 from pipeline.choices import Choices, Lists
 from pipeline.config_file import CONFIG_FILE, read_settings
 from pipeline.lineage import __main__ as lineage
-from pipeline.loading import INTERRUPTED
+from pipeline.loading import EXIT_INTERRUPTED
 from pipeline.plan import as_chosen
 from pipeline.root import Root, interrupted_root
 from pipeline.runner import run
@@ -175,7 +175,7 @@ def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(star
     start()
     record = Root(tmp_path / "root").record()
     Root(tmp_path / "root").write_record(**record | {"finished": False})
-    assert start(resume=True, create=stopped) == INTERRUPTED
+    assert start(resume=True, create=stopped) == EXIT_INTERRUPTED
     told = capfd.readouterr().out
     assert "RuntimeError" not in told
     assert told.splitlines()[-1] == (
@@ -185,7 +185,7 @@ def test_a_run_that_is_stopped_says_so_whatever_error_a_library_makes_of_it(star
 
 
 def test_a_run_that_is_stopped_before_it_began_is_not_to_be_continued(start, tmp_path, capfd):
-    assert start(create=stopped) == INTERRUPTED
+    assert start(create=stopped) == EXIT_INTERRUPTED
     told = capfd.readouterr().out
     assert told.splitlines()[-1] == "Interrupted. The same command starts it again."
 
@@ -195,7 +195,7 @@ def refused(*_):
     raise InputError("no pipeline")
 
 
-@pytest.mark.parametrize(("create", "code"), [(stopped, INTERRUPTED), (refused, BAD_INPUT)])
+@pytest.mark.parametrize(("create", "code"), [(stopped, EXIT_INTERRUPTED), (refused, BAD_INPUT)])
 def test_a_run_that_never_began_leaves_what_the_one_before_it_left(create, code, start, tmp_path):
     start()
     before = state(tmp_path / "root")
@@ -224,7 +224,7 @@ def lineage_of(root, capsys):
 
 @pytest.mark.parametrize("heard", ["at once", "as an error"])
 def test_a_run_that_was_stopped_is_told_so_and_its_node_as_canceled(heard, start, tmp_path, capsys):
-    assert start(create=stopped_node(heard)) == INTERRUPTED
+    assert start(create=stopped_node(heard)) == EXIT_INTERRUPTED
     told = json.loads((tmp_path / "root" / "summary.json").read_text())
     assert (told["state"], told["stopped_by"]) == ("stopped", "SIGTERM")
     assert [node["state"] for node in told["components"]] == ["canceled"]
@@ -242,7 +242,7 @@ def test_a_node_that_was_stopped_is_running_while_its_run_is_continued_and_then_
         node = OnceStoppedNode(file=str(tmp_path / "told"))
         return Pipeline(plan.name, folders.root, components=[node])
 
-    assert start(create=create) == INTERRUPTED
+    assert start(create=create) == EXIT_INTERRUPTED
     assert start(resume=True, create=create) == ENDED
     assert (tmp_path / "told").read_text() == "running"
     assert lineage_of(tmp_path / "root", capsys).split()[3:] == [
@@ -276,7 +276,7 @@ def test_a_run_that_a_library_keeps_from_stopping_is_told_as_stopped_too(tmp_pat
         env=os.environ | {"PYTHONPATH": str(tests)},
         check=False,
     )
-    assert ended.returncode == INTERRUPTED
+    assert ended.returncode == EXIT_INTERRUPTED
     row = lineage_of(tmp_path, capsys)
     assert "stopped by SIGTERM" in row and row.endswith("StoppedNode (canceled)")
 

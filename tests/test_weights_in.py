@@ -37,7 +37,7 @@ def test_architecture_and_mapping_follow_from_the_file(file):
     encoder, saved = find_weights(chosen(file))
     assert (encoder.depth, encoder.width, encoder.stem) == (18, 0.125, "small")
     assert f"{file}: 100 tensors below 'backbone.', 1 other left out" in saved.mapping
-    assert saved.begins and not saved.is_final
+    assert saved.begins_pretraining and not saved.replaces_pretraining
 
 
 @pytest.mark.parametrize("width", [0.1, 0.3, 0.35])
@@ -88,7 +88,7 @@ def test_a_grid_of_the_file_that_is_finer_than_the_images_allow_is_refused(tmp_p
 
 def test_without_epochs_nothing_is_pretrained(file):
     _, saved = find_weights(chosen(file, "--pretrain_epochs=0"))
-    assert saved.is_final and not saved.begins
+    assert saved.replaces_pretraining and not saved.begins_pretraining
 
 
 def test_images_are_normalized_as_imagenets_unless_file_or_settings_say_otherwise(file, tmp_path):

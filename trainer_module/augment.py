@@ -28,7 +28,7 @@ STEPS_OF_CHANCE = 2**23
 LUMA = np.array([0.299, 0.587, 0.114], "float32")
 
 
-def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
+def augment(images, settings: Augmentation, view_size: tuple[int, int], chance):
     """Draws one random view of every image.
 
     An operation whose probability is 0 is left out of the computation.
@@ -37,7 +37,7 @@ def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
         images: [B, H, W, 3], integers in [0, 255] or floats in [0, 1].
         settings: which operations, how often, how strong.
         view_size: (h, w) in pixels.
-        seed: keras.random.SeedGenerator; every call moves it on.
+        chance: keras.random.SeedGenerator; every call moves it on.
 
     Returns:
         float32 [B, h, w, 3] in [0, 1].
@@ -51,17 +51,17 @@ def augment(images, settings: Augmentation, view_size: tuple[int, int], seed):
         "`view_size` must be square for quarter turns",
         view_size=view_size,
     )
-    rows, columns = _reading_matrices(settings, ops.shape(images), view_size, seed)
+    rows, columns = _reading_matrices(settings, ops.shape(images), view_size, chance)
     views = apply_separable(to_unit_range(images), rows, columns)  # [B, h, w, 3]
     if turning:
-        views = _quarter_turn(views, settings.quarter_turn_probability, seed)
+        views = _quarter_turn(views, settings.quarter_turn_probability, chance)
     if settings.rotation_probability > 0:
-        views = _rotate(views, settings, seed)
-    views = jitter(views, settings, seed)
+        views = _rotate(views, settings, chance)
+    views = jitter(views, settings, chance)
     if settings.noise_probability > 0:
-        views = _add_noise(views, settings, seed)
+        views = _add_noise(views, settings, chance)
     if settings.cutout_probability > 0:
-        views = _cut_out(views, settings, seed)
+        views = _cut_out(views, settings, chance)
     return ops.clip(views, 0.0, 1.0)
 
 
@@ -151,37 +151,37 @@ class Box:
     columns: tuple
 
 
-def random_box(settings: Augmentation, image_shape, seed) -> Box:
+def random_box(settings: Augmentation, image_shape, chance) -> Box:
     """Draws a crop and flips.
 
     Args:
         settings: crop and flips; the rest is left alone.
         image_shape: (B, H, W, ...); H and W in pixels.
-        seed: keras.random.SeedGenerator.
+        chance: keras.random.SeedGenerator.
     """
     count, (height, width) = image_shape[0], image_shape[1:3]
-    top, crop_height, left, crop_width = _crop(settings, count, (height, width), seed)
-    upside_down = _happens(settings.vertical_flip_probability, count, seed)
-    mirrored = _happens(settings.horizontal_flip_probability, count, seed)
+    top, crop_height, left, crop_width = _crop(settings, count, (height, width), chance)
+    upside_down = _happens(settings.vertical_flip_probability, count, chance)
+    mirrored = _happens(settings.horizontal_flip_probability, count, chance)
     return Box((top, crop_height, upside_down), (left, crop_width, mirrored))
 
 
-def _reading_matrices(settings, image_shape, view_size, seed):
+def _reading_matrices(settings, image_shape, view_size, chance):
     """Returns rows [B, h, H] and columns [B, w, W] of random crops, flips and blurs."""
     count, (height, width) = image_shape[0], image_shape[1:3]
-    box = random_box(settings, image_shape, seed)
+    box = random_box(settings, image_shape, chance)
     rows = resize_matrix(*box.rows, height, view_size[0])
     columns = resize_matrix(*box.columns, width, view_size[1])
     if settings.blur_probability > 0:
-        sigma = view_size[0] * _uniform(settings.blur_sigma, count, seed)
+        sigma = view_size[0] * _uniform(settings.blur_sigma, count, chance)
         # so narrow that it changes nothing
-        sigma = ops.where(_happens(settings.blur_probability, count, seed) > 0, sigma, 1e-3)
+        sigma = ops.where(_happens(settings.blur_probability, count, chance) > 0, sigma, 1e-3)
         rows = ops.matmul(blur_matrix(sigma, view_size[0]), rows)
         columns = ops.matmul(blur_matrix(sigma, view_size[1]), columns)
     return rows, columns
 
 
-def _crop(settings, count, image_size, seed):
+def _crop(settings, count, image_size, chance):
     """Returns top, height, left, width [B] of the crop, in whole pixels.
 
     The whole image where no crop happens.
@@ -195,17 +195,17 @@ def _crop(settings, count, image_size, seed):
     )
     if settings.crop_probability == 0:
         return whole
-    crop_height, crop_width = random_crop_size(settings, count, image_size, seed)
-    top = ops.floor(_random([count], seed) * (height - crop_height + 1))
-    left = ops.floor(_random([count], seed) * (width - crop_width + 1))
+    crop_height, crop_width = random_crop_size(settings, count, image_size, chance)
+    top = ops.floor(_random([count], chance) * (height - crop_height + 1))
+    left = ops.floor(_random([count], chance) * (width - crop_width + 1))
     cropped = top, crop_height, left, crop_width
     if settings.crop_probability == 1:
         return cropped
-    happens = _happens(settings.crop_probability, count, seed) > 0
+    happens = _happens(settings.crop_probability, count, chance) > 0
     return tuple(ops.where(happens, one, other) for one, other in zip(cropped, whole, strict=True))
 
 
-def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int], seed):
+def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int], chance):
     """Draws crop sizes as torchvision's RandomResizedCrop does: the first of ten (area, aspect)
     draws that fits.
 
@@ -213,17 +213,16 @@ def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int],
         settings: crop_area, a share of the image, and crop_aspect, width / height.
         count: B.
         image_size: (H, W) in pixels.
-        seed: keras.random.SeedGenerator.
+        chance: keras.random.SeedGenerator.
 
     Returns:
         Height and width, [B] each, whole numbers of pixels as float32. Where none fits, the whole
         image.
     """
     height, width = image_size
-    area = _uniform(settings.crop_area, (count, CROP_ATTEMPTS), seed) * (height * width)
-    aspect = ops.exp(
-        _uniform([math.log(bound) for bound in settings.crop_aspect], (count, CROP_ATTEMPTS), seed)
-    )
+    area = _uniform(settings.crop_area, (count, CROP_ATTEMPTS), chance) * (height * width)
+    logarithms = [math.log(bound) for bound in settings.crop_aspect]
+    aspect = ops.exp(_uniform(logarithms, (count, CROP_ATTEMPTS), chance))
     heights = ops.round(ops.sqrt(area / aspect))  # [B, attempts]
     widths = ops.round(ops.sqrt(area * aspect))
     fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
@@ -236,11 +235,11 @@ def random_crop_size(settings: Augmentation, count, image_size: tuple[int, int],
     return pick(heights, height), pick(widths, width)
 
 
-def _quarter_turn(views, probability, seed):
+def _quarter_turn(views, probability, chance):
     """Rotates some views by 90, 180 or 270 degrees."""
     count = ops.shape(views)[0]
-    turns = 1 + ops.floor(3 * _random([count], seed))
-    turns = (turns * _happens(probability, count, seed))[:, None, None, None]
+    turns = 1 + ops.floor(3 * _random([count], chance))
+    turns = (turns * _happens(probability, count, chance))[:, None, None, None]
     once = ops.flip(ops.transpose(views, [0, 2, 1, 3]), axis=1)
     twice = ops.flip(views, axis=(1, 2))
     thrice = ops.flip(once, axis=(1, 2))
@@ -249,12 +248,12 @@ def _quarter_turn(views, probability, seed):
     )
 
 
-def _rotate(views, settings, seed):
+def _rotate(views, settings, chance):
     """Rotates some views by a small angle about their centre."""
     count = ops.shape(views)[0]
     radians = math.radians(settings.rotation_degrees)
-    angle = _uniform((-radians, radians), count, seed)
-    return rotate(views, angle * _happens(settings.rotation_probability, count, seed))
+    angle = _uniform((-radians, radians), count, chance)
+    return rotate(views, angle * _happens(settings.rotation_probability, count, chance))
 
 
 def rotate(views, angle):
@@ -311,13 +310,13 @@ def _mirrored(index, side: int):
 # Which colour the pixels have.
 
 
-def jitter(views, settings: Augmentation, seed):
+def jitter(views, settings: Augmentation, chance):
     """Jitters the colours of some views and takes them from others.
 
     Args:
         views: float [B, h, w, 3].
         settings: jitter and colour drop; the rest is left alone.
-        seed: keras.random.SeedGenerator.
+        chance: keras.random.SeedGenerator.
 
     Returns:
         float [B, h, w, 3], not clipped.
@@ -325,15 +324,16 @@ def jitter(views, settings: Augmentation, seed):
     if settings.jitter_probability == 0 and settings.colour_drop_probability == 0:
         return views
     count = ops.shape(views)[0]
-    jittered = _happens(settings.jitter_probability, count, seed)
+    jittered = _happens(settings.jitter_probability, count, chance)
     factors = [
-        1.0 + jittered * _uniform((-amount, amount), count, seed)
+        1.0 + jittered * _uniform((-amount, amount), count, chance)
         for amount in (settings.brightness, settings.contrast)
     ]
-    saturation = 1.0 + jittered * _uniform((-settings.saturation, settings.saturation), count, seed)
+    amount = settings.saturation
+    saturation = 1.0 + jittered * _uniform((-amount, amount), count, chance)
     # grey is saturation 0
-    saturation = saturation * (1.0 - _happens(settings.colour_drop_probability, count, seed))
-    hue = jittered * _uniform((-settings.hue, settings.hue), count, seed)
+    saturation = saturation * (1.0 - _happens(settings.colour_drop_probability, count, chance))
+    hue = jittered * _uniform((-settings.hue, settings.hue), count, chance)
     return recolour(views, *factors, saturation, hue)
 
 
@@ -384,23 +384,23 @@ def colour_matrix(saturation, hue):
     return grey[None] + cos[:, None, None] * chroma[None] + sin[:, None, None] * turned[None]
 
 
-def _add_noise(views, settings, seed):
+def _add_noise(views, settings, chance):
     """Adds Gaussian noise to some views."""
-    happens = _happens(settings.noise_probability, ops.shape(views)[0], seed)[:, None, None, None]
-    return views + happens * settings.noise_stddev * _normal(ops.shape(views), seed)
+    happens = _happens(settings.noise_probability, ops.shape(views)[0], chance)[:, None, None, None]
+    return views + happens * settings.noise_stddev * _normal(ops.shape(views), chance)
 
 
-def _cut_out(views, settings, seed):
+def _cut_out(views, settings, chance):
     """Paints a rectangle of some views in the view's mean colour (DeVries & Taylor 2017,
     arXiv:1708.04552, uses black).
     """
     count, height, width = ops.shape(views)[0], views.shape[1], views.shape[2]
-    area = _uniform(settings.cutout_area, count, seed) * _happens(
-        settings.cutout_probability, count, seed
+    area = _uniform(settings.cutout_area, count, chance) * _happens(
+        settings.cutout_probability, count, chance
     )
     side = ops.sqrt(area)[:, None]  # [B, 1], share of height and of width
-    in_rows = _span(_random([count, 1], seed) * (1.0 - side), side, height)
-    in_columns = _span(_random([count, 1], seed) * (1.0 - side), side, width)
+    in_rows = _span(_random([count, 1], chance) * (1.0 - side), side, height)
+    in_columns = _span(_random([count, 1], chance) * (1.0 - side), side, width)
     hole = ops.logical_and(in_rows[:, :, None, None], in_columns[:, None, :, None])  # [B, h, w, 1]
     return ops.where(hole, ops.mean(views, axis=(1, 2), keepdims=True), views)
 
@@ -416,33 +416,33 @@ def _span(low, length, side: int):
 # Chance.
 
 
-def _happens(probability, count, seed):
+def _happens(probability, count, chance):
     """Returns float32 [B], 1 with this probability, else 0.
 
     Nothing is drawn where the answer is certain.
     """
     if probability in (0, 1):
         return ops.full([count], float(probability))
-    return ops.cast(_random([count], seed) < probability, "float32")
+    return ops.cast(_random([count], chance) < probability, "float32")
 
 
-def _uniform(bounds, shape, seed):
+def _uniform(bounds, shape, chance):
     """Returns float32 numbers in [low, high)."""
     low, high = bounds
     shape = shape if isinstance(shape, tuple) else (shape,)
-    return low + (high - low) * _random(shape, seed)
+    return low + (high - low) * _random(shape, chance)
 
 
-def _normal(shape, seed):
+def _normal(shape, chance):
     """Returns float32 numbers of mean 0 and deviation 1, by the inverse of their distribution."""
-    return math.sqrt(2) * ops.erfinv(2 * (_random(shape, seed) + 0.5 / STEPS_OF_CHANCE) - 1)
+    return math.sqrt(2) * ops.erfinv(2 * (_random(shape, chance) + 0.5 / STEPS_OF_CHANCE) - 1)
 
 
-def _random(shape, seed):
+def _random(shape, chance):
     """Returns float32 numbers in [0, 1).
 
     Made from integers: TensorFlow turns the same random bits into other floats where XLA compiles
     than where it does not, and the views of a seed must be those of a GPU and of a CPU alike.
     (These floats are the ones that it makes without XLA.)
     """
-    return ops.cast(integers(shape, STEPS_OF_CHANCE, seed), "float32") / STEPS_OF_CHANCE
+    return ops.cast(integers(shape, STEPS_OF_CHANCE, chance), "float32") / STEPS_OF_CHANCE

@@ -49,21 +49,21 @@ class PartOfBatch(keras.random.SeedGenerator):
         return self.start + ops.cast(np.array([0, self.drawn]), self.start.dtype)
 
 
-def integers(shape, limit: int, seed):
+def integers(shape, limit: int, chance):
     """Draws integers in [0, limit).
 
     Args:
         shape: of the numbers, [b, ...] for the rows of a part.
         limit: beyond the largest.
-        seed: keras.random.SeedGenerator; every call moves it on.
+        chance: keras.random.SeedGenerator; every call moves it on.
 
     Returns:
         int32 of that shape.
     """
-    if not isinstance(seed, PartOfBatch):
-        return keras.random.randint(shape, 0, limit, dtype="int32", seed=seed)
-    of_all = keras.random.randint((seed.count, *shape[1:]), 0, limit, dtype="int32", seed=seed)
-    return ops.take(of_all, seed.rows, axis=0)
+    if not isinstance(chance, PartOfBatch):
+        return keras.random.randint(shape, 0, limit, dtype="int32", seed=chance)
+    of_all = keras.random.randint((chance.count, *shape[1:]), 0, limit, dtype="int32", seed=chance)
+    return ops.take(of_all, chance.rows, axis=0)
 
 
 def both_views(rows, count):

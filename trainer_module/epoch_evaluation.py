@@ -12,9 +12,13 @@ import keras
 from trainer_module.checkpoint import load_weights
 from trainer_module.examples import Examples
 from trainer_module.linear_eval import fit_linear, fit_linear_in_epochs, linear_accuracy
+from trainer_module.metric_names import (
+    HEAD_EPOCHS,
+    KNN,
+    LINEAR_CONVERGED,
+    LINEAR_OF_FEW_EPOCHS,
+)
 from trainer_module.neighbours import knn_accuracy
-
-FEW_EPOCHS = 10  # of the linear head in the table of the original program
 
 
 def evaluate_epochs(
@@ -43,14 +47,12 @@ def _accuracies(encoder: keras.Model, train: Examples, held_out: Examples) -> di
     num_classes = int(train.targets.max()) + 1
     features, unseen = train.features(encoder), held_out.features(encoder)  # [N, D], [M, D]
     heads = {
-        "linear_accuracy_10_epochs": fit_linear_in_epochs(
-            features, train.targets, num_classes, FEW_EPOCHS
+        LINEAR_OF_FEW_EPOCHS: fit_linear_in_epochs(
+            features, train.targets, num_classes, HEAD_EPOCHS
         ),
-        "linear_accuracy": fit_linear(features, train.targets, num_classes),
+        LINEAR_CONVERGED: fit_linear(features, train.targets, num_classes),
     }
     measured = {
         name: linear_accuracy(*head, unseen, held_out.targets) for name, head in heads.items()
     }
-    return measured | {
-        "knn_accuracy": knn_accuracy(features, train.targets, unseen, held_out.targets)
-    }
+    return measured | {KNN: knn_accuracy(features, train.targets, unseen, held_out.targets)}

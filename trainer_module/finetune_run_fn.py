@@ -29,7 +29,15 @@ from trainer_module.finetune import (
 )
 from trainer_module.finetune_job import job_of, lay_out
 from trainer_module.finished import checkpoint_dir, mark_finished
-from trainer_module.gains import FROM_SCRATCH, PIXELS, UNTRAINED, Gain, Judged, as_dict, gain_of
+from trainer_module.gains import (
+    OVER_PIXELS,
+    OVER_SCRATCH,
+    OVER_UNTRAINED,
+    Gain,
+    Judged,
+    as_dict,
+    gain_of,
+)
 from trainer_module.judging import judge, outputs_of
 from trainer_module.labelled_subset import labelled_subset
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
@@ -182,12 +190,12 @@ def _beside_linear_heads(run: _Run):
     }
     by_pixels = {metric_names.PIXELS_LINEAR + task.metric: _of_pixels(run, linear)}
     gains = [
-        _gain(task, pretrained | before, UNTRAINED),
-        _gain(task, pretrained | by_pixels, PIXELS),
+        _gain(task, pretrained | before, OVER_UNTRAINED),
+        _gain(task, pretrained | by_pixels, OVER_PIXELS),
     ]
     metrics = {name: one.score for name, one in (pretrained | before | by_pixels).items()}
     if task.one_class_an_image:
-        metrics["knn_accuracy"] = knn_accuracy(
+        metrics[metric_names.KNN] = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
     model = _trained(run, LOGS, run.encoder, run.finetuning, features[0])
@@ -223,7 +231,7 @@ def _beside_an_untrained_twin(run: _Run):
         {metric_names.PRETRAINED + metric: model, metric_names.UNTRAINED + metric: twin}
     )
     metrics = {name: one.score for name, one in judged.items()}
-    gains = [_gain(run.task, judged, UNTRAINED)]
+    gains = [_gain(run.task, judged, OVER_UNTRAINED)]
     if run.finetuning.beside_scratch and run.finetuning.freeze:
         score, gain = _beside_scratch(run, model)
         metrics |= score
@@ -240,7 +248,7 @@ def _beside_scratch(run: _Run, model: keras.Model) -> tuple[dict[str, float], Ga
     scratch = _trained(run, SCRATCH_LOGS, run.untrained, whole)
     scored = metric_names.FROM_SCRATCH + run.task.metric
     judged = run.score({run.task.metric: model, scored: scratch})
-    return {scored: judged[scored].score}, _gain(run.task, judged, FROM_SCRATCH)
+    return {scored: judged[scored].score}, _gain(run.task, judged, OVER_SCRATCH)
 
 
 def _trained(

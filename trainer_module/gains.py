@@ -21,8 +21,8 @@ from trainer_module.to_try import what_to_try
 
 BETTER, CHANCE, WORSE, NOT_KNOWN = "better", "within chance", "worse", "not known"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
-UNTRAINED, FROM_SCRATCH = "the untrained encoder", "training from scratch"
-PIXELS = f"a linear model of {SIDE} x {SIDE} pixels"
+OVER_UNTRAINED, OVER_SCRATCH = "the untrained encoder", "training from scratch"
+OVER_PIXELS = f"a linear model of {SIDE} x {SIDE} pixels"
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[st
     behind = [
         one
         for one in gains
-        if (one.against == UNTRAINED and one.verdict in (CHANCE, WORSE))
-        or (one.against == PIXELS and one.verdict == WORSE)
+        if (one.against == OVER_UNTRAINED and one.verdict in (CHANCE, WORSE))
+        or (one.against == OVER_PIXELS and one.verdict == WORSE)
     ]
     if not behind:
         return ""
     told = f"Pretraining has not beaten {behind[0].against}: {words(behind[0])}."
     is_share = behind[0].metric.endswith(SHARES)
     score = metrics.get(behind[0].over, math.nan) if is_share else math.nan
-    are_ahead = behind[-1].against == PIXELS
+    are_ahead = behind[-1].against == OVER_PIXELS
     return f"{told}\n{what_to_try(settings, score, are_ahead)}"
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from keras import ops
 
 from trainer_module import dotted
-from trainer_module.settings import Pretraining
 
 EXCLUDED = -1e9  # as a logit: exp() of it is 0 in float32
 
@@ -163,17 +162,18 @@ def _covariance(embedding):
     return ops.matmul(ops.transpose(centred), centred) / degrees
 
 
-BY_NAME: dict[str, Callable[[Pretraining], Callable]] = {
-    "nt_xent": lambda settings: partial(nt_xent, temperature=settings.temperature),
-    "dcl": lambda settings: partial(nt_xent, temperature=settings.temperature, decoupled=True),
+BY_NAME: dict[str, Callable[[float], Callable]] = {  # of a temperature
+    "nt_xent": lambda temperature: partial(nt_xent, temperature=temperature),
+    "dcl": lambda temperature: partial(nt_xent, temperature=temperature, decoupled=True),
     "vicreg": lambda _: vicreg,
 }
 
 
-def pretraining_loss(settings: Pretraining) -> Callable:
-    """Returns the loss that `settings.loss` names, a function of the embeddings of first and second
-    views, [B, P] each.
+def pretraining_loss(name: str, temperature: float) -> Callable:
+    """Returns a loss, a function of the embeddings of first and second views, [B, P] each.
+
+    Args:
+        name: one of BY_NAME, or the dotted path of anyone's.
+        temperature: of those of BY_NAME that have one.
     """
-    if settings.loss in BY_NAME:
-        return BY_NAME[settings.loss](settings)
-    return dotted.function(settings.loss)
+    return BY_NAME[name](temperature) if name in BY_NAME else dotted.function(name)

@@ -14,15 +14,10 @@ from keras import ops
 
 from trainer_module.augment import augment
 from trainer_module.features import encode
-from trainer_module.gains import (
-    BETTER,
-    UNTRAINED,
-    Judged,
-    gain_of,
-    words,
-)
+from trainer_module.gains import BETTER, OVER_UNTRAINED, Judged, gain_of, words
 from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
+from trainer_module.metric_names import KNN, PROBE, UNTRAINED_KNN
 from trainer_module.neighbours import knn_right
 from trainer_module.normalize import normalize
 from trainer_module.replicas import machine_count
@@ -126,19 +121,19 @@ class Monitor(keras.callbacks.Callback):
         self.encoder.set_weights(self.model.encoder.get_weights())
         columns = self._columns(self.watched)
         right = knn_right(*columns)
-        logs["knn_accuracy"] = float(np.mean(right))
+        logs[KNN] = float(np.mean(right))
         if self.untrained is not None:
-            logs["untrained_knn_accuracy"] = float(np.mean(self.untrained))
+            logs[UNTRAINED_KNN] = float(np.mean(self.untrained))
             self._warn(done, right)
-        logs["probe_accuracy"] = ridge_accuracy(*columns)
+        logs[PROBE] = ridge_accuracy(*columns)
 
     def _warn(self, epoch: int, right) -> None:
         """Tells where the untrained encoder is not beaten, with what to try the first time."""
         judged = tuple(
             Judged(float(np.mean(one)), one[:, None].astype(int)) for one in (right, self.untrained)
         )
-        names = "knn_accuracy", "untrained_knn_accuracy"
-        gain = gain_of(names, UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
+        names = KNN, UNTRAINED_KNN
+        gain = gain_of(names, OVER_UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
         if gain.verdict == BETTER or self._warnings == MOST_WARNINGS:
             return
         told = f"Epoch {epoch}: not better than random weights yet, by the nearest neighbours: "

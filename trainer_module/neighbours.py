@@ -7,8 +7,8 @@ N images, D feature dims, K neighbours of each.
 import numpy as np
 
 from trainer_module.findings import counted
+from trainer_module.metric_names import NEIGHBOURS
 
-NEIGHBOURS = 10  # that vote on a class
 BLOCK = 1024  # rows compared with all others at once: 60,000 images take 250 MB
 
 

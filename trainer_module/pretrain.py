@@ -166,7 +166,7 @@ def build_learner(
         tuple(map(float, data.channel_mean)),
         tuple(map(float, data.channel_std)),
     )
-    loss = pretraining_loss(settings)
+    loss = pretraining_loss(settings.loss, settings.temperature)
     parts = settings.batch_size // (settings.micro_batch or settings.batch_size)
     learner = SimCLR(network, head, views, loss, settings.seed, parts, dtype=dtype)
     steps_per_epoch = EpochBatches(data.images, settings.batch_size, settings.seed).steps_per_epoch

@@ -6,11 +6,18 @@ Standard library alone.
 from collections.abc import Sequence
 
 from trainer_module.intervals import of_share
+from trainer_module.metric_names import (
+    HEAD_EPOCHS,
+    KNN,
+    LINEAR_CONVERGED,
+    LINEAR_OF_FEW_EPOCHS,
+    NEIGHBOURS,
+)
 
 COLUMNS = {  # of a row -> what a person reads
-    "linear_accuracy_10_epochs": "linear head, 10 epochs",
-    "linear_accuracy": "linear head, converged",
-    "knn_accuracy": "10 nearest neighbours",
+    LINEAR_OF_FEW_EPOCHS: f"linear head, {HEAD_EPOCHS} epochs",
+    LINEAR_CONVERGED: "linear head, converged",
+    KNN: f"{NEIGHBOURS} nearest neighbours",
 }
 
 

@@ -28,6 +28,7 @@ from components.metadata.names import (
     TRAINERS,
 )
 from components.metadata.snapshot import INTERRUPTED, Artifact, Execution, Run, Snapshot
+from trainer_module import metric_names
 from trainer_module.intervals import Interval, intervals_of, of_share
 from trainer_module.log_files import EVALUATION_FILE, HISTORY_FILE
 
@@ -177,7 +178,7 @@ class StoredRun:
                 found[node] = verdict.measured(told["metrics"])
         history = self.json_file(PRETRAINER, "model_run", HISTORY_FILE)
         if history.get("minutes"):  # what `--minutes` came to, which no setting tells
-            found[PRETRAINER] = {"pretraining_epochs": history["epochs"]}
+            found[PRETRAINER] = {metric_names.EPOCHS: history["epochs"]}
         return found
 
     @property

@@ -8,14 +8,15 @@ from components.metadata.stored_run import StoredRun
 from components.report import plots
 from components.report.event_file import scalars
 from components.report.scores import metric_title
+from trainer_module import metric_names
 from trainer_module.log_files import HISTORY_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
 from trainer_module.tasks.task import Task
 
 # Names in the history, as trainer_module/monitor.py gives them.
 WATCHED = {
-    "knn_accuracy": "kNN",
-    "untrained_knn_accuracy": "kNN, untrained",
-    "probe_accuracy": "linear probe",
+    metric_names.KNN: "kNN",
+    metric_names.UNTRAINED_KNN: "kNN, untrained",
+    metric_names.PROBE: "linear probe",
 }
 EMBEDDING = ("alignment", "uniformity")
 FINETUNED = {"pretrained": LOGS, "untrained": UNTRAINED_LOGS, "from scratch": SCRATCH_LOGS}

@@ -11,6 +11,7 @@ from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module import metric_names
 from trainer_module.gains import advice, from_dict, words
 from trainer_module.intervals import SHARES, told
+from trainer_module.metric_names import EPOCHS, KNN, NEIGHBOURS
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import SIDE
 
@@ -36,9 +37,9 @@ SCORES = {
         "of the whole network trained from the labels alone",
     ),
 }
-KNN = "knn_accuracy"
-EPOCHS = "pretraining_epochs"
-KNN_MEANING = "of the majority among the 10 nearest training images, by pretrained features"
+KNN_MEANING = (
+    f"of the majority among the {NEIGHBOURS} nearest training images, by pretrained features"
+)
 WORDS = {True: "blessed", False: "refused", None: "not judged"}
 MOST_EARLIER_MODELS = 20
 BROKEN = ("failed", "canceled", INTERRUPTED)  # states of a node

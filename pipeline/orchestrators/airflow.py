@@ -19,7 +19,7 @@ from components.metadata.url import is_mysql
 from pipeline.config_file import text_of
 from pipeline.engines.engine import IN_PROCESS, PROJECT
 from pipeline.imported import place_of
-from pipeline.orchestrators.choosing import Target
+from pipeline.orchestrators.choosing import Compilation
 from pipeline.orchestrators.names import BEGIN, END
 from pipeline.pipeline import Folders, graph_of
 from pipeline.plan import Plan
@@ -78,19 +78,19 @@ with DAG(
 '''
 
 
-def compile_into(plan: Plan, target: Target, engine: str = IN_PROCESS) -> str:
+def compile_into(plan: Plan, compilation: Compilation, engine: str = IN_PROCESS) -> str:
     """Writes the DAG, and the settings beside it; returns what to tell."""
     root = Root(plan.choices.root.resolve(), plan.choices.metadata)
     folders = Folders(
         str(root.artifacts), str(root.serving), place_of(plan.saved_encoder, root.path)
     )
     graph = compiler.Compiler().compile(graph_of(plan)(plan, folders))
-    _, settings = target.files
+    _, settings = compilation.files
     write_text(settings, text_of(plan.choices))
-    write_text(target.output, dag(plan, graph, engine))
+    write_text(compilation.output, dag(plan, graph, engine))
     return (
-        f"{target.output}: {len(graph.nodes) + 2} tasks; settings in {settings}. Put both into "
-        f"Airflow's dags folder"
+        f"{compilation.output}: {len(graph.nodes) + 2} tasks; settings in {settings}. Put both "
+        f"into Airflow's dags folder"
     )
 
 

@@ -25,8 +25,8 @@ OF_THE_MACHINE = ("resume", "print_config", "recheck")  # flags of a run on this
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a pipeline is compiled into."""
+class Compilation:
+    """What a pipeline is compiled for, and into."""
 
     orchestrator: str
     output: Path
@@ -53,7 +53,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
+def compilation_of(flags: argparse.Namespace, choices: Choices) -> Compilation:
     """Returns what to compile into.
 
     Raises:
@@ -63,15 +63,15 @@ def target_of(flags: argparse.Namespace, choices: Choices) -> Target:
     hint = nearest(name, ENDINGS, f"There are {known}.")
     require(name in ENDINGS, f"`--for` must be one of {known}. {hint}", given=name)
     require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
-    target = Target(
+    compilation = Compilation(
         name, Path(at_home(flags.output)).absolute(), flags.image or "", flags.volume or ""
     )
     _refuse_flags_of_this_machine(flags)
-    _refuse_file(target, flags.config)
-    _refuse_root(target, flags, choices)
+    _refuse_file(compilation, flags.config)
+    _refuse_root(compilation, flags, choices)
     if name in CONTAINERS:
-        _refuse_in_containers(target, flags, choices)
-    return target
+        _refuse_in_containers(compilation, flags, choices)
+    return compilation
 
 
 def _refuse_flags_of_this_machine(flags: argparse.Namespace) -> None:
@@ -80,29 +80,29 @@ def _refuse_flags_of_this_machine(flags: argparse.Namespace) -> None:
         raise InputError(f"{', '.join(given)}: of a run on this machine, and nothing to compile")
 
 
-def _refuse_file(target: Target, config: str | None) -> None:
-    ending, folder = ENDINGS[target.orchestrator], target.output.parent
-    rule = f"`--output` for {target.orchestrator} must end in {ending}"
-    require(target.output.suffix == ending, rule, output=str(target.output))
+def _refuse_file(compilation: Compilation, config: str | None) -> None:
+    ending, folder = ENDINGS[compilation.orchestrator], compilation.output.parent
+    rule = f"`--output` for {compilation.orchestrator} must end in {ending}"
+    require(compilation.output.suffix == ending, rule, output=str(compilation.output))
     rule = "`--output` must lie in a folder that is there and can be written to"
-    require(folder.is_dir() and os.access(folder, os.W_OK), rule, output=str(target.output))
-    written = [path.resolve() for path in target.files]
+    require(folder.is_dir() and os.access(folder, os.W_OK), rule, output=str(compilation.output))
+    written = [path.resolve() for path in compilation.files]
     rule = (
         f"`--output` must not write over what `--config` names: {' and '.join(map(str, written))} "
         f"would be written. Fix: another name for one of them"
     )
     named = bool(config) and Path(config).resolve() in written
-    require(not named, rule, output=str(target.output), config=config)
+    require(not named, rule, output=str(compilation.output), config=config)
 
 
-def _refuse_root(target: Target, flags: argparse.Namespace, choices: Choices) -> None:
+def _refuse_root(compilation: Compilation, flags: argparse.Namespace, choices: Choices) -> None:
     rule = (
         "`--pipeline_root` must be absolute: tasks run elsewhere, and see that folder under the "
         "same path"
     )
     given = str(flags.pipeline_root or choices.pipeline_root)
     require(os.path.isabs(given), rule, pipeline_root=given)
-    if target.orchestrator == VERTEX:
+    if compilation.orchestrator == VERTEX:
         rule = (
             f"`--pipeline_root` for vertex must be {BUCKETS}BUCKET/FOLDER, as Vertex shows a "
             f"bucket to its containers"
@@ -111,14 +111,16 @@ def _refuse_root(target: Target, flags: argparse.Namespace, choices: Choices) ->
         require(inside, rule, pipeline_root=given)
 
 
-def _refuse_in_containers(target: Target, flags: argparse.Namespace, choices: Choices) -> None:
-    name = target.orchestrator
+def _refuse_in_containers(
+    compilation: Compilation, flags: argparse.Namespace, choices: Choices
+) -> None:
+    name = compilation.orchestrator
     rule = f"`--image` must name the image of the containers for {name} (Containerfile)"
-    require(bool(target.image), rule, image=target.image)
-    claim, colon, folder = target.volume.partition(":")
+    require(bool(compilation.image), rule, image=compilation.image)
+    claim, colon, folder = compilation.volume.partition(":")
     whole = bool(claim and colon and folder.startswith("/"))
     rule = "`--volume` must be CLAIM:FOLDER with an absolute folder, for kubeflow alone"
-    require(not target.volume or (whole and name == KUBEFLOW), rule, volume=target.volume)
+    require(not compilation.volume or (whole and name == KUBEFLOW), rule, volume=compilation.volume)
     paths = choices.save_paths
     unable = {
         "--pretrain_save_path": paths.pretrain,
@@ -133,7 +135,7 @@ def _refuse_in_containers(target: Target, flags: argparse.Namespace, choices: Ch
             f"{', '.join(given)}: not for {name}, whose nodes run alone in their containers, with "
             f"its own store and nothing behind the last node. Fix: leave it out, or --for={AIRFLOW}"
         )
-    _refuse_unseen(target, {"--pipeline_root": str(choices.root), **_read(choices)})
+    _refuse_unseen(compilation, {"--pipeline_root": str(choices.root), **_read(choices)})
     if find_spec("kfp") is None:
         raise InputError(f"`--for={name}` needs the package kfp. Fix: make extra NAME=kubeflow")
 
@@ -152,12 +154,12 @@ def _read(choices: Choices) -> dict[str, str]:
     return {flag: path for flag, path in named.items() if path}
 
 
-def _refuse_unseen(target: Target, places: dict[str, str]) -> None:
+def _refuse_unseen(compilation: Compilation, places: dict[str, str]) -> None:
     """Refuses what no container would see."""
-    _, _, folder = target.volume.partition(":")
-    seen = BUCKETS if target.orchestrator == VERTEX else folder
+    _, _, folder = compilation.volume.partition(":")
+    seen = BUCKETS if compilation.orchestrator == VERTEX else folder
     rule = "`--volume` must be CLAIM:FOLDER, with the pipeline root and the lists below FOLDER"
-    require(bool(seen), rule, volume=target.volume)
+    require(bool(seen), rule, volume=compilation.volume)
     for flag, path in places.items():
         bucket = path.startswith("gs://")  # which the image can read
         here = "://" not in path and Path(os.path.abspath(path)).is_relative_to(seen)

@@ -31,7 +31,7 @@ from tfx.types.standard_artifacts import Model, ModelBlessing
 from components.file_list_example_gen.component import FileListExampleGen
 from components.file_list_example_gen.driver import ListDriver
 from components.metadata import names
-from pipeline.orchestrators.choosing import BUCKETS, KUBEFLOW, VERTEX, Target
+from pipeline.orchestrators.choosing import BUCKETS, KUBEFLOW, VERTEX, Compilation
 from pipeline.orchestrators.names import CHECKPOINTS_VARIABLE
 from pipeline.pipeline import Folders, Part, graph_of, read_lists
 from pipeline.plan import Plan
@@ -42,36 +42,36 @@ from trainer_module.whole_files import write_text
 COMMAND = ("python", "-m", "pipeline.orchestrators.container")
 
 
-def compile_into(plan: Plan, target: Target, engine: str = "") -> str:
+def compile_into(plan: Plan, compilation: Compilation, engine: str = "") -> str:
     """Writes what the orchestrator reads; returns what to tell."""
     del engine  # the containers' own, in process
-    job = compiled(plan, target)
+    job = compiled(plan, compilation)
     spec = job["pipelineSpec"]
     validate(spec)
-    if target.orchestrator == VERTEX:
+    if compilation.orchestrator == VERTEX:
         bucket = job["runtimeConfig"]["gcsOutputDirectory"].removeprefix(BUCKETS)
         job["runtimeConfig"]["gcsOutputDirectory"] = f"gs://{bucket}"
         text = json.dumps(job, indent=1, sort_keys=True)
     else:
         keep_checkpoints(spec, plan.choices.root / CHECKPOINTS)
-        text = yaml.safe_dump_all([spec, *platform(spec, target.volume)], sort_keys=True)
-    write_text(target.output, text)
+        text = yaml.safe_dump_all([spec, *platform(spec, compilation.volume)], sort_keys=True)
+    write_text(compilation.output, text)
     count = len(spec["deploymentSpec"]["executors"])
-    return f"{target.output}: {count} nodes, image {target.image}"
+    return f"{compilation.output}: {count} nodes, image {compilation.image}"
 
 
-def compiled(plan: Plan, target: Target) -> dict:
+def compiled(plan: Plan, compilation: Compilation) -> dict:
     """Returns the job of a plan: `pipelineSpec` and `runtimeConfig`, as plain values."""
     config = KubeflowV2DagRunnerConfig(
-        default_image=target.image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
+        default_image=compilation.image, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
     )
-    return KubeflowV2DagRunner(config).run(pipeline_of(plan, target), write_out=False)
+    return KubeflowV2DagRunner(config).run(pipeline_of(plan, compilation), write_out=False)
 
 
-def pipeline_of(plan: Plan, target: Target) -> Pipeline:
+def pipeline_of(plan: Plan, compilation: Compilation) -> Pipeline:
     """Returns the graph of a plan with what these orchestrators need of it."""
     root = Root(plan.choices.root)
-    baseline = no_baseline if target.orchestrator == KUBEFLOW else latest_blessed_model
+    baseline = no_baseline if compilation.orchestrator == KUBEFLOW else latest_blessed_model
     folders = Folders(str(root.artifacts), str(root.serving), baseline=baseline)
     pipeline = graph_of(plan)(plan, folders, with_rows(read_lists(plan)))
     pipeline.pipeline_info.pipeline_name = legal(plan.name)

@@ -15,7 +15,7 @@ from trainer_module.normalize import to_unit_range
 from trainer_module.settings import Augmentation, require_paired
 
 
-def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[int, int], seed):
+def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[int, int], chance):
     """Draws one random view of every image and reads its label map at the same places.
 
     Args:
@@ -23,7 +23,7 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
         label_maps: [B, H, W], integer class ids up to 65,536.
         settings: crop, flips, jitter and colour drop; every other operation must be off.
         view_size: (h, w) in pixels.
-        seed: keras.random.SeedGenerator; every call moves it on.
+        chance: keras.random.SeedGenerator; every call moves it on.
 
     Returns:
         float32 [B, h, w, 3] in [0, 1], and int32 [B, h, w], in which only class ids of the label
@@ -33,7 +33,7 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
         ValueError: if another operation is on.
     """
     require_paired(settings)
-    box = random_box(settings, ops.shape(images), seed)
+    box = random_box(settings, ops.shape(images), chance)
     rows, columns = (resize_matrix(*side, *sizes) for side, sizes in _sides(box, images, view_size))
     views = apply_separable(to_unit_range(images), rows, columns)  # [B, h, w, 3]
     rows, columns = (
@@ -41,7 +41,7 @@ def augment_pair(images, label_maps, settings: Augmentation, view_size: tuple[in
     )
     # [B, h, w]
     ids = apply_separable(ops.cast(label_maps, "float32")[..., None], rows, columns)[..., 0]
-    return ops.clip(jitter(views, settings, seed), 0.0, 1.0), ops.cast(ops.round(ids), "int32")
+    return ops.clip(jitter(views, settings, chance), 0.0, 1.0), ops.cast(ops.round(ids), "int32")
 
 
 def nearest_matrix(low, size, flipped, source_size: int, view_size: int):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trainer_module.metric_names import KNN
 from trainer_module.settings import Target
 from trainer_module.tasks.task import Task, Value
 
@@ -15,7 +16,7 @@ class Unlabelled(Task):
     """
 
     name = "pretrain"
-    metric = "knn_accuracy"
+    metric = KNN
 
     @classmethod
     def from_targets(cls, targets: Sequence[str], settings: Target) -> "Unlabelled":
