@@ -12,7 +12,6 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
@@ -25,6 +24,7 @@ from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import refuse_place
 from pipeline.plan import decided, encoder_of
+from pipeline.read_images import read_images
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from trainer_module.errors import InputError
@@ -141,25 +141,6 @@ def _all_rows(choices: Choices, lists: Lists) -> Checked:
     except InputError:
         checked_rows(choices, lists)  # which says it as the run does
         raise
-
-
-def read_images(checked: Checked):
-    """Reads all images; returns tallies by split of the lists, the bad rows, and records of the
-    index by split of the examples.
-    """
-    from components.file_list_example_gen.held_out import is_held_out, is_split
-    from components.file_list_example_gen.reading import example_of, index_record, read_counted
-    from components.file_list_example_gen.tally import Tally
-
-    task, problems = checked.task, []
-    tallies = {split: Tally() for split in checked.rows}
-    records: Mapping[str, list[bytes]] = {split: [] for split in checked.parts}
-    parted = is_split(checked.rows, task.has_target)
-    for split, rows in checked.rows.items():
-        for made in read_counted(rows, task, split != "pretrain", tallies[split], problems):
-            part = "eval" if parted and is_held_out(made.fields["image_id"]) else split
-            records[part].append(index_record(example_of(made.fields)))
-    return tallies, problems, records
 
 
 if __name__ == "__main__":

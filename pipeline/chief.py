@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.worker import TOGETHER
 from trainer_module.cluster import CLUSTER_VARIABLE, Beat, cluster_of
 from trainer_module.errors import InputError
-from trainer_module.together import CHIEF, FOLDER_VARIABLE, KEPT_VARIABLE, beating
+from trainer_module.together import CHIEF, FOLDER_VARIABLE, KEPT_VARIABLE, TOGETHER, beating
 
 
 @contextmanager

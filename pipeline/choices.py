@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
 from components.metadata.url import parse_mysql
 from pipeline.arguments import LOCAL, at_home
 from trainer_module.errors import InputError, require
@@ -202,7 +203,7 @@ class Choices:
         require(bool(re.fullmatch(r"\w[\w.-]*", self.name)), rule, name=self.name)
         require(self.task in TASKS, f"`task` must be one of {', '.join(TASKS)}", task=self.task)
         require(
-            self.on_bad_row in ("fail", "skip"),
+            self.on_bad_row in ON_BAD_ROW,
             "`on_bad_row` must be 'fail' or 'skip'",
             on_bad_row=self.on_bad_row,
         )

@@ -161,9 +161,8 @@ def _statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """Returns the names that a statement defines.
-
-    None for one that may do anything else, as `_ = call()`.
+    """Returns the names that a statement defines, [] for one that may do anything else, as
+    `_ = call()`.
     """
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
@@ -299,9 +298,8 @@ def _chain(node: ast.AST) -> list[str]:
 
 
 def _resolved(module: Module, chain: list[str]) -> list[str]:
-    """Returns the dotted names that `a.b.c` may stand for in a module.
-
-    None for a local variable or a built-in.
+    """Returns the dotted names that `a.b.c` may stand for in a module, [] for a local variable or a
+    built-in.
     """
     if not chain:
         return []

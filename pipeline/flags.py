@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
 from components.metadata.url import FORM, parse_mysql, without_password
 from pipeline.arguments import at_home, nearest, path_of, refuse_empty
 from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch
@@ -17,7 +18,7 @@ from pipeline.precedence import Layer, stacked
 from pipeline.recipes import RECIPES, recipe_named
 from pipeline.setting_types import KINDS, LISTS, from_text, kind_of
 from trainer_module.errors import InputError
-from trainer_module.settings import DEPTHS, HEADS
+from trainer_module.settings import DEPTHS, HEADS, MOST_JITTER
 from trainer_module.tasks.registry import TASKS
 
 DESCRIPTION = "Runs the pipeline on this machine; `python local_runner.py` alone runs the demo."
@@ -62,7 +63,6 @@ DIRECT = {
 # Flags that say where a run goes on, not what it does.
 OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
-MOST_JITTER = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
 
 
 class Parser(argparse.ArgumentParser):
@@ -196,7 +196,7 @@ def _run_and_image_flags() -> Parser:
         help="default: counted in the training list, where that is possible",
     )
     data.add_argument(
-        "--on_bad_row", choices=("fail", "skip"), help="skip undecodable images instead of stopping"
+        "--on_bad_row", choices=ON_BAD_ROW, help="skip undecodable images instead of stopping"
     )
     data.add_argument(
         "--recheck",

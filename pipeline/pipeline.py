@@ -327,9 +327,8 @@ def import_encoder(plan: Plan, folders: Folders) -> Importer:
 
 
 def beginning(plan: Plan, folders: Folders) -> Part:
-    """Builds the node that enters the weights which pretraining begins with.
-
-    None if it begins with random ones.
+    """Builds the node that enters the weights which pretraining begins with; no node where these
+    are random ones.
     """
     if not plan.saved_encoder.begins_pretraining:
         return Part((), {})
@@ -339,9 +338,7 @@ def beginning(plan: Plan, folders: Folders) -> Part:
 
 def evaluate_epochs(plan: Plan, data: Data, encoder: Channel, **start: Channel) -> Part:
     """Builds the node that tabulates accuracy against epochs of pretraining, which began with
-    `start`, as `beginning` has it.
-
-    None if it was not asked for.
+    `start`, as `beginning` has it; no node where that was not asked for.
     """
     if not plan.eval_epochs:
         return Part((), {})

@@ -15,10 +15,10 @@ from components.file_list_example_gen.list_fingerprint import of_lists
 from components.metadata.names import EXAMPLE_GEN, EXAMPLES, INPUT_FINGERPRINT
 from components.metadata.snapshot import read
 from components.metadata.store import artifacts_that_count, mark
-from pipeline.check import read_images
 from pipeline.compiled import set_environment
 from pipeline.data_check import checked_rows
 from pipeline.plan import Plan
+from pipeline.read_images import read_images
 from pipeline.root import Root
 from pipeline.terminal import libraries_to_log
 from trainer_module.findings import counted

@@ -164,22 +164,17 @@ def refuse_small_images(encoder: Encoder, path: str, image_size: tuple[int, int]
         ) from error
 
 
-def leave(model_uri: str, path: str) -> str:
+def leave(model_uri: str, path: str) -> None:
     """Copies a model to where the user wants it, in place of the one that may be there, so that
     there is always a whole one.
 
     Args:
       model_uri: of a TFX Model artifact.
-      path: the user's folder; nothing is done where it is ''.
-
-    Returns:
-      `path`, or '' where nothing was left.
+      path: the user's folder; nothing is done where one of them is ''.
 
     Raises:
       InputError: if the folder holds what no run has left there, by now.
       OSError: if the model cannot be written; what was there stays.
     """
-    if not (model_uri and path):
-        return ""
-    put(Path(model_uri, SAVED_MODEL), Path(path))
-    return path
+    if model_uri and path:
+        put(Path(model_uri, SAVED_MODEL), Path(path))

@@ -28,10 +28,9 @@ from trainer_module.cluster import (
     seconds_to_join,
 )
 from trainer_module.errors import InputError
-from trainer_module.together import CHIEF, PAUSE, Place, child, end
+from trainer_module.together import CHIEF, PAUSE, TOGETHER, Place, child, end
 from trainer_module.whole_files import read_json
 
-TOGETHER = "together"  # folder of a pipeline root where the machines of a run meet
 NODES = {PRETRAINING: PRETRAINER, FINETUNING: FINETUNER}  # by the kind of training
 
 

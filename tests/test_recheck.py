@@ -11,11 +11,11 @@ import local_runner
 from components.file_list_example_gen import image_index
 from components.file_list_example_gen.rows import parse_rows
 from components.metadata.names import EXAMPLE_GEN, INPUT_FINGERPRINT
-from pipeline.check import read_images
 from pipeline.data_check import checked_rows
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import lock
 from pipeline.plan import make_plan
+from pipeline.read_images import read_images
 from pipeline.recheck import _fingerprints, forget_changed
 from pipeline.root import Root
 

@@ -25,7 +25,7 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.chief import with_workers
 from pipeline.fingerprint import node_fingerprint
 from pipeline.root import Root
-from pipeline.worker import TOGETHER, _refuse_other_work
+from pipeline.worker import _refuse_other_work
 from pipeline.worker import main as work
 from trainer_module import cluster, finetune_job, pretrain_job
 from trainer_module.checkpoint import FILE
@@ -60,6 +60,7 @@ from trainer_module.together import (
     CHIEF,
     FOLDER_VARIABLE,
     KEPT_VARIABLE,
+    TOGETHER,
     MachineLostError,
     Place,
     _watch,

@@ -22,6 +22,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 FINETUNING_PRECISIONS = PRECISIONS[:3]  # float16 needs a scaled loss, which pretraining alone has
 LEARNING_RATE_SCALINGS = ("linear", "sqrt", "none")
 HEADS = ("linear", "mlp")
+MOST_JITTER = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.5}
 MOST_MINUTES = 525_600  # a year
 SEEDS = 2**31  # what every generator of random numbers on the way takes
 
@@ -122,10 +123,9 @@ class Augmentation:
                 f"`{name}` must satisfy 0 < low <= high <= {top:g}",
                 **{name: (low, high)},
             )
-        for name in ("brightness", "contrast", "saturation"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"`{name}` must satisfy 0 <= value <= 1", **{name: value})
-        require(0 <= self.hue <= 0.5, "`hue` must satisfy 0 <= hue <= 0.5", hue=self.hue)
+        for name, most in MOST_JITTER.items():
+            value, rule = getattr(self, name), f"`{name}` must satisfy 0 <= {name} <= {most:g}"
+            require(0 <= value <= most, rule, **{name: value})
         require(
             self.noise_stddev >= 0,
             "`noise_stddev` must be at least 0",
@@ -286,6 +286,16 @@ class Pretraining:
         _require_checkpoints(self.checkpoint_every_minutes)
 
 
+# Of runs of minutes on a CPU: a low temperature for hard negatives, a higher rate than for 1000
+# epochs, which wants a warm-up.
+SHORT_RUN = {
+    "temperature": 0.2,
+    "learning_rate": 0.24,
+    "warmup_epochs": 1.0,
+    "projection_hidden": 256,
+}
+
+
 def with_batch_for(settings: Pretraining, images: int) -> Pretraining:
     """Returns settings with a batch of at most `images`, and of whole micro-batches."""
     batch_size = max(2, min(settings.batch_size, images))
@@ -325,16 +335,7 @@ class Target:
         )
 
 
-# A label must survive them.
-# Of runs of minutes on a CPU: a low temperature for hard negatives, a higher rate than for 1000
-# epochs, which wants a warm-up.
-SHORT_RUN = {
-    "temperature": 0.2,
-    "learning_rate": 0.24,
-    "warmup_epochs": 1.0,
-    "projection_hidden": 256,
-}
-
+# Views that a label must survive.
 MILD = Augmentation(crop_area=(0.5, 1.0), jitter_probability=0.0, colour_drop_probability=0.0)
 
 

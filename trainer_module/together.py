@@ -37,6 +37,7 @@ from trainer_module.whole_files import read_json, write_json
 
 FOLDER_VARIABLE = "SIMCLR_TOGETHER"  # environment variable: the folder that all machines see
 KEPT_VARIABLE = "SIMCLR_CLUSTER"  # environment variable: what TF_CONFIG held
+TOGETHER = "together"  # folder of a pipeline root where the machines of a run meet
 CHIEF = "chief.json"  # the chief's beat, in that folder
 PAUSE = 0.2  # seconds between two looks
 SECONDS_TO_ANSWER = 5
@@ -114,7 +115,7 @@ def train_together(place: Place, job: dict, lay_out) -> None:
             rank: Watch(place.of_worker(rank, name))
             for rank in range(1, len(place.cluster.addresses))
         }
-        _wait(place, watches, "joined")
+        _wait(place, watches)
         print(f"{len(watches) + 1} machines train together: {', '.join(place.cluster.addresses)}")
         process = child(folder, os.environ[KEPT_VARIABLE])
         try:
@@ -129,11 +130,11 @@ def train_together(place: Place, job: dict, lay_out) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(place: Place, watches: dict[int, Watch], state: str) -> None:
-    """Waits until every worker has reached a state."""
+def _wait(place: Place, watches: dict[int, Watch]) -> None:
+    """Waits until every worker has joined."""
     began, missing = time.monotonic(), list(watches)
     while missing:
-        missing = [rank for rank in missing if not _reached(place, watches, rank, state)]
+        missing = [rank for rank in missing if not _has_joined(place, watches, rank)]
         if missing and time.monotonic() - began > seconds_to_join():
             named = ", ".join(
                 f"worker {rank} ({place.cluster.addresses[rank]})" for rank in missing
@@ -146,11 +147,11 @@ def _wait(place: Place, watches: dict[int, Watch], state: str) -> None:
         time.sleep(PAUSE)
 
 
-def _reached(place: Place, watches: dict[int, Watch], rank: int, state: str) -> bool:
+def _has_joined(place: Place, watches: dict[int, Watch], rank: int) -> bool:
     told = watches[rank].look()
     if told.get("state") == "refused":
         raise InputError(f"Worker {rank} ({place.cluster.addresses[rank]}): {told['why']}")
-    return told.get("state") == state
+    return told.get("state") == "joined"
 
 
 def _watch(place, process: subprocess.Popen, watches: dict[int, Watch], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What a report tells about a run, section by section, as plain values that page.html shows.
 
-A section without its artifacts is None.
+A section without its artifacts is None, or empty where it is a list.
 
 N sampled images of H x W pixels.
 """

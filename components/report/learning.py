@@ -83,10 +83,7 @@ def accuracy_by_epoch(run: StoredRun) -> list[dict]:
 
 
 def finetuning(run: StoredRun, task: Task) -> list[dict]:
-    """Returns the curves of fine-tuning.
-
-    None where the head was solved for, without epochs.
-    """
+    """Returns the curves of fine-tuning, [] where the head was solved for, without epochs."""
     folder = run.folder(FINETUNER, "model_run")
     logged = {encoder: scalars(folder / name) for encoder, name in FINETUNED.items()}
     falls = "What fine-tuning makes small, mean of the epoch; it should fall."

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
 from pipeline.arguments import BAD_INPUT, at_home, nearest, refuse_empty
-from pipeline.datasets import files
+from pipeline.datasets import files, utkface
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
 from trainer_module.findings import table
@@ -103,13 +104,13 @@ def _utkface_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default="gender",
-        choices=("gender", "race", "age_group", "age"),
+        choices=utkface.TARGETS,
         help="default: %(default)s",
     )
     parser.add_argument(
         "--on_bad_row",
         default="fail",
-        choices=("fail", "skip"),
+        choices=ON_BAD_ROW,
         help="skip files whose name lacks a field",
     )
 

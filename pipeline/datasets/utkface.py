@@ -9,6 +9,7 @@ https://susanqq.github.io/UTKFace, for non-commercial research.
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
 from trainer_module.findings import counted
@@ -25,7 +26,6 @@ AGE_GROUPS = (
 )  # oldest age of each, in years
 TARGETS = ("gender", "race", "age_group", "age")
 NUMBERS = ("age",)  # the targets that are no classes
-ON_BAD_ROW = ("fail", "skip")
 EVAL_FRACTION = 0.2
 SHOWN_PROBLEMS = 20
 
