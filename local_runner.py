@@ -21,7 +21,7 @@ from pipeline.choices import RUNS
 from pipeline.engines.engine import engine_asked_for
 from pipeline.faults import fault
 from pipeline.flags import Parser, build_parser, choices_of, refuse_beside_resume
-from pipeline.stopping import stoppable
+from pipeline.stopping import leave, stoppable
 
 
 def main(arguments: list[str]) -> int:
@@ -94,6 +94,4 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    code = main(sys.argv[1:])
-    sys.stdout.flush()
-    os._exit(code)  # taking TensorFlow and Beam down module by module would take 2 s
+    leave(main(sys.argv[1:]))

@@ -7,6 +7,7 @@ where none arrives in time the process ends itself, as a kill would end it, whic
 survives. Standard library alone.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -111,6 +112,17 @@ def stoppable(
         for number, handler in handlers.items():
             signal.signal(number, handler)
         os.close(writing)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process after what libraries want done at its end, as Beam ends its job servers, but
+    without taking them down module by module: of TensorFlow and Beam that takes 2 s.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # for nothing is left to be stopped
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    os._exit(code)
 
 
 def _stop(signum, frame) -> None:

@@ -154,6 +154,15 @@ def test_a_program_that_uses_the_package_keeps_its_own_signals():
     assert told == "default_int_handler\n"
 
 
+def test_a_run_leaves_after_what_libraries_want_done_at_its_end():
+    code = (
+        "import atexit; from pipeline.stopping import leave\n"
+        "atexit.register(print, 'ended'); leave(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 3)
+
+
 def test_every_tool_is_stopped_in_that_one_place():
     places = ("{}.py", "{}/__main__.py")
     modules = [module.replace(".", "/") for module, _ in MODULES.values()][1:]  # not the runner
