@@ -119,7 +119,7 @@ class _Run:
     """
 
     science: FinetuningScience
-    task: Task
+    task: "Task"  # in quotes, so that the cache follows what is asked of it, not all of the class
     splits: tuple[Examples, Examples]
     encoder: keras.Model
     untrained: keras.Model
