@@ -17,10 +17,12 @@ from contextlib import redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
 
+from components.file_list_example_gen.remote import BEAM_ARGS_VARIABLE
 from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.choices import IMAGES_FOLDER, Choices, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import LISTS, lists_of
+from pipeline.engines.check import refuse_unread_flags
 from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import refuse_place
@@ -87,7 +89,9 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _refuse_place(choices: Choices, flags: argparse.Namespace) -> None:
     """Refuses where a run cannot be, and what its data nodes cannot run on."""
-    engine_asked_for(flags.beam_runner)
+    engine = engine_asked_for(flags.beam_runner)
+    if os.environ.get(BEAM_ARGS_VARIABLE):
+        refuse_unread_flags(engine)
     refuse_place(choices.root.resolve())
 
 

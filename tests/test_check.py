@@ -24,6 +24,13 @@ def test_lists_that_are_right_are_counted_and_end_with_0(image_list, capsys):
     assert capsys.readouterr().out == "24 images can be used; 0 warnings, 0 notes\n"
 
 
+@pytest.mark.tfx  # for Beam, which takes seconds to import
+def test_flags_of_beam_that_a_run_refuses_end_with_2(image_list, capsys, monkeypatch):
+    monkeypatch.setenv("SIMCLR_BEAM_ARGS", "--direct_num_wokers=2")
+    assert check.main([str(image_list("train", 12))]) == 2
+    assert "Did you mean '--direct_num_workers'?" in capsys.readouterr().err
+
+
 def test_a_list_that_can_be_read_once_only_is_refused_for_a_run(image_list, capsys):
     content = image_list("train", 12).read_bytes()
     reading, writing = os.pipe()
