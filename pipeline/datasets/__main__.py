@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pipeline.arguments import BAD_INPUT, at_home, nearest, refuse_empty
+from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_empty
 from pipeline.datasets import files
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
@@ -103,13 +103,13 @@ def _utkface_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default="gender",
-        choices=("gender", "race", "age_group", "age"),
+        **one_of(("gender", "race", "age_group", "age")),
         help="default: %(default)s",
     )
     parser.add_argument(
         "--on_bad_row",
         default="fail",
-        choices=("fail", "skip"),
+        **one_of(("fail", "skip")),
         help="skip files whose name lacks a field",
     )
 
