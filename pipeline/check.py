@@ -12,7 +12,8 @@ import dataclasses
 import os
 import re
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ from pipeline.flags import build_parser, choices_of
 from pipeline.lock import refuse_place
 from pipeline.plan import decided, encoder_of
 from pipeline.stopping import run_tool
-from pipeline.terminal import libraries_to_log
+from pipeline.terminal import libraries_to_log, line_on_terminal
 from trainer_module.errors import InputError
 from trainer_module.findings import (
     NOTE,
@@ -40,6 +41,8 @@ from trainer_module.findings import (
     table,
 )
 
+SHOWN_EVERY = 0.5  # seconds
+Show = Callable[[str], None]
 SPLITS = ("train_file_path", "val_file_path", "pretrain_file_path")
 
 
@@ -53,8 +56,8 @@ def main(arguments: list[str]) -> int:
             choices = choices_of(flags)
             _refuse_place(choices, flags)
             choices = dataclasses.replace(choices, **root)
-            with libraries_to_log(os.devnull), redirect_stdout(said):
-                found, images = check(choices)
+            with line_on_terminal() as show, libraries_to_log(os.devnull), redirect_stdout(said):
+                found, images = check(choices, show)
         except ValueError as error:
             refused, told = f"pipeline.check: {error}", ""
         else:
@@ -102,8 +105,9 @@ def _without_lists(text: str, place: str) -> str:
     return re.sub(rf"{kept_for_a_run}/(\w+)\.csv", r"the list \1", text)
 
 
-def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
-    """Checks what choices name; returns the findings, and how many images can be used.
+def check(choices: Choices, show: Show = lambda text: None) -> tuple[tuple[Finding, ...], int]:
+    """Checks what choices name; returns the findings, and how many images can be used. `show` is
+    told how far it is.
 
     Raises:
       InputError: as a run would, but naming all rows at once that cannot be used.
@@ -122,7 +126,7 @@ def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     from components.file_list_example_gen.rows import refuse
     from trainer_module.decoding import REMARKS
 
-    tallies, problems, records = read_images(checked)
+    tallies, problems, records = read_images(checked, show)
     if choices.on_bad_row == "fail":
         refuse(sorted([*checked.problems, *problems], key=lambda one: (one.list_path, one.line)))
     indexes = {
@@ -134,8 +138,11 @@ def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     if len(others) < len(ingest) and others:
         print(table(others))
     refuse_worst(ingest)
-    images = sum(tally.images for tally in tallies.values())
-    return merged(checked.findings, ingest), images
+    return merged(checked.findings, ingest), _images(tallies)
+
+
+def _images(tallies: Mapping) -> int:
+    return sum(tally.images for tally in tallies.values())
 
 
 def _all_rows(choices: Choices, lists: Lists) -> Checked:
@@ -147,10 +154,12 @@ def _all_rows(choices: Choices, lists: Lists) -> Checked:
         raise
 
 
-def read_images(checked: Checked):
+def read_images(checked: Checked, show: Show = lambda text: None):
     """Reads all images; returns tallies by split of the lists, the bad rows, and records of the
-    index by split of the examples.
+    index by split of the examples. `show` is told how far it is.
     """
+    total, told = sum(map(len, checked.rows.values())), time.monotonic()
+    show(f"Reading {counted(total, 'image')} ...")
     from components.file_list_example_gen.held_out import is_held_out, is_split
     from components.file_list_example_gen.reading import example_of, index_record, read_counted
     from components.file_list_example_gen.tally import Tally
@@ -163,6 +172,9 @@ def read_images(checked: Checked):
         for made in read_counted(rows, task, split != "pretrain", tallies[split], problems):
             part = "eval" if parted and is_held_out(made.fields["image_id"]) else split
             records[part].append(index_record(example_of(made.fields)))
+            if time.monotonic() - told > SHOWN_EVERY:
+                told = time.monotonic()
+                show(f"Reading {counted(total, 'image')}, {_images(tallies):,} done")
     return tallies, problems, records
 
 
