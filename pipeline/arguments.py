@@ -8,6 +8,7 @@ import argparse
 import difflib
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,20 @@ def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
 
 def one_of(known: Iterable[str]) -> dict[str, Any]:
     """Returns what has `add_argument` take one of some words alone, and hint at the nearest."""
+    return {"type": partial(known_word, known), "metavar": f"{{{','.join(known)}}}"}
 
-    def word_of(value: str) -> str:
-        if value not in known:
-            hint = nearest(value, known, "Fix: one of them")
-            rule = f"must be one of {', '.join(known)}. Received: {value!r}. {hint}"
-            raise argparse.ArgumentTypeError(rule)
-        return value
 
-    return {"type": word_of, "metavar": f"{{{','.join(known)}}}"}
+def known_word(known: Iterable[str], value: str) -> str:
+    """Returns a flag's value.
+
+    Raises:
+      ArgumentTypeError: if it is none of these words; with the nearest of them.
+    """
+    if value not in known:
+        hint = nearest(value, known, "Fix: one of them")
+        rule = f"must be one of {', '.join(known)}. Received: {value!r}. {hint}"
+        raise argparse.ArgumentTypeError(rule)
+    return value
 
 
 def model_parser(tool: str, about: str) -> argparse.ArgumentParser:

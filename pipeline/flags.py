@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.metadata.url import FORM, parse_mysql, without_password
-from pipeline.arguments import at_home, nearest, one_of, path_of, refuse_empty
+from pipeline.arguments import at_home, known_word, nearest, one_of, path_of, refuse_empty
 from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
 from pipeline.precedence import Layer, stacked
 from pipeline.recipes import RECIPES, recipe_named
-from pipeline.setting_types import KINDS, LISTS, from_text, kind_of
+from pipeline.setting_types import BOOLEANS, KINDS, LISTS, from_text, kind_of
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS
 from trainer_module.tasks.registry import TASKS
@@ -87,9 +87,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"must be True or False. Received: {text!r}")
-    return text.lower() == "true"
+    return BOOLEANS[known_word(BOOLEANS, text.lower())]
 
 
 def _runner(text: str) -> str:
@@ -97,7 +95,7 @@ def _runner(text: str) -> str:
         refuse_by_name(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return one_of(RUNNERS)["type"](text)
+    return known_word(RUNNERS, text)
 
 
 def build_parser() -> Parser:
