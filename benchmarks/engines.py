@@ -29,7 +29,7 @@ def run(nodes: list, folder: str, engine) -> dict[str, float]:
 
     from components.metadata.snapshot import read
     from components.metadata.store import open_store
-    from pipeline.engines.check import refuse_unfit_workers
+    from pipeline.engines.check import refuse_unfit_workers, refuse_unread_flags
     from pipeline.engines.use import use_engine
     from pipeline.pipeline import BEAM_ARGS
 
@@ -43,6 +43,7 @@ def run(nodes: list, folder: str, engine) -> dict[str, float]:
             beam_pipeline_args=BEAM_ARGS,
         )
     )
+    refuse_unread_flags(engine)
     use_engine(graph, engine)
     if engine.is_elsewhere:
         refuse_unfit_workers(engine, Path(folder), [])

@@ -39,6 +39,7 @@ from components.environment import hardware, versions  # noqa: E402
 from components.metadata.store import open_store  # noqa: E402
 from pipeline.arguments import BAD_INPUT, DONE, REFUSED  # noqa: E402
 from pipeline.loading import EXIT_INTERRUPTED  # noqa: E402
+from pipeline.summary import SUMMARY_FILE  # noqa: E402
 
 SETTINGS = {
     "pretraining.batch_size": 16,
@@ -131,7 +132,7 @@ def outcome(folder: Path) -> dict:
     over in ML Metadata.
     """
     root = folder / "root"
-    summary = json.loads((root / "summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
     store = open_store(str(root / "metadata.sqlite"))
     rows = [row for row in store.get_executions() if row.last_known_state in STALE]
     live = [item for item in store.get_artifacts() if item.state == mlmd.Artifact.LIVE]

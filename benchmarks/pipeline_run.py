@@ -18,9 +18,11 @@ def run(flags: list[str], pipeline_root: Path) -> dict:
     Raises:
       SystemExit: if it fails, with what it said.
     """
+    from pipeline.summary import SUMMARY_FILE
+
     root = pipeline_root.resolve()
     asked([sys.executable, "local_runner.py", *flags, f"--pipeline_root={root}"])
-    return json.loads((root / "summary.json").read_text(encoding="utf-8"))
+    return json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
 
 
 def asked(command: list[str]) -> str:

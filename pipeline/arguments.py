@@ -8,7 +8,9 @@ import argparse
 import difflib
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from trainer_module.errors import InputError
 
@@ -26,6 +28,24 @@ def nearest(word: str, known: Iterable[str], otherwise: str) -> str:
     """Returns a hint at the known name that a mistyped word may mean, or `otherwise`."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {near[0]!r}?" if near else otherwise
+
+
+def one_of(known: Iterable[str]) -> dict[str, Any]:
+    """Returns what has `add_argument` take one of some words alone, and hint at the nearest."""
+    return {"type": partial(known_word, known), "metavar": f"{{{','.join(known)}}}"}
+
+
+def known_word(known: Iterable[str], value: str) -> str:
+    """Returns a flag's value.
+
+    Raises:
+      ArgumentTypeError: if it is none of these words; with the nearest of them.
+    """
+    if value not in known:
+        hint = nearest(value, known, "Fix: one of them")
+        rule = f"must be one of {', '.join(known)}. Received: {value!r}. {hint}"
+        raise argparse.ArgumentTypeError(rule)
+    return value
 
 
 def model_parser(tool: str, about: str) -> argparse.ArgumentParser:

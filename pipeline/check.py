@@ -16,17 +16,19 @@ from contextlib import redirect_stdout
 from io import StringIO
 from tempfile import TemporaryDirectory
 
+from components.file_list_example_gen.remote import BEAM_ARGS_VARIABLE
 from pipeline.arguments import BAD_INPUT, DONE
 from pipeline.choices import IMAGES_FOLDER, Choices, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.datasets.of_recipe import LISTS, lists_of
+from pipeline.engines.check import refuse_unread_flags
 from pipeline.engines.engine import engine_asked_for
 from pipeline.flags import build_parser, choices_of
 from pipeline.lock import refuse_place
 from pipeline.plan import decided, encoder_of
-from pipeline.read_images import read_images
+from pipeline.read_images import Show, read_images
 from pipeline.stopping import run_tool
-from pipeline.terminal import libraries_to_log
+from pipeline.terminal import libraries_to_log, line_on_terminal
 from trainer_module.errors import InputError
 from trainer_module.findings import (
     NOTE,
@@ -51,8 +53,8 @@ def main(arguments: list[str]) -> int:
             choices = choices_of(flags)
             _refuse_place(choices, flags)
             choices = dataclasses.replace(choices, **root)
-            with libraries_to_log(os.devnull), redirect_stdout(said):
-                found, images = check(choices)
+            with line_on_terminal() as show, libraries_to_log(os.devnull), redirect_stdout(said):
+                found, images = check(choices, show)
         except ValueError as error:
             refused, told = f"pipeline.check: {error}", ""
         else:
@@ -87,7 +89,9 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
 
 def _refuse_place(choices: Choices, flags: argparse.Namespace) -> None:
     """Refuses where a run cannot be, and what its data nodes cannot run on."""
-    engine_asked_for(flags.beam_runner)
+    engine = engine_asked_for(flags.beam_runner)
+    if os.environ.get(BEAM_ARGS_VARIABLE):
+        refuse_unread_flags(engine)
     refuse_place(choices.root.resolve())
 
 
@@ -98,8 +102,9 @@ def _without_lists(text: str, place: str) -> str:
     return re.sub(rf"{kept_for_a_run}/(\w+)\.csv", r"the list \1", text)
 
 
-def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
-    """Checks what choices name; returns the findings, and how many images can be used.
+def check(choices: Choices, show: Show = lambda text: None) -> tuple[tuple[Finding, ...], int]:
+    """Checks what choices name; returns the findings, and how many images can be used. `show` is
+    told how far it is.
 
     Raises:
       InputError: as a run would, but naming all rows at once that cannot be used.
@@ -118,7 +123,7 @@ def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     from components.file_list_example_gen.rows import refuse
     from trainer_module.decoding import REMARKS
 
-    tallies, problems, records = read_images(checked)
+    tallies, problems, records = read_images(checked, show)
     if choices.on_bad_row == "fail":
         refuse(sorted([*checked.problems, *problems], key=lambda one: (one.list_path, one.line)))
     indexes = {
@@ -130,8 +135,7 @@ def check(choices: Choices) -> tuple[tuple[Finding, ...], int]:
     if len(others) < len(ingest) and others:
         print(table(others))
     refuse_worst(ingest)
-    images = sum(tally.images for tally in tallies.values())
-    return merged(checked.findings, ingest), images
+    return merged(checked.findings, ingest), sum(tally.images for tally in tallies.values())
 
 
 def _all_rows(choices: Choices, lists: Lists) -> Checked:

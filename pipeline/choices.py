@@ -49,13 +49,14 @@ class Lists:
     def __post_init__(self):
         """Checks every rule."""
         rule = "`--train_file_path` is missing: a list of `path,label` rows"
-        require(bool(self.train) or not (self.eval or self.pretrain), rule, train=self.train)
+        others = {"--val_file_path": self.eval, "--pretrain_file_path": self.pretrain}
+        others = {flag: path for flag, path in others.items() if path}
+        require(bool(self.train) or not others, rule, **others)
         require(
             not (self.pretrain and self.eval and same_list(self.pretrain, self.eval)),
             "`--pretrain_file_path` and `--val_file_path` name the same list; pretrain on other "
             "images",
-            pretrain=self.pretrain,
-            eval=self.eval,
+            **others,
         )
 
     def given(self) -> dict[str, str]:
@@ -319,7 +320,7 @@ def _check_lists(choices: Choices) -> None:
         choices.task == "pretrain" or bool(lists.eval) or not lists.pretrain,
         "`--pretrain_file_path` beside `--train_file_path` needs `--val_file_path` too: nothing is "
         "held out then",
-        pretrain=lists.pretrain,
+        **{"--pretrain_file_path": lists.pretrain},
     )
 
 

@@ -15,7 +15,6 @@ from components.file_list_example_gen.names import closed, is_pipe
 from components.file_list_example_gen.noticed import no_part, skipped
 from components.file_list_example_gen.rows import (
     NO_LIST,
-    SHOWN_PROBLEMS,
     ListFile,
     Problem,
     Row,
@@ -23,6 +22,7 @@ from components.file_list_example_gen.rows import (
     path_problem,
     read_list,
     refuse,
+    told_by_reason,
 )
 from components.file_list_example_gen.same_images import doubles
 from pipeline.choices import Choices, Lists
@@ -155,8 +155,8 @@ def _refuse_absent(list_path: str, file: ListFile) -> None:
 
 def _refuse_nothing(list_path: str, good: list[Row], problems: list[Problem]) -> None:
     if not good:
-        lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
-        raise InputError("\n".join([f"{list_path}: no row of this list can be used", *lines]))
+        lines = [f"{list_path}: no row of this list can be used", *told_by_reason(problems)]
+        raise InputError("\n".join(lines))
 
 
 def layout_findings(list_path: str, file: ListFile) -> list[Finding]:

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from pipeline.arguments import BAD_INPUT, DONE, model_parser, path_of
+from pipeline.arguments import BAD_INPUT, DONE, model_parser, one_of, path_of
 from pipeline.asked_model import asked_model, name_of, task_of
 from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_record
 from pipeline.stopping import run_tool
@@ -178,7 +178,7 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     parser = model_parser("export", __doc__)
-    parser.add_argument("--format", choices=ENDINGS, required=True)
+    parser.add_argument("--format", **one_of(ENDINGS), required=True)
     parser.add_argument(
         "--output",
         type=path_of,

@@ -202,7 +202,9 @@ def _told(flags: list[str]) -> str:
 
 def summary_of(root: Path) -> dict:
     """Returns what the latest run came to."""
-    return json.loads((root / "summary.json").read_text(encoding="utf-8"))
+    from pipeline.summary import SUMMARY_FILE
+
+    return json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

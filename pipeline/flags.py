@@ -6,17 +6,18 @@ so that `--help` and a mistyped flag answer at once.
 
 import argparse
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
 from components.metadata.url import FORM, parse_mysql, without_password
-from pipeline.arguments import at_home, nearest, path_of, refuse_empty
+from pipeline.arguments import at_home, known_word, nearest, one_of, path_of, refuse_empty
 from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch
 from pipeline.engines.engine import IN_PROCESS, RUNNERS, refuse_by_name
 from pipeline.precedence import Layer, stacked
 from pipeline.recipes import RECIPES, recipe_named
-from pipeline.setting_types import KINDS, LISTS, from_text, kind_of
+from pipeline.setting_types import BOOLEANS, KINDS, LISTS, from_text, kind_of
 from trainer_module.errors import InputError
 from trainer_module.settings import DEPTHS, HEADS, MOST_JITTER
 from trainer_module.tasks.registry import TASKS
@@ -86,9 +87,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"must be True or False. Received: {text!r}")
-    return text.lower() == "true"
+    return BOOLEANS[known_word(BOOLEANS, text.lower())]
 
 
 def _runner(text: str) -> str:
@@ -96,10 +95,7 @@ def _runner(text: str) -> str:
         refuse_by_name(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    if text not in RUNNERS:
-        known = ", ".join(RUNNERS)
-        raise argparse.ArgumentTypeError(f"must be one of {known}. Received: {text!r}")
-    return text
+    return known_word(RUNNERS, text)
 
 
 def build_parser() -> Parser:
@@ -129,7 +125,7 @@ def _run_and_image_flags() -> Parser:
     run.add_argument(
         "--print_config", action="store_true", help="print all settings as a file; run nothing"
     )
-    run.add_argument("--task", choices=TASKS, help="default: classification")
+    run.add_argument("--task", **one_of(TASKS), help="default: classification")
     run.add_argument("--resume", action="store_true", help="continue the interrupted run")
     run.add_argument(
         "--from_scratch",
@@ -196,7 +192,9 @@ def _run_and_image_flags() -> Parser:
         help="default: counted in the training list, where that is possible",
     )
     data.add_argument(
-        "--on_bad_row", choices=ON_BAD_ROW, help="skip undecodable images instead of stopping"
+        "--on_bad_row",
+        **one_of(ON_BAD_ROW),
+        help="skip undecodable images instead of stopping",
     )
     data.add_argument(
         "--recheck",
@@ -207,9 +205,9 @@ def _run_and_image_flags() -> Parser:
 
 
 def _add_training_flags(model) -> None:
-    model.add_argument("--depth", type=int, choices=DEPTHS, help="of the ResNet")
+    model.add_argument("--depth", **one_of([str(depth) for depth in DEPTHS]), help="of the ResNet")
     model.add_argument("--width", type=float, help="multiplies the channels")
-    model.add_argument("--head", choices=HEADS)
+    model.add_argument("--head", **one_of(HEADS))
     model.add_argument(
         "--freeze", nargs="?", const=True, type=_boolean, help="train the head alone"
     )
@@ -293,7 +291,24 @@ def _stacked(flags: argparse.Namespace, file: Layer, settings: Layer) -> Choices
             f"`--minutes` and a number of epochs of pretraining must not both be given. Received: "
             f"{minutes:g} minutes and {line['pretraining.epochs']} epochs. Fix: leave one out"
         )
-    return stacked(recipe, file, line, _implied(flags))
+    try:
+        return stacked(recipe, file, line, _implied(flags))
+    except ValueError as error:
+        raise _as_typed(error, named) from error
+
+
+def _as_typed(error: ValueError, named: Mapping[str, tuple[str, Any]]) -> ValueError:
+    """Returns an error of the settings' rules with flags in place of the settings they name."""
+    begun = re.match(r"([\w.]+): `", str(error))
+    section = begun[1] if begun else ""
+    told = str(error).removeprefix(f"{section}: ")
+    for setting, (flag, _) in named.items():
+        of, _, field = setting.rpartition(".")
+        if of == section:
+            told = re.sub(rf"`{field}`( \({flag}\))?", f"`{flag}`", told)
+            told = re.sub(rf"(?<![\w-]){field}=", f"{flag}=", told)
+    is_of_flag = told.startswith("`--") or not section
+    return type(error)(told if is_of_flag else f"{section}: {told}")
 
 
 def refuse_beside_resume(parser: Parser, flags: argparse.Namespace) -> None:

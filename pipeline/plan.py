@@ -221,6 +221,15 @@ def gate_above_chance(gate: Gate, task: Task, rows: Sequence[Row]) -> Gate:
     return gate.beating(constant, task.higher_is_better)
 
 
+def threshold_from(plan: Plan) -> str:
+    """Returns whose number it is that the gate asks of the metric."""
+    way = plan.task.higher_is_better
+    setting = "gate.min_metric" if way else "gate.max_error"
+    if plan.gate.limit(way) != plan.choices.gate.limit(way):
+        return "a constant answer"
+    return setting if setting in plan.choices.named else f"the recipe {plan.choices.recipe}"
+
+
 def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
     """Returns pretraining with a batch of at most `images`.
 

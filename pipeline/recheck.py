@@ -20,7 +20,7 @@ from pipeline.data_check import checked_rows
 from pipeline.plan import Plan
 from pipeline.read_images import read_images
 from pipeline.root import Root
-from pipeline.terminal import libraries_to_log
+from pipeline.terminal import libraries_to_log, line_on_terminal
 from trainer_module.findings import counted
 
 
@@ -38,8 +38,8 @@ def forget_changed(plan: Plan, root: Root) -> int:
     if not sets:
         return 0
     set_environment()  # before TensorFlow is imported, as for a run
-    with libraries_to_log(os.devnull):
-        _, _, records = read_images(checked_rows(plan.choices, plan.lists))
+    with line_on_terminal() as show, libraries_to_log(os.devnull):
+        _, _, records = read_images(checked_rows(plan.choices, plan.lists), show)
     now = {split: b"".join(sorted(found)) for split, found in records.items()}
     seen = _fingerprints(plan)
     store, stale = root.open_store(), []

@@ -17,6 +17,7 @@ from trainer_module.errors import InputError, require
 
 OPTIONS = "dataset.options"  # its names are those of the function that writes the data set
 LISTS = ("lists.train", "lists.eval", "lists.pretrain")
+BOOLEANS = {"true": True, "false": False}  # in any case of letters
 FOLDERS = ("save_paths.pretrain", "save_paths.finetune", "weights.file", "pipeline_root")
 
 
@@ -74,8 +75,8 @@ def from_text(kind: Any, text: str, name: str) -> Any:
     """
     require(bool(text.strip()), f"`{name}` must not be empty", value=text)
     if kind is bool:
-        require(text.lower() in ("true", "false"), f"`{name}` must be true or false", value=text)
-        return text.lower() == "true"
+        require(text.lower() in BOOLEANS, f"`{name}` must be true or false", value=text)
+        return BOOLEANS[text.lower()]
     if kind is Any:  # an option of a data set
         return _number_or_text(text)
     if typing.get_origin(kind) is tuple:

@@ -67,9 +67,10 @@ def prepare(compiled, plan: Plan, root: Root, record: dict, resume: bool, engine
 
 def _take(engine: Engine, graph, plan: Plan, root: Root) -> None:
     """Has a compiled pipeline use an engine, once its workers were asked whether they are fit."""
-    from pipeline.engines.check import refuse_unfit_workers
+    from pipeline.engines.check import refuse_unfit_workers, refuse_unread_flags
     from pipeline.engines.use import use_engine
 
+    refuse_unread_flags(engine)
     use_engine(graph, engine)
     if engine.is_elsewhere:
         refuse_unfit_workers(engine, root.path, list(plan.lists.given().values()))

@@ -16,7 +16,8 @@ from components.file_list_example_gen.same_images import copies
 from components.metadata.names import EXAMPLE_GEN, FINETUNER, PRETRAINER
 from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
-from pipeline.plan import Plan, to_dict
+from pipeline.choices import Gate
+from pipeline.plan import Plan, threshold_from, to_dict
 from trainer_module.findings import Finding, as_dicts, from_dicts, merged
 from trainer_module.findings import table as told_of_data
 from trainer_module.gains import advice, from_dict
@@ -52,6 +53,7 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "metrics_by_class": run.metrics_by_class,
         "intervals_by_class": run.intervals_by_class,
         "blessed": run.blessed,
+        "threshold_from": threshold_from(plan),
         "pushed_model": run.pushed,
         "accuracy_by_epoch": run.accuracy_by_epoch,
         "refused_because": run.refusals,
@@ -125,8 +127,7 @@ def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
     rows = _metric_rows(summary, task) + _class_rows(summary, task)
     rows += [("pretraining brought", gain["told"]) for gain in summary["gains"]]
-    verdict = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
-    rows.append(("verdict", verdict))
+    rows.append(("verdict", verdict(summary, task)))
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
     rows += [(f"{LEFT[node]} left in", path) for node, path in summary["saved"].items() if path]
@@ -140,6 +141,17 @@ def table(summary: dict, task: Task) -> str:
     gains = [from_dict(gain) for gain in summary["gains"]]
     behind = advice(gains, summary["metrics"], summary["configuration"])
     return "\n".join(["", *noticed, *rows, *epochs, *(["", behind] if behind else [])])
+
+
+def verdict(summary: dict, task: Task) -> str:
+    """Returns what the gates said, and what was asked of the metric, by whom."""
+    said = {True: "blessed", False: "REFUSED", None: "nothing to bless"}[summary["blessed"]]
+    if summary["blessed"] is None or not task.has_target:
+        return said
+    gate = Gate(**summary["configuration"]["gate"])
+    bound = f"at {'least' if task.higher_is_better else 'most'}"
+    limit = task.shown(gate.limit(task.higher_is_better))
+    return f"{said}; {bound} {limit} was asked for, by {summary['threshold_from']}"
 
 
 def _metric_rows(summary: dict, task: Task) -> list[tuple[str, str]]:

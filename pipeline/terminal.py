@@ -21,6 +21,7 @@ RUNNING, EXECUTES, FINISHED = (
     "Component %s is finished.",
 )
 NAME_WIDTH = 20
+CLEAR_LINE = "\x1b[K"  # from the cursor on
 
 
 @contextmanager
@@ -46,6 +47,26 @@ def libraries_to_log(log_path: str) -> Iterator[None]:
         os.dup2(saved_error, 2)
         for descriptor in (terminal, saved_error, log):
             os.close(descriptor)
+
+
+@contextmanager
+def line_on_terminal() -> Iterator[Callable[[str], None]]:
+    """Yields what shows a text in a line of its own on stderr, in place of the one before, also
+    while `libraries_to_log` has that; nothing where stderr is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal:
+
+        def show(text: str) -> None:
+            terminal.write(f"\r{CLEAR_LINE}{text}")
+            terminal.flush()
+
+        try:
+            yield show
+        finally:
+            show("")
 
 
 class ProgressHandler(logging.Handler):

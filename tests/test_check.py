@@ -1,6 +1,7 @@
 """`python -m pipeline.check`: what a run would say of lists and images, without the run."""
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,27 @@ def test_lists_that_are_right_are_counted_and_end_with_0(image_list, capsys):
     lists = [str(image_list("train", 12)), str(image_list("val", 12))]
     assert check.main(lists) == 0
     assert capsys.readouterr().out == "24 images can be used; 0 warnings, 0 notes\n"
+
+
+@pytest.mark.tfx  # for Beam, which takes seconds to import
+def test_flags_of_beam_that_a_run_refuses_end_with_2(image_list, capsys, monkeypatch):
+    monkeypatch.setenv("SIMCLR_BEAM_ARGS", "--direct_num_wokers=2")
+    assert check.main([str(image_list("train", 12))]) == 2
+    assert "Did you mean '--direct_num_workers'?" in capsys.readouterr().err
+
+
+@pytest.mark.tfx  # for TensorFlow, which takes seconds to import
+def test_how_far_it_is_shows_on_a_terminal_and_nowhere_else(image_list):
+    lists = [str(image_list("train", 12)), str(image_list("val", 12))]
+    reading, writing = pty.openpty()
+    command = [sys.executable, "-m", "pipeline.check", *lists]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=writing, timeout=120)
+    os.close(writing)
+    shown = os.read(reading, 10_000).split(b"\r\x1b[K")
+    os.close(reading)
+    assert shown[1] == b"Reading 24 images ..." and shown[-1] == b""
+    assert done.stdout.decode() == "24 images can be used; 0 warnings, 0 notes\n"
+    assert run(*lists).stderr == ""
 
 
 def test_a_list_that_can_be_read_once_only_is_refused_for_a_run(image_list, capsys):

@@ -1,10 +1,12 @@
 """Engines of the data nodes: what they are given, and what is refused before any work is begun."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,7 +15,13 @@ from components.file_list_example_gen.list_fingerprint import fingerprint
 from components.file_list_example_gen.rows import Row, read_list
 from pipeline.choices import Choices
 from pipeline.engines import engine as engine_module
-from pipeline.engines.check import PARTS, _refuse, code_and_libraries, refuse_unfit_workers
+from pipeline.engines.check import (
+    PARTS,
+    _refuse,
+    code_and_libraries,
+    refuse_unfit_workers,
+    refuse_unread_flags,
+)
 from pipeline.engines.engine import Engine, engine_asked_for, engine_of, worker_environment
 from pipeline.flags import build_parser
 from trainer_module.errors import InputError
@@ -33,6 +41,54 @@ def test_more_flags_of_beam_are_split_as_a_shell_does():
 def test_more_flags_of_beam_are_those_of_the_environment(monkeypatch):
     monkeypatch.setenv(remote.BEAM_ARGS_VARIABLE, "--direct_num_workers=2")
     assert engine_asked_for("in_process") == engine_of("in_process", "--direct_num_workers=2")
+
+
+@pytest.mark.tfx  # for Beam, which takes seconds to import
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("--direct_num_wokers=2", "'--direct_num_wokers'. Did you mean '--direct_num_workers'?"),
+        ("--direct_num_wokers 2", "'--direct_num_wokers'. Did you mean '--direct_num_workers'?"),
+        ("--nothing_like_it", "Received: '--nothing_like_it'. Fix: leave it out"),
+        ("--direct_num_workers=2 -x", "Received: '-x'. "),
+        ("--direct_num_workers=two", "--direct_num_workers: invalid int value: 'two'"),
+    ],
+)
+def test_a_flag_that_beam_does_not_read_is_one_line(text, told):
+    with pytest.raises(InputError, match=re.escape(told)) as caught:
+        refuse_unread_flags(engine_of("in_process", text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.tfx
+def test_flags_of_beam_and_those_that_the_job_server_describes_are_taken():
+    refuse_unread_flags(engine_of("in_process", ""))
+    refuse_unread_flags(engine_of("in_process", "--direct_num_workers=2 --job_name 'two words'"))
+    with described_by_a_job_server("checkpointing_interval") as address:
+        text = f"--job_endpoint={address} --parallelism=2 --checkpointing_interval"
+        refuse_unread_flags(engine_of("flink", f"{text} 1000"))
+        with pytest.raises(InputError, match="Received: '--checkpointing_interva'"):
+            refuse_unread_flags(engine_of("flink", f"{text.removesuffix('l')}=1000"))
+
+
+@contextmanager
+def described_by_a_job_server(*names):
+    """Yields the address of a job server that describes options of these names, as Flink's does."""
+    from apache_beam.portability.api import beam_job_api_pb2 as api
+    from apache_beam.runners.portability.local_job_service import LocalJobServicer
+
+    class Servicer(LocalJobServicer):
+        def DescribePipelineOptions(self, request, context=None):  # noqa: N802 (Beam's name)
+            kind = api.PipelineOptionType.STRING
+            options = [api.PipelineOptionDescriptor(name=name, type=kind) for name in names]
+            return api.DescribePipelineOptionsResponse(options=options)
+
+    servicer = Servicer()
+    port = servicer.start_grpc_server()
+    try:
+        yield f"localhost:{port}"
+    finally:
+        servicer.stop()
 
 
 @pytest.fixture

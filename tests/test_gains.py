@@ -112,7 +112,17 @@ def gain(difference, interval, metric="linear_accuracy", higher=True, against=OV
         (
             gain(-0.1, (-0.2, -0.01)),
             WORSE,
-            "-10.0 points [-20.0, -1.0] over the untrained encoder, worse",
+            "behind the untrained encoder by 10.0 points [1.0, 20.0]",
+        ),
+        (
+            gain(-0.02, (-0.045, 0.005)),
+            CHANCE,
+            "behind the untrained encoder by 2.0 points [-0.5, 4.5], within chance",
+        ),
+        (
+            gain(2.0, (1.0, 3.0), "mean_absolute_error", higher=False),
+            WORSE,
+            "behind the untrained encoder by 2 [1, 3] (less is better)",
         ),
         (
             gain(-2.0, (-3.0, -1.0), "mean_absolute_error", higher=False),
@@ -166,7 +176,10 @@ def test_a_run_of_minutes_is_advised_more_of_them():
 def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
     behind = gain(-0.05, (-0.07, -0.03), against=gains.OVER_PIXELS)
     told = gains.advice([gain(0.2, (0.1, 0.3)), behind], {}, {"encoder": {"grid": 1}})
-    assert told.startswith("Pretraining has not beaten a linear model of 16 x 16 pixels: -5.0")
+    assert told.startswith(
+        "Pretraining has not beaten a linear model of 16 x 16 pixels: "
+        "behind a linear model of 16 x 16 pixels by 5.0 points [3.0, 7.0]."
+    )
     assert "--set encoder.grid=4" in told
 
 

@@ -169,6 +169,7 @@ def test_a_folder_of_which_no_list_can_be_made_is_refused(case):
     with pytest.raises(InputError) as refused:
         planned()
     assert message in str(refused.value)
+    assert not list(Path().glob("**/lists"))
 
 
 def test_a_class_folder_without_rights_is_refused_by_its_name(without_rights, capsys):

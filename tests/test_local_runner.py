@@ -109,7 +109,7 @@ def test_views_that_no_label_map_can_follow_are_refused_before_pretraining(opera
 )
 def test_quarter_turns_of_images_that_are_not_square_are_refused_before_pretraining(flags):
     turns = "--set=finetuning.views.quarter_turn_probability=0.5"
-    with pytest.raises(InputError, match=r"`image_size` .* must be square for quarter turns"):
+    with pytest.raises(InputError, match=r"`--input_size` must be square for quarter turns"):
         choose(*flags, "--input_size=32 48", turns)
     assert choose(*flags, "--input_size=48 48", turns).image_size == (48, 48)
     assert choose("--freeze=True", "--input_size=32 48", turns)  # of no effect, which is told
@@ -168,12 +168,22 @@ def test_any_setting_can_be_set():
         (["--recipe", "cifar10_smal"], "Did you mean 'cifar10_small'?"),
         (["--num_classes", "1"], "`--num_classes` must be at least 2"),
         (["--input_size", "a b"], "`--input_size` must be 2 numbers"),
-        (["--input_size", "8 8"], "`image_size` must have a height and a width from 16"),
-        (["--task=pretrain", "--batch_size=1"], "`batch_size` must be at least 2"),
+        (["--input_size", "8 8"], "`--input_size` must have a height and a width from 16"),
+        (["--task=pretrain", "--batch_size=1"], "`--batch_size` must be at least 2"),
         (["--strength=-1"], "`--strength` must be from 0 to 1.25. Received: -1"),
         (["--strength=3"], "`--strength` must be from 0 to 1.25. Received: 3"),
         (["--strength=nan"], "`--strength` must be from 0 to 1.25. Received: nan"),
-        (["--temperature=0"], "`temperature` must be greater than 0"),
+        (
+            ["--temperature=-1"],
+            "`--temperature` must be greater than 0. Received: --temperature=-1.0",
+        ),
+        (["--set=pretraining.temperature=0"], "pretraining: `temperature` must be greater than 0"),
+        (["--input_size=32", "--crop_size=64"], "`--crop_size` must not be larger than `--input"),
+        (["--task=clasification"], "'clasification'. Did you mean 'classification'?"),
+        (
+            ["--on_bad_row=skipp"],
+            "must be one of fail, skip. Received: 'skipp'. Did you mean 'skip",
+        ),
         (
             ["--set", "augmentation.crop_area=0.9 0.1"],
             "`crop_area` must satisfy 0 < low <= high <= 1",
@@ -190,7 +200,10 @@ def test_any_setting_can_be_set():
         (["--metadata=postgres://x@y/z"], "`--metadata` must be mysql://"),
         (["--depth=20"], "--depth"),
         (["--resume"], "no interrupted run was found"),
-        (["--val_file_path=a.csv"], "`--train_file_path` is missing"),
+        (
+            ["--val_file_path=a.csv"],
+            "is missing: a list of `path,label` rows. Received: --val_file_path='a.csv'",
+        ),
     ],
 )
 def test_a_bad_flag_ends_at_once_with_exit_code_2_and_the_fix(arguments, message, tmp_path):

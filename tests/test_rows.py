@@ -3,7 +3,7 @@ import os
 import pytest
 
 from components.file_list_example_gen.list_fingerprint import EARLIEST, fingerprint
-from components.file_list_example_gen.rows import check_rows, read_rows, refuse
+from components.file_list_example_gen.rows import Problem, check_rows, read_rows, refuse
 from trainer_module.errors import InputError
 from trainer_module.settings import Target
 from trainer_module.tasks.classification import Classification
@@ -100,10 +100,26 @@ def test_every_bad_row_is_found_in_one_pass(tmp_path, image_list):
     ]
 
 
-def test_the_first_20_bad_rows_are_told_and_the_rest_counted(tmp_path):
-    rows = read_rows(write(tmp_path / "list.csv", "".join(f"{index}.png\n" for index in range(25))))
+def test_rows_that_are_bad_for_one_reason_are_told_together(tmp_path):
+    names = [f"{index}.png" for index in range(25)]
+    rows = read_rows(write(tmp_path / "list.csv", "\n".join([*names, str(tmp_path)])))
     with pytest.raises(InputError) as error:
         refuse(check_rows(rows, Unlabelled()))
+    assert str(error.value).replace(f"{tmp_path}/", "").splitlines() == [
+        "26 bad rows:",
+        "25 rows: no such image",
+        "  list.csv:1: 0.png",
+        "  list.csv:2: 1.png",
+        "  list.csv:3: 2.png",
+        "  ... and 22 more",
+        f"list.csv:26: {tmp_path}: is a directory, not an image",
+    ]
+
+
+def test_the_first_20_reasons_are_told_and_the_other_rows_counted():
+    problems = [Problem("list.csv", line, "a.png", f"reason {line}") for line in range(1, 26)]
+    with pytest.raises(InputError) as error:
+        refuse(problems)
     lines = str(error.value).splitlines()
     assert (lines[0], len(lines), lines[-1]) == ("25 bad rows:", 22, "... and 5 more")
 

@@ -4,7 +4,7 @@ measured.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -28,7 +28,10 @@ from components.metadata.verdict import (
 from components.report.answers import answers, captions, evaluated_classes
 from components.report.sample import Sample
 from pipeline.evaluate import scores, table
+from pipeline.flags import build_parser, choices_of
 from pipeline.least_images import with_least_images
+from pipeline.plan import as_chosen, threshold_from, to_dict
+from pipeline.summary import verdict
 from trainer_module.examples import Examples
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
@@ -119,6 +122,38 @@ def test_of_what_model_check_saw_the_last_line_is_told(tmp_path, error, reason):
     report = json.dumps({"error": error}, ensure_ascii=False)
     (tmp_path / "report.json").write_text(report, encoding="utf-8")
     assert model_check_refusal(str(tmp_path)) == f"the served model fails: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("task", "flags", "decided", "told"),
+    [
+        (Classification(2), [], {}, "blessed; at least 60.00 % was asked for, by the recipe demo"),
+        (
+            Classification(2),
+            ["--set=gate.min_metric=0.7"],
+            {},
+            "blessed; at least 70.00 % was asked for, by gate.min_metric",
+        ),
+        (
+            Classification(2),
+            [],
+            {"min_metric": 0.75},
+            "blessed; at least 75.00 % was asked for, by a constant answer",
+        ),
+        (
+            Regression(),
+            ["--task=regression"],
+            {"max_error": 3.0},
+            "blessed; at most 3 was asked for, by a constant answer",
+        ),
+    ],
+)
+def test_a_verdict_tells_what_was_asked_for_and_by_whom(task, flags, decided, told):
+    choices = choices_of(build_parser().parse_args(flags))
+    plan = as_chosen(choices, task)
+    plan = replace(plan, gate=replace(plan.gate, **decided))
+    summary = {"blessed": True, "configuration": to_dict(plan)}
+    assert verdict(summary | {"threshold_from": threshold_from(plan)}, task) == told
 
 
 class Parrot(tf.Module):

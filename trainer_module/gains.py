@@ -146,17 +146,28 @@ def of_resampled(score_of: Callable[[np.ndarray], np.ndarray], images: int) -> I
 
 def words(gain: Gain) -> str:
     """Returns a gain for a person, as in '+2.0 points [-0.5, +4.5] over the untrained encoder,
-    within chance'.
+    within chance', or 'behind the untrained encoder by 10.0 points [1.0, 20.0]'.
     """
     if gain.verdict == NOT_KNOWN:
         return f"nothing that can be told over {gain.against}: a score is not finite"
-    points = gain.metric.endswith(SHARES)
-    shown = (lambda value: f"{100 * value:+.1f}") if points else (lambda value: f"{value:+.4g}")
-    unit = " points" if points else ""
-    ends = f" [{', '.join(map(shown, gain.interval))}]" if gain.interval else ""
-    last = {BETTER: "", CHANCE: ", within chance", WORSE: ", worse"}[gain.verdict]
+    behind = gain.difference < 0 if gain.higher_is_better else gain.difference > 0
+    by, against = _difference(gain, behind), gain.against
+    told = f"behind {against} by {by}" if behind else f"{by} over {against}"
     less = "" if gain.higher_is_better else " (less is better)"
-    return f"{shown(gain.difference)}{unit}{ends} over {gain.against}{less}{last}"
+    return told + less + (", within chance" if gain.verdict == CHANCE else "")
+
+
+def _difference(gain: Gain, behind: bool) -> str:
+    """Returns a difference and its interval, as '+2.0 points [-0.5, +4.5]'; of one that is behind
+    how far it is.
+    """
+    values = [gain.difference, *(gain.interval or ())]
+    if behind and gain.difference < 0:
+        values = [-gain.difference, *(-end for end in reversed(values[1:]))]
+    points = gain.metric.endswith(SHARES)
+    form = ("" if behind else "+") + (".1f" if points else ".4g")
+    difference, *ends = [format(100 * value if points else value, form) for value in values]
+    return difference + (" points" if points else "") + (f" [{', '.join(ends)}]" if ends else "")
 
 
 def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[str, Any]) -> str:

@@ -26,9 +26,10 @@ from components.file_list_example_gen.layout import (
 )
 from components.file_list_example_gen.names import closed, no_file
 from trainer_module.errors import InputError, visible
+from trainer_module.findings import SHOWN_EXAMPLES, counted
 from trainer_module.tasks.task import Task
 
-SHOWN_PROBLEMS = 20
+SHOWN_PROBLEMS = 20  # reasons
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"
 NO_LIST = "is a directory, expected a text file with one image a line"
@@ -74,8 +75,13 @@ class Problem:
     path: str
     reason: str
 
+    @property
+    def place(self) -> str:
+        """Where it stands, as `list:line: path`."""
+        return visible(f"{self.list_path}:{self.line}: {self.path}", kept="")
+
     def __str__(self):
-        return visible(f"{self.list_path}:{self.line}: {self.path}: {self.reason}", kept="")
+        return f"{self.place}: {visible(self.reason, kept='')}"
 
 
 def read_bytes(path: str) -> bytes:
@@ -100,7 +106,7 @@ def read_rows(list_path: str) -> list[Row]:
     """Returns the rows of a list file.
 
     Raises:
-      InputError: naming every malformed row (the first 20 and a count), or that the list is missing
+      InputError: telling the malformed rows by reason, or that the list is missing
         or empty.
     """
     rows, problems = parse_rows(list_path)
@@ -252,17 +258,29 @@ def path_problem(path: str, kind: str) -> str:
     return f"no such {kind}"
 
 
-def refuse(problems: Sequence[Problem], total: int = 0) -> None:
-    """Raises an InputError that tells the first 20 problems and how many there are, if there are
-    any.
-
-    Args:
-      problems: the bad rows, or the first of them.
-      total: how many there are in all, if more than `problems` holds.
+def told_by_reason(problems: Iterable[Problem]) -> list[str]:
+    """Returns lines that tell problems, of the first 20 reasons: those of many rows with how many
+    there are, and the first 3.
     """
-    count = max(total, len(problems))
-    if count:
-        lines = [str(problem) for problem in problems[:SHOWN_PROBLEMS]]
-        more = [f"... and {count - len(lines)} more"] if count > len(lines) else []
-        noun = "row" if count == 1 else "rows"
-        raise InputError("\n".join([f"{count} bad {noun}:", *lines, *more]))
+    rows: dict[str, list[Problem]] = {}
+    for problem in problems:
+        rows.setdefault(problem.reason, []).append(problem)
+    lines = []
+    for reason, alike in list(rows.items())[:SHOWN_PROBLEMS]:
+        if len(alike) <= SHOWN_EXAMPLES:
+            lines += map(str, alike)
+            continue
+        lines.append(visible(f"{counted(len(alike), 'row')}: {reason}", kept=""))
+        lines += [f"  {problem.place}" for problem in alike[:SHOWN_EXAMPLES]]
+        lines.append(f"  ... and {len(alike) - SHOWN_EXAMPLES:,} more")
+    left = sum(map(len, list(rows.values())[SHOWN_PROBLEMS:]))
+    return lines + ([f"... and {left:,} more"] if left else [])
+
+
+def refuse(problems: Sequence[Problem]) -> None:
+    """Raises an InputError that tells how many problems there are, and their reasons, if there are
+    any.
+    """
+    if problems:
+        lines = [f"{counted(len(problems), 'bad row')}:", *told_by_reason(problems)]
+        raise InputError("\n".join(lines))

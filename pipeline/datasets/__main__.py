@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
-from pipeline.arguments import BAD_INPUT, at_home, nearest, refuse_empty
+from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_empty
 from pipeline.datasets import files, utkface
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
@@ -104,13 +104,13 @@ def _utkface_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         default="gender",
-        choices=utkface.TARGETS,
+        **one_of(utkface.TARGETS),
         help="default: %(default)s",
     )
     parser.add_argument(
         "--on_bad_row",
         default="fail",
-        choices=ON_BAD_ROW,
+        **one_of(ON_BAD_ROW),
         help="skip files whose name lacks a field",
     )
 

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +91,12 @@ def _written(folder: Path, wanted: Written, hold: Callable[[], object]) -> Writt
     if not known:
         print(f"{verb} the data set {wanted.name} into {folder}{origin} ...", flush=True)
     _note(folder, wanted)
-    lists = module.write(folder, **wanted.options, **given)
+    try:
+        lists = module.write(folder, **wanted.options, **given)
+    except InputError:
+        if not before:
+            _forget(folder)
+        raise
     wanted = dataclasses.replace(wanted, lists=[path.name for path in lists.values()])
     _note(folder, wanted)
     return wanted
@@ -137,6 +143,13 @@ def _read(folder: Path) -> Written | None:
 def _note(folder: Path, written: Written) -> None:
     record = [written.name, written.options, written.source, list(written.lists)]
     files.write_file(folder / RECORD, json.dumps(record).encode())
+
+
+def _forget(folder: Path) -> None:
+    """Removes the record, and the folder where nothing else is in it."""
+    (folder / RECORD).unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _whole(folder: Path, written: Written) -> bool:

@@ -5,6 +5,7 @@ start, workers with other code, or workers that do not see the pipeline root or 
 nothing is lost. Each worker that gets a part of it leaves its answer in a folder of the root.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -15,7 +16,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline.engines.engine import PROJECT, Engine
+from components.file_list_example_gen.remote import BEAM_ARGS_VARIABLE
+from pipeline.arguments import nearest
+from pipeline.engines.engine import IN_PROCESS, PROJECT, Engine
 from trainer_module.errors import InputError
 
 PARTS = 8  # of the small pipeline: more than there are workers, mostly
@@ -45,6 +48,56 @@ def answer(part: int, folder: str, files: Sequence[str]) -> None:
     Path(folder, f"{part}.json").write_text(json.dumps(told), encoding="utf-8")
 
 
+def refuse_unread_flags(engine: Engine) -> None:
+    """Raises an InputError for a flag that neither Beam nor the engine's job server knows, or whose
+    value is of another type.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    found = []
+    PipelineOptions([]).get_all_options(add_extra_args_fn=found.append)
+    parser = found[0]
+    parser.exit_on_error = False
+    try:
+        words = parser.parse_known_args(list(engine.flags))[1]
+    except argparse.ArgumentError as error:
+        raise InputError(f"{BEAM_ARGS_VARIABLE} must be flags of Beam. Received: {error}") from None
+    unknown = [word.split("=")[0] for word in words if word.startswith("-")]
+    if unknown and engine.name != IN_PROCESS:
+        passed_on = _names_passed_on(engine)
+        unknown = [flag for flag in unknown if flag.removeprefix("--") not in passed_on]
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]
+        hint = nearest(unknown[0], known, "Fix: leave it out")
+        raise InputError(
+            f"{BEAM_ARGS_VARIABLE} must be flags that Beam, or the engine's job server, knows. "
+            f"Received: {unknown[0]!r}. {hint}"
+        )
+
+
+def _names_passed_on(engine: Engine) -> set[str]:
+    """Returns the names of the options that a job server gets: Beam asks it for those that it
+    knows.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import create_runner
+
+    try:
+        runner = create_runner(engine.value("runner"))
+        service = runner.create_job_service(PipelineOptions(list(engine.flags)))
+        return {urn.split(":")[2] for urn in service.get_pipeline_options().fields}
+    except (Exception, SystemExit) as error:  # argparse's, of a value that the server refuses
+        raise _does_not_run(engine, error) from error
+
+
+def _does_not_run(engine: Engine, error: BaseException) -> InputError:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return InputError(
+        f"The engine of `--beam_runner={engine.name}` does not run a small pipeline: "
+        f"{type(error).__name__}: {lines[-1].strip() if lines else ''} (the log has all of it)"
+    )
+
+
 def refuse_unfit_workers(engine: Engine, root: Path, lists: Sequence[str]) -> None:
     """Runs the small pipeline.
 
@@ -68,11 +121,7 @@ def refuse_unfit_workers(engine: Engine, root: Path, lists: Sequence[str]) -> No
             _ = parts | beam.Map(answer, str(folder), [one for one in lists if "://" not in one])
         told = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise InputError(
-            f"The engine of `--beam_runner={engine.name}` does not run a small pipeline: "
-            f"{type(error).__name__}: {lines[-1].strip() if lines else ''} (the log has all of it)"
-        ) from error
+        raise _does_not_run(engine, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _refuse(engine, root, told)
