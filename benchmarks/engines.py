@@ -4,7 +4,8 @@ flags in SIMCLR_BEAM_ARGS.
 
 Runs ExampleGen, StatisticsGen and Transform, and with `--model` the Evaluator on the model of a
 finished run in that pipeline root, and prints digests of what came out as one JSON line: examples
-as sets, statistics, channel means, metrics. The lines of two engines must be equal but for seconds.
+as sets, statistics, channel means, metrics. The lines of two engines must be equal, but for
+`engine`, `flags`, `nodes` (seconds by node) and `seconds`.
 """
 
 import argparse
@@ -73,8 +74,10 @@ def evaluator_nodes(root: str) -> list:
     from components.metadata.store import open_store
 
     store = open_store(f"{root}/metadata.sqlite")
-    newest = {kind: store.get_artifacts_by_type(kind)[-1].uri for kind in ("Examples", "Model")}
-    newest["Examples"] = store.get_artifacts_by_type("Examples")[0].uri  # of ExampleGen
+    uris = {
+        "Examples": store.get_artifacts_by_type("Examples")[0].uri,  # ExampleGen's, not Transform's
+        "Model": store.get_artifacts_by_type("Model")[-1].uri,  # the latest
+    }
     judged = store.get_executions_by_type("tfx.components.evaluator.component.Evaluator")[-1]
     config = json_format.Parse(
         judged.custom_properties["eval_config"].string_value, tfma.EvalConfig()
@@ -85,7 +88,7 @@ def evaluator_nodes(root: str) -> list:
     kinds = {"Examples": Examples, "Model": Model}
     about = {"Examples": {"split_names": '["train", "eval"]'}, "Model": {}}
     examples, model = (
-        Importer(source_uri=newest[name], artifact_type=kind, properties=about[name]).with_id(name)
+        Importer(source_uri=uris[name], artifact_type=kind, properties=about[name]).with_id(name)
         for name, kind in kinds.items()
     )
     given = {"examples": examples.outputs["result"], "model": model.outputs["result"]}
@@ -93,37 +96,63 @@ def evaluator_nodes(root: str) -> list:
 
 
 def digests(folder: Path) -> dict:
-    """Returns what the nodes made, in a form that does not depend on the order of records."""
-    import tensorflow as tf
-    import tensorflow_model_analysis as tfma
-    from tensorflow_metadata.proto.v0 import statistics_pb2
+    """Returns what the nodes made in their pipeline root, in a form that does not depend on the
+    order of records.
+    """
+    return _examples(folder) | _statistics(folder) | _channel_mean(folder) | _metrics(folder)
 
-    told = {}
+
+def _examples(folder: Path) -> dict[str, str]:
+    """Returns how many examples each split of ExampleGen and Transform has, and their digest."""
+    import tensorflow as tf
+
+    made = {}
     for split in sorted(folder.glob("*/*examples/*/Split-*")):
         files = [str(file) for file in split.glob("*.gz")]
         records = tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
         rows = sorted(_row(tf.train.Example.FromString(one)) for one in records)
-        name = f"{split.parts[-4]} {split.name}"
-        told[name] = f"{len(rows)} {hashlib.sha256(b''.join(rows)).hexdigest()[:16]}"
+        made[f"{split.parts[-4]} {split.name}"] = f"{len(rows)} {_digest(b''.join(rows))}"
+    return made
+
+
+def _statistics(folder: Path) -> dict[str, str]:
+    """Returns the digest of each split's statistics, whose features come in any order."""
+    from tensorflow_metadata.proto.v0 import statistics_pb2
+
+    made = {}
     for file in sorted(folder.glob("StatisticsGen/*/*/Split-*/FeatureStats.pb")):
         found = statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes())
         texts = sorted(str(one) for one in found.datasets[0].features)
-        told[f"StatisticsGen {file.parent.name}"] = _digest("".join(texts).encode())
+        made[f"StatisticsGen {file.parent.name}"] = _digest("".join(texts).encode())
+    return made
+
+
+def _channel_mean(folder: Path) -> dict[str, list[float]]:
+    """Returns the mean of red, green and blue, which Transform writes into every example."""
+    import tensorflow as tf
+
+    made = {}
     for split in sorted(folder.glob("Transform/transformed_examples/*/Split-train")):
-        record = next(
-            iter(tf.data.TFRecordDataset([str(next(split.glob("*.gz")))], "GZIP"))
-        ).numpy()
+        files = [str(next(split.glob("*.gz")))]
+        record = next(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
         mean = tf.train.Example.FromString(record).features.feature["channel_mean"]
-        told["channel mean"] = [round(value, 5) for value in mean.float_list.value]
+        made["channel mean"] = [round(value, 5) for value in mean.float_list.value]
+    return made
+
+
+def _metrics(folder: Path) -> dict[str, dict[str, float]]:
+    """Returns the Evaluator's metrics over all images; {} where it did not run."""
+    import tensorflow_model_analysis as tfma
+
+    made = {}
     for place in sorted(folder.glob("Evaluator/evaluation/*")):
-        metrics = tfma.load_eval_result(str(place)).slicing_metrics
-        overall = dict(metrics)[()][""][""]
-        told["metrics"] = {
+        slices = dict(tfma.load_eval_result(str(place)).slicing_metrics)
+        made["metrics"] = {
             name: round(value["doubleValue"], 5)
-            for name, value in sorted(overall.items())
+            for name, value in sorted(slices[()][""][""].items())
             if "doubleValue" in value
         }
-    return told
+    return made
 
 
 def _row(example) -> bytes:

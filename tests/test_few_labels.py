@@ -92,7 +92,7 @@ def test_labels_are_those_that_fine_tuning_learned_from(tmp_path):
         (["--set", "finetuning.epochs=5"], "`--num_epochs` and `--set finetuning.ep"),
         (["--set", "finetuning.batch_size=3"], "`--batch_size` and `--set finetuning"),
         (["--set", "finetuning.freeze=True"], "`--freeze` and `--set finetuning.fre"),
-        (["--eval_epochs=3,1"], "`eval_epochs` must be at least 1"),
+        (["--eval_epochs=3,1"], "`--eval_epochs` must be at least 1"),
     ],
 )
 def test_what_a_later_row_would_refuse_is_refused_before_the_first(arguments, message, capfd):

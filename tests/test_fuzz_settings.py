@@ -42,7 +42,7 @@ def test_a_few_lines_do_not_stand_for_gigabytes(tmp_path):
 
 
 def test_a_number_that_is_none_is_refused_by_a_flag_as_by_set():
-    with pytest.raises(InputError, match="`temperature` must be finite"):
+    with pytest.raises(InputError, match="`--temperature` must be finite"):
         choices_of(build_parser().parse_args(["--temperature=nan"]))
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.engines.engine import BUILT, PROJECT
 
-OF_THE_ENGINE = ("engine", "flags", "nodes", "seconds")
+OF_THE_ENGINE = ("engine", "flags", "nodes", "seconds")  # what two lines may differ in
 
 
 @pytest.fixture(scope="module")
