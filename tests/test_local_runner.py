@@ -496,7 +496,7 @@ def test_a_grid_is_judged_by_the_stem_that_the_views_decide():
 
 def test_views_too_small_for_the_stem_that_is_named_are_refused_before_a_run():
     sizes = "--input_size=32 32", "--crop_size=24 24"
-    with pytest.raises(InputError, match=r"`view_size` \(--crop_size\) must be at least 32 pixels"):
+    with pytest.raises(InputError, match=r"`--crop_size` must be at least 32 pixels"):
         choose(*sizes, "--set", "encoder.stem=imagenet")
     assert choose(*sizes, "--set", "encoder.stem=imagenet", "--from_scratch").from_scratch
 
