@@ -126,7 +126,7 @@ def write(root: Path, summary: dict) -> None:
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
     rows = _metric_rows(summary, task) + _class_rows(summary, task)
-    rows += [("pretraining brought", gain["told"]) for gain in summary["gains"]]
+    rows += [("with pretraining", gain["told"]) for gain in summary["gains"]]
     rows.append(("verdict", verdict(summary, task)))
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
