@@ -41,11 +41,13 @@ install: $(INSTALLED)
 
 # What few need, into the same environment: make extra NAME=aws (or elpv, heic, kubeflow, onnx, tensorboard, torch).
 extra: $(INSTALLED)
+	@test -f requirements/extras/$(NAME).lock || { echo "NAME must be one of $(EXTRAS). Received: '$(NAME)'"; exit 2; }
 	$(RUN) -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements/extras/$(NAME).lock
 
 # Beam's job server for Flink or Spark, one jar of 160 or 210 MB; needs Java and Maven: make engine NAME=flink (docs/scale.md)
 engine:
-	mvn -B -q -f requirements/engines/$(NAME).xml package
+	@test -f requirements/engines/$(NAME).xml || { echo "NAME must be flink or spark. Received: '$(NAME)'"; exit 2; }
+	@mvn -B -q -Dstyle.color=never -f requirements/engines/$(NAME).xml package
 	@echo ".engines/$(NAME)/$(NAME)-job-server.jar is there: --beam_runner=$(NAME) takes it"
 
 $(INSTALLED): $(LOCK) requirements/install.sh

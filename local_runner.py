@@ -82,8 +82,8 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
 
     root = interrupted_root(flags.pipeline_root, RUNS)
     refuse_beside_resume(parser, flags)
-    engine = engine_asked_for(flags.beam_runner)
     record = root.record()
+    engine = engine_asked_for(flags.beam_runner or parser.parse_args(record["flags"]).beam_runner)
     os.chdir(record["folder"])  # its data/ lies there
     choices = choices_of(parser.parse_args([f"--config={root.path / CONFIG_FILE}"]))
     with lock(root.path):

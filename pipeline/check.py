@@ -60,7 +60,9 @@ def main(arguments: list[str]) -> int:
         else:
             warnings = sum(finding.severity != NOTE for finding in found)
             counts = counted(warnings, "warning"), counted(len(found) - warnings, "note")
-            can_be_used = f"{counted(images, 'image')} can be used; {', '.join(counts)}"
+            of_recipe = choices.dataset.name not in ("", IMAGES_FOLDER)
+            whose = f" of the recipe {choices.name}" if of_recipe else ""
+            can_be_used = f"{counted(images, 'image')}{whose} can be used; {', '.join(counts)}"
             refused, told = "", "\n".join(filter(None, (table(found), can_be_used)))
         told = _without_lists(said.getvalue() + told, place).strip()
     if told:

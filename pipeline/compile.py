@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     try:
         choices = choices_of(flags)
         compilation = compilation_of(flags, choices)
-        engine_asked_for(flags.beam_runner)
+        engine = engine_asked_for(flags.beam_runner)
         from pipeline.lock import lock
         from pipeline.plan import make_plan
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
             hold_root = partial(held.enter_context, lock(choices.root.resolve()))
             plan = make_plan(choices, hold_root=hold_root)
         with libraries_to_log(os.devnull):
-            print(_compiler(compilation.orchestrator)(plan, compilation, flags.beam_runner))
+            print(_compiler(compilation.orchestrator)(plan, compilation, engine.name))
     except ValueError as error:
         print(f"pipeline.compile: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -63,6 +63,8 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
         text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
         _card(draft).write_text(text, encoding="utf-8")
         _card(draft).rename(_card(output))
+        if draft.is_file():  # safetensors are written for their owner alone
+            draft.chmod(_card(output).stat().st_mode)
         draft.rename(output)
     return f"{told} -> {output.absolute()}"
 

@@ -152,10 +152,9 @@ def _run_and_image_flags() -> Parser:
     run.add_argument(
         "--beam_runner",
         type=_runner,
-        default=IN_PROCESS,
         metavar="NAME",
         help=f"what the data nodes run on: {', '.join(RUNNERS)} (docs/scale.md); default: "
-        f"{IN_PROCESS}",
+        f"{IN_PROCESS}, of a run that is continued what it was on",
     )
     data = parser.add_argument_group("images")
     data.add_argument(
@@ -184,7 +183,8 @@ def _run_and_image_flags() -> Parser:
     data.add_argument(
         "--crop_size",
         metavar='"H W"',
-        help="pixels of the views in pretraining, at most the input size, which is the default",
+        help="pixels of the views in pretraining, at most the input size; default: that, or of "
+        "lists of your own three quarters of it on a CPU",
     )
     data.add_argument(
         "--num_classes",

@@ -8,6 +8,7 @@ survives. Standard library alone.
 """
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -120,6 +121,7 @@ def leave(code: int) -> NoReturn:
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # for nothing is left to be stopped
+    logging.disable()  # what they say of it stands behind all that was told
     atexit._run_exitfuncs()
     sys.stdout.flush()
     os._exit(code)

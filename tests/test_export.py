@@ -96,6 +96,7 @@ def exported(model, place, kind, *flags):
 def test_safetensors_come_back_as_the_same_encoder_with_its_normalization(models, tmp_path, name):
     folder, encoder, _ = models(name)
     output = exported(folder, tmp_path, "safetensors")
+    assert output.stat().st_mode == output.with_name(f"{output.name}.md").stat().st_mode
     settings, saved = find_weights(chosen(output, "--input_size=36 36"))
     assert (settings, saved.channel_mean, saved.channel_std) == (NETWORKS[name], MEAN, STD)
     again, file = build_encoder(settings, (SIDE, SIDE), seed=5), WeightsFile(str(output))

@@ -11,12 +11,15 @@ import pytest
 
 from components.file_list_example_gen.held_out import is_held_out
 from components.file_list_example_gen.rows import Row
+from local_runner import main
+from pipeline.arguments import BAD_INPUT
 from pipeline.flags import build_parser, choices_of
 from pipeline.loading import EXIT_INTERRUPTED, NOT_BEGUN
 from pipeline.lock import refuse_place
 from pipeline.plan import gate_above_chance, kept_epochs, make_plan, pretraining_that_fits
 from pipeline.precedence import settings_of
 from pipeline.recipes import RECIPES
+from pipeline.root import Root
 from pipeline.save_paths import SavedEncoder
 from pipeline.setting_types import KINDS
 from trainer_module.errors import InputError
@@ -547,3 +550,18 @@ def test_print_config_refuses_what_a_run_would_refuse_of_a_data_set(setting, tmp
     result = run("--print_config", "--set", setting, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "Did you mean" in result.stderr
+
+
+def test_a_run_is_continued_on_the_engine_that_it_was_on_unless_another_is_named(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # where `--resume` goes
+    root = Root(tmp_path)
+    root.write_record(
+        run_id="1", finished=False, folder=str(tmp_path), flags=["--beam_runner=portable"]
+    )
+    line = ["--resume", f"--pipeline_root={tmp_path}"]
+    assert main(line) == BAD_INPUT
+    assert "`--beam_runner=portable` needs the address" in capsys.readouterr().err
+    main([*line, "--beam_runner=in_process"])  # which finds no settings there
+    assert "--beam_runner" not in capsys.readouterr().err

@@ -156,8 +156,8 @@ def test_a_program_that_uses_the_package_keeps_its_own_signals():
 
 def test_a_run_leaves_after_what_libraries_want_done_at_its_end():
     code = (
-        "import atexit; from pipeline.stopping import leave\n"
-        "atexit.register(print, 'ended'); leave(3)"
+        "import atexit, logging; from pipeline.stopping import leave\n"
+        "atexit.register(logging.warning, 'ending'); atexit.register(print, 'ended'); leave(3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr, done.returncode) == ("ended\n", "", 3)

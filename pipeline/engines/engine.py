@@ -71,9 +71,11 @@ class Engine:
         return found
 
 
-def engine_asked_for(name: str) -> Engine:
-    """Returns what `engine_of` makes of `--beam_runner` and the flags in the environment."""
-    return engine_of(name, os.environ.get(BEAM_ARGS_VARIABLE, ""))
+def engine_asked_for(name: str | None) -> Engine:
+    """Returns what `engine_of` makes of `--beam_runner`, None where it is not given, and the flags in
+    the environment.
+    """
+    return engine_of(name or IN_PROCESS, os.environ.get(BEAM_ARGS_VARIABLE, ""))
 
 
 def engine_of(name: str, text: str) -> Engine:

@@ -127,7 +127,7 @@ def _refuse_in_containers(
         "--finetune_save_path": paths.finetune,
         "--encoder_weights": choices.weights.file,
         f"--metadata={FORM}": choices.metadata,
-        f"--beam_runner={flags.beam_runner}": flags.beam_runner != IN_PROCESS,
+        f"--beam_runner={flags.beam_runner}": flags.beam_runner not in (None, IN_PROCESS),
     }
     given = [flag for flag, value in unable.items() if value]
     if given:
