@@ -72,8 +72,8 @@ class Engine:
 
 
 def engine_asked_for(name: str | None) -> Engine:
-    """Returns what `engine_of` makes of `--beam_runner`, None where it is not given, and the flags in
-    the environment.
+    """Returns what `engine_of` makes of `--beam_runner` and the flags in the environment; None
+    where it is not given.
     """
     return engine_of(name or IN_PROCESS, os.environ.get(BEAM_ARGS_VARIABLE, ""))
 
