@@ -75,6 +75,7 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
         raise InputError("`--train_file_path` is missing: a list of `path,label` rows")
     for path in lists.given().values():
         _refuse_no_file(path)
+    _refuse_same_list(lists)
     files = {split: read_list(path) for split, path in lists.given().items()}
     for split, file in files.items():
         _refuse_absent(lists.given()[split], file)
@@ -102,6 +103,16 @@ def _refuse_no_file(path: str) -> None:
         )
     if os.path.isdir(path):
         raise InputError(f"{path}: {NO_LIST}. Fix: of a folder of images --images={path}")
+
+
+def _refuse_same_list(lists: Lists) -> None:
+    held_out = lists.given().get("eval", "")
+    both = os.path.isfile(held_out) and os.path.isfile(lists.train)
+    if both and os.path.samefile(held_out, lists.train):
+        raise InputError(
+            f"{held_out}: is the training list, too, and a model is judged by images that it did "
+            f"not learn from. Fix: a list of others, or none, and a fifth of these is held out"
+        )
 
 
 def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, Task, list[Problem]]:

@@ -19,7 +19,10 @@ IN_CONTAINERS = ("--for=kubeflow", "--output=out.yaml", "--image=registry/simclr
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--output=dag.py"], "`--for` must be one of airflow, kubeflow, vertex. There are"),
+        (
+            ["--output=dag.py"],
+            "`--for` must be one of airflow, kubeflow, vertex. Received: ''. Fix",
+        ),
         (["--for=airflo", "--output=dag.py"], "Did you mean 'airflow'?"),
         (["--for=airflow"], "`--output` must be a file"),
         (["--for=airflow", "--output=dag.yaml", ROOTED], "must end in .py"),

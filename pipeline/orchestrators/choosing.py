@@ -60,8 +60,9 @@ def compilation_of(flags: argparse.Namespace, choices: Choices) -> Compilation:
       InputError: naming what is missing, or what the orchestrator cannot do.
     """
     name, known = flags.orchestrator or "", ", ".join(ENDINGS)
-    hint = nearest(name, ENDINGS, f"There are {known}.")
-    require(name in ENDINGS, f"`--for` must be one of {known}. {hint}", given=name)
+    if name not in ENDINGS:
+        hint = nearest(name, ENDINGS, "Fix: one of them")
+        raise InputError(f"`--for` must be one of {known}. Received: {name!r}. {hint}")
     require(bool(flags.output), "`--output` must be a file", output=flags.output or "")
     compilation = Compilation(
         name, Path(at_home(flags.output)).absolute(), flags.image or "", flags.volume or ""

@@ -553,3 +553,8 @@ def test_every_way_of_parting_columns_takes_any_text():
                 assert isinstance(way(random_list(rng)), list)
             except Exception as error:  # noqa: BLE001 (the claim is about which ones there are)
                 assert type(error).__name__ == "Error", error
+
+
+def test_one_list_named_twice_is_refused_in_one_line(images):
+    with pytest.raises(InputError, match=r"list\.csv: is the training list, too.*held out$"):
+        plan_of(images, rows(), f"--val_file_path={images / 'list.csv'}")
