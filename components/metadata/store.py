@@ -48,11 +48,11 @@ def open_store(metadata: str, read_only: bool = True) -> MetadataStore:
 
 
 def _mysql_hint(metadata: str) -> str:
-    if not password_of(metadata):
-        return f"No password was given; the environment variable {PASSWORD_VARIABLE} can hold it"
+    absent = f" (none was given; the environment variable {PASSWORD_VARIABLE} can hold it)"
+    password = f"password{'' if password_of(metadata) else absent}"
     return (
-        "Is the server up, and are user, password and database right? docs/lineage.md tells how "
-        "to start one"
+        f"Is the server up, and are user, {password} and database right? docs/lineage.md tells how "
+        f"to start one"
     )
 
 
