@@ -3,6 +3,7 @@
 # Empty: the first of python3, python3.13, python3.12, python3.11 that fits.
 PYTHON ?=
 LOCK ?= requirements/cpu.lock
+ENGINES := flink spark
 EXTRAS := aws elpv heic kubeflow onnx tensorboard torch
 WORKERS ?= 2
 PYTEST_FLAGS ?=
@@ -46,7 +47,7 @@ extra: $(INSTALLED)
 
 # Beam's job server for Flink or Spark, one jar of 160 or 210 MB; needs Java and Maven: make engine NAME=flink (docs/scale.md)
 engine:
-	@test -f requirements/engines/$(NAME).xml || { echo "NAME must be flink or spark. Received: '$(NAME)'"; exit 2; }
+	@test -f requirements/engines/$(NAME).xml || { echo "NAME must be one of $(ENGINES). Received: '$(NAME)'"; exit 2; }
 	@mvn -B -q -Dstyle.color=never -f requirements/engines/$(NAME).xml package
 	@echo ".engines/$(NAME)/$(NAME)-job-server.jar is there: --beam_runner=$(NAME) takes it"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
+from components.file_list_example_gen.rows import ON_BAD_ROW
 from components.metadata.url import parse_mysql
 from pipeline.arguments import LOCAL, at_home
 from trainer_module.errors import InputError, require

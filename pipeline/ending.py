@@ -156,7 +156,7 @@ def guarded(root: Root, work: Callable) -> Outcome:
         return Outcome(BAD_INPUT, f"\n{error}", findings=error.findings)
     except KeyboardInterrupt:
         return Outcome(EXIT_INTERRUPTED, "")
-    except Exception as error:  # noqa: BLE001 (a component may raise anything; the log has the traceback)
+    except Exception as error:  # noqa: BLE001 (a component may raise anything)
         print_traceback()
         if asked_to_stop():  # whatever a library made of that
             return Outcome(EXIT_INTERRUPTED, "")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
+from components.file_list_example_gen.rows import ON_BAD_ROW
 from components.metadata.url import FORM, parse_mysql, without_password
 from pipeline.arguments import at_home, known_word, nearest, one_of, path_of, refuse_empty
 from pipeline.choices import IMAGES_FOLDER, OWN, Choices, refuse_beside_from_scratch

@@ -12,7 +12,7 @@ from tfx.proto import example_gen_pb2
 from components.file_list_example_gen.driver import ListDriver
 from components.file_list_example_gen.executor import Executor
 from components.file_list_example_gen.held_out import EVAL_BUCKETS, TRAIN_BUCKETS, is_split
-from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
+from components.file_list_example_gen.rows import ON_BAD_ROW
 from trainer_module.errors import InputError
 
 

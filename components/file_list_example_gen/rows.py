@@ -29,6 +29,7 @@ from trainer_module.errors import InputError, visible
 from trainer_module.findings import SHOWN_EXAMPLES, counted
 from trainer_module.tasks.task import Task
 
+ON_BAD_ROW = ("fail", "skip")  # what a row does that cannot be read: end the run, or be left out
 SHOWN_PROBLEMS = 20  # reasons
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
+from components.file_list_example_gen.rows import ON_BAD_ROW
 from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_empty
 from pipeline.datasets import files, utkface
 from pipeline.stopping import run_tool

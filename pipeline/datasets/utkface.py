@@ -9,7 +9,7 @@ https://susanqq.github.io/UTKFace, for non-commercial research.
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from components.file_list_example_gen.on_bad_row import ON_BAD_ROW
+from components.file_list_example_gen.rows import ON_BAD_ROW
 from pipeline.datasets import files
 from trainer_module.errors import InputError, require
 from trainer_module.findings import counted
