@@ -14,7 +14,7 @@ from components.file_list_example_gen.layout import folder_of
 from components.file_list_example_gen.names import closed, is_pipe
 from components.file_list_example_gen.noticed import no_part, skipped
 from components.file_list_example_gen.rows import (
-    NO_LIST,
+    IS_FOLDER,
     ListFile,
     Problem,
     Row,
@@ -102,7 +102,7 @@ def _refuse_no_file(path: str) -> None:
             f"times. Fix: write it into a file"
         )
     if os.path.isdir(path):
-        raise InputError(f"{path}: {NO_LIST}. Fix: of a folder of images --images={path}")
+        raise InputError(f"{path}: {IS_FOLDER}. Fix: of a folder of images --images={path}")
 
 
 def _refuse_same_list(lists: Lists) -> None:

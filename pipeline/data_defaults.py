@@ -4,7 +4,6 @@ and size of the images and from the machine, by the rules of docs/own-images.md.
 Standard library alone.
 """
 
-import dataclasses
 import statistics
 import struct
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from components.file_list_example_gen.layout import is_remote
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices
-from pipeline.precedence import settings_of
+from pipeline.precedence import settings_of, with_settings
 from trainer_module.findings import counted
 from trainer_module.image_headers import header
 from trainer_module.resnets import LEAST_SIDE
@@ -27,6 +26,8 @@ BATCHES = {False: 128, True: 256}
 LEAST_BATCH, LEAST_STEPS = 16, 8  # images; of an epoch
 IMAGES_SEEN = {False: 300_000, True: 10_000_000}  # over all epochs
 EPOCHS = {False: (20, 200), True: (100, 1000)}
+# of an epoch of fine-tuning that goes by steps; images, at most those of the settings' default
+FINETUNING_STEPS, LEAST_FINETUNING_BATCH = 32, 8
 SHORT_STEPS = 20_000  # a run of fewer wants a low temperature and a high rate
 SHORT_MINUTES = 60
 PLACE = "Chosen for {} on a {} (docs/own-images.md, Defaults that fit; a flag of yours wins):"
@@ -38,6 +39,7 @@ def with_data_defaults(
     gpu: bool,
     pretrains: bool = True,
     stem: str = "auto",
+    labelled: int = 0,
 ) -> Choices:
     """Returns choices of which nothing is open any more, and tells what was chosen and why.
 
@@ -47,6 +49,7 @@ def with_data_defaults(
       gpu: whether the machine has a GPU that is used.
       pretrains: whether there will be pretraining, of whose values to tell.
       stem: of the encoder, where that is named or there already.
+      labelled: images whose targets are learned step by step, 0 where none are.
     """
     if not choices.fit_to_data:
         return choices
@@ -57,11 +60,14 @@ def with_data_defaults(
     more, why = _training(choices, known, len(pretrained_on), gpu)
     chosen |= more
     lines = [*reasons, *why] if pretrains else reasons
+    more, why = _finetuning(choices, labelled)
+    chosen |= more
+    lines = [*lines, *why]
     if lines:
         sized = f" of about {side} pixels" if side else ""
         images = f"{counted(len(pretrained_on), 'image')}{sized}"
         print("\n".join([PLACE.format(images, "GPU" if gpu else "CPU"), *lines]))
-    return _with(choices, {**chosen, "fit_to_data": False})
+    return with_settings(choices, {**chosen, "fit_to_data": False})
 
 
 def usual_side(rows: Sequence[Row]) -> int:
@@ -120,8 +126,8 @@ def _training(choices: Choices, known: Mapping[str, Any], images: int, gpu: bool
 
 def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple[int, str]]:
     """Returns batch and epochs, each with the reason for it, '' where that is not told."""
-    power_of_two = 1 << max(0, (images // LEAST_STEPS).bit_length() - 1)
-    batch = min(BATCHES[gpu], max(LEAST_BATCH, power_of_two), max(2, images))
+    fitting = max(LEAST_BATCH, _power_of_two(images // LEAST_STEPS))
+    batch = min(BATCHES[gpu], fitting, max(2, images))
     if known["pretraining.micro_batch"]:  # a person's, which must divide the batch
         batch = known["pretraining.batch_size"]
     least, most = EPOCHS[gpu]
@@ -161,13 +167,21 @@ def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, 
     return {f"pretraining.{name}": (values[name], reason) for name, reason in why.items()}
 
 
+def _finetuning(choices: Choices, labelled: int):
+    """Returns the batch of a training by labels, where nobody named it, and why."""
+    if not labelled or "finetuning.batch_size" in choices.named:
+        return {}, []
+    fitting = max(LEAST_FINETUNING_BATCH, _power_of_two(labelled // FINETUNING_STEPS))
+    most = choices.finetuning.batch_size
+    batch = min(most, fitting)
+    told = f"{batch}, for labels: at most {most}, {FINETUNING_STEPS} steps an epoch"
+    return {"finetuning.batch_size": batch}, [_line("batch size", told)]
+
+
+def _power_of_two(most: int) -> int:
+    """Returns the largest that is at most `most`, at least 1."""
+    return 1 << max(0, most.bit_length() - 1)
+
+
 def _line(name: str, told: str) -> str:
     return f"  {name:<15} {told}"
-
-
-def _with(choices: Choices, values: Mapping[str, Any]) -> Choices:
-    """Returns choices with other values of some settings."""
-    pretraining = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
-    own = {name: value for name, value in values.items() if "." not in name}
-    section = dataclasses.replace(choices.pretraining, **pretraining)
-    return dataclasses.replace(choices, pretraining=section, **own)

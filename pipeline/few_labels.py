@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         flags, others = parse(arguments)
         refuse_bad_rows(flags, others)
     except ValueError as error:
-        print(f"few_labels: {error}", file=sys.stderr)
+        print(f"pipeline.few_labels: {error}", file=sys.stderr)
         return BAD_INPUT
     try:
         with stoppable(lambda: BEGINS_ANEW, grace=4.5):  # the run in progress takes up to 3 s

@@ -64,6 +64,10 @@ DIRECT = {
 # Flags that say where a run goes on, not what it does.
 OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
+WITHOUT_FLAG = (
+    "stands without a flag. Fix: --train_file_path=LIST, --images=DIR, or quotes around a value "
+    "with blanks"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,6 +82,8 @@ class Parser(argparse.ArgumentParser):
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             flag = unknown[0].split("=")[0]
+            if not flag.startswith("-"):
+                self.error(f"{flag!r} {WITHOUT_FLAG}")
             known = [name for action in self._actions for name in action.option_strings]
             self.error(f"No flag {flag!r}. {nearest(flag, known, 'See --help.')}")
         for name, value in vars(parsed).items():  # argparse makes a list of `--seed=--`

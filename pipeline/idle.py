@@ -68,7 +68,7 @@ def _of_finetuning(choices: Choices, task: Task) -> Iterator[Idle]:
     # measured beside whatever is fine-tuned
     linear = dataclasses.replace(finetuning, head="linear", freeze=True)
     whole = task.learns_from_views(finetuning) or finetuning.beside_scratch
-    if task.solves_head(finetuning) and not whole:
+    if not task.learns_by_steps(finetuning):
         how = "epochs", "batch_size", "learning_rate", "weight_decay", "precision"
         reason = "a linear head on a frozen encoder is fitted until it converges"
         yield reason, tuple(f"finetuning.{name}" for name in how)

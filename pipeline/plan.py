@@ -110,7 +110,16 @@ def decided(
     (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.replaces_pretraining or choices.from_scratch)
-    choices = with_data_defaults(choices, pretrained_on, has_gpu(), pretrains, encoder.stem)
+    finetuning = choices.finetuning
+    labelled = round(finetuning.label_fraction * len(parts["train"]))
+    choices = with_data_defaults(
+        choices,
+        pretrained_on,
+        has_gpu(),
+        pretrains,
+        encoder.stem,
+        labelled if task.learns_by_steps(finetuning) else 0,
+    )
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)

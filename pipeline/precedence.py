@@ -61,6 +61,17 @@ def stacked(
     return dataclasses.replace(_made(Choices, settings), named=frozenset(named))
 
 
+def with_settings(choices: Choices, settings: Layer) -> Choices:
+    """Returns choices with other values of some settings, which nobody named.
+
+    Raises:
+      ValueError: naming the field, the rule and the value received.
+    """
+    return dataclasses.replace(
+        _made(Choices, {**settings_of(choices), **settings}), named=choices.named
+    )
+
+
 def _over(below: Layer, layer: Layer) -> dict[str, Any]:
     """Returns a layer with what is below it, as far as that does not contradict what it says."""
     below = {**below}

@@ -103,6 +103,37 @@ def test_epochs_that_are_cut_say_so(images, told, capsys):
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("labelled", "batch"), [(0, 256), (10, 8), (367, 8), (1_968, 32), (50_000, 256)]
+)
+def test_a_training_by_labels_has_steps_enough_in_an_epoch(labelled, batch, capsys):
+    chosen = with_data_defaults(choose(), rows(50_000), gpu=False, labelled=labelled)
+    assert chosen.finetuning.batch_size == batch
+    assert ("for labels" in capsys.readouterr().out) == bool(labelled)
+    named = with_data_defaults(choose("--batch_size=100"), rows(9), gpu=False, labelled=labelled)
+    assert named.finetuning.batch_size == 100
+
+
+@pytest.mark.parametrize(
+    ("flags", "batch"),
+    [
+        ([], 256),  # fitted at once
+        (["--freeze=False"], 16),
+        (["--freeze=False", "--label_fraction=0.5"], 8),
+        (["--head=mlp"], 16),
+        (["--set", "finetuning.beside_scratch=true"], 16),
+        (["--from_scratch"], 16),
+        (["--task=pretrain"], 256),
+    ],
+)
+def test_only_what_learns_step_by_step_has_a_batch_chosen(
+    tmp_path, image_list, monkeypatch, flags, batch
+):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(choose(f"--train_file_path={image_list('train', 700)}", *flags))
+    assert plan.choices.finetuning.batch_size == batch
+
+
 def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_values(capsys):
     hours = with_data_defaults(choose("--minutes=600"), rows(50_000), gpu=True).pretraining
     assert (hours.temperature, hours.learning_rate) == (0.5, 0.06)

@@ -27,13 +27,15 @@ from components.file_list_example_gen.layout import (
 from components.file_list_example_gen.names import closed, no_file
 from trainer_module.errors import InputError, visible
 from trainer_module.findings import SHOWN_EXAMPLES, counted
+from trainer_module.image_headers import is_picture
 from trainer_module.tasks.task import Task
 
 ON_BAD_ROW = ("fail", "skip")  # what a row does that cannot be read: end the run, or be left out
 SHOWN_PROBLEMS = 20  # reasons
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"
-NO_LIST = "is a directory, expected a text file with one image a line"
+EXPECTED = "expected a text file with one image a line"
+IS_FOLDER, IS_PICTURE = f"is a directory, {EXPECTED}", f"is a picture, {EXPECTED}"
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
 
 
@@ -189,20 +191,27 @@ def _list_text(list_path: str) -> str:
         if not os.path.exists(list_path):
             raise InputError(f"{list_path}: {closed(list_path) or 'no such list file'}")
         if os.path.isdir(list_path):
-            raise InputError(f"{list_path}: {NO_LIST}")
+            raise InputError(f"{list_path}: {IS_FOLDER}")
     try:
         content = read_bytes(list_path)
-        # Excel's "Unicode text" says by its first bytes what it is.
-        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    except OSError as error:
+        reason = error if error.errno else f"it {error}"
+        raise InputError(f"{list_path}: cannot be read: {reason}") from error
+    return _decoded(content, list_path)
+
+
+def _decoded(content: bytes, list_path: str) -> str:
+    # Excel's "Unicode text" says by its first bytes what it is.
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
         text = content.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if is_picture(content):
+            raise InputError(f"{list_path}: {IS_PICTURE}") from error
         raise InputError(
             f"{list_path}: is not UTF-8 text ({error.reason} at byte {error.start}). Fix: save it "
             f"as UTF-8, with commas"
         ) from error
-    except OSError as error:
-        reason = error if error.errno else f"it {error}"
-        raise InputError(f"{list_path}: cannot be read: {reason}") from error
     if "\0" in text:
         raise InputError(f"{list_path}: holds zero bytes, which no text has. Fix: save it as UTF-8")
     if JSON.match(text):

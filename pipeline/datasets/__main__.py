@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> int:
         module = importlib.import_module(f"pipeline.datasets.{name}")
         lists = module.write(**flags)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"pipeline.datasets: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"{name} is in {flags['output_dir']} after {time.monotonic() - started:.1f} s")
     if noticed := table(files.findings_left(str(next(iter(lists.values()))))):

@@ -106,6 +106,7 @@ def test_the_mark_of_an_encoding_is_heeded(images, encoding):
     [
         ("\n".join(rows()).encode("utf-16-le"), "holds zero bytes.*save it as UTF-8"),
         ("i0.png,käse\n".encode("latin-1"), "is not UTF-8 text.*save it as UTF-8"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is a picture, expected a text file"),
         (b'[{"path": "i0.png", "label": "cat"}]', "is JSON; a list has one"),
         (b'{"path": "i0.png", "label": "cat"}\n', "is JSON; a list has one"),
     ],

@@ -199,6 +199,13 @@ class Task(Protocol):
         linear = settings.head == "linear"
         return self.fits_linear and linear and not self.learns_from_views(settings)
 
+    def learns_by_steps(self, settings: Finetuning) -> bool:
+        """Tells whether anything is trained by gradient steps: the network, or a head that is not
+        fitted at once.
+        """
+        whole = self.learns_from_views(settings) or settings.beside_scratch
+        return self.has_target and (whole or not self.solves_head(settings))
+
     def learns_from_copies(self, settings: Finetuning) -> bool:
         """Tells whether `settings.copies` of the images are learned from, too, where there are any:
         by a head that is fitted at once, of classes, because a crop leaves a class as it is, and no
