@@ -2,13 +2,15 @@
 
 # Empty: the first of python3, python3.13, python3.12, python3.11 that fits.
 PYTHON ?=
-LOCK ?= requirements/cpu.lock
+VENV ?= .venv
+# That of the environment that is there, else the one for a CPU.
+KEPT := $(wildcard $(patsubst $(VENV)/.installed-%,requirements/%,$(wildcard $(VENV)/.installed-*)))
+LOCK ?= $(or $(firstword $(KEPT)),requirements/cpu.lock)
 ENGINES := flink spark
 EXTRAS := aws elpv heic kubeflow onnx tensorboard torch
 WORKERS ?= 2
 PYTEST_FLAGS ?=
 SHARED := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed-$(notdir $(LOCK))
 

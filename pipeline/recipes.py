@@ -122,7 +122,7 @@ def shapes_segmentation() -> Choices:
 
     python local_runner.py --recipe shapes_segmentation
 
-    2 CPU cores with bfloat16: 4 min 59 s; mean IoU 33.4 %, 20.7 % with the same decoder on the
+    2 CPU cores with bfloat16: 4 min 49 s; mean IoU 33.4 %, 20.7 % with the same decoder on the
     untrained encoder (one run, before the encoder padded as PyTorch does). See
     docs/segmentation.md.
     """

@@ -252,6 +252,18 @@ def test_a_lock_that_is_not_there_is_named(tmp_path):
     assert told.returncode == 2 and "tpu.lock" in told.stderr
 
 
+@pytest.mark.parametrize(
+    ("installed", "lock"),
+    [("", "cpu.lock"), (".installed-gpu.lock", "gpu.lock"), (".installed-other.lock", "cpu.lock")],
+)
+def test_make_keeps_to_the_lock_of_the_environment_that_is_there(tmp_path, installed, lock):
+    if installed:
+        (tmp_path / installed).touch()
+    command = ["make", "-n", "-B", "install", f"VENV={tmp_path}"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f'"requirements/{lock}"' in told
+
+
 def test_a_half_made_environment_is_made_anew_and_an_index_out_of_reach_is_told(
     tmp_path, monkeypatch
 ):
