@@ -2,7 +2,8 @@
 a run of the whole pipeline.
 
 All runs share one pipeline root, so images are read once, and a run that is done is taken from the
-cache: a benchmark that was broken off goes on. Seconds are the Pretrainer's. The last line is JSON.
+cache: a benchmark that was broken off goes on. Seconds are those of pretraining. The last line is
+JSON.
 
     python benchmarks/minutes.py --seeds 0 1 2 --trial "" --trial "view_size=16" \
         -- --recipe cifar10_small --source PATH_OF_CIFAR10
@@ -14,7 +15,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from pipeline_run import run, seconds_of, tell
+from pipeline_run import PRETRAINING_SECONDS, run, tell
 
 METRICS = "linear_accuracy", "knn_accuracy", "untrained_linear_accuracy"
 
@@ -48,7 +49,8 @@ def measured(trial: str, seed: int, options: argparse.Namespace) -> dict:
     changes = [part for setting in trial.split() for part in ("--set", setting)]
     summary = run([*options.flags, f"--seed={seed}", *changes], options.pipeline_root)
     accuracies = {name: round(summary["metrics"][name], 4) for name in METRICS}
-    return {"trial": trial, "seed": seed, "seconds": seconds_of(summary, "Pretrainer")} | accuracies
+    seconds = summary[PRETRAINING_SECONDS]
+    return {"trial": trial, "seed": seed, "seconds": seconds} | accuracies
 
 
 def summed(rows: list[dict]) -> dict:

@@ -1,8 +1,8 @@
 """Ours and lightly's SimCLR, as many minutes each, on the same images, machine and encoder, in
 turns; scikit-learn's logistic regression judges the frozen features of both.
 
-A recipe runs as a whole; the seconds of its Pretrainer are what lightly gets, in whole epochs, with
-its own augmentation, loader and settings, or with the recipe's rate and temperature
+A recipe runs as a whole; the seconds of its pretraining are what lightly gets, in whole epochs,
+with its own augmentation, loader and settings, or with the recipe's rate and temperature
 (`--their_settings`). Lightly reads pictures that have the recipe's size already.
 
     python benchmarks/peers.py --torch_python PYTHON_WITH_LIGHTLY --seeds 0 1 \
@@ -14,12 +14,13 @@ Every answer is a line of JSON on stderr; the last line, on stdout, is all of th
 import argparse
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pipeline_run import asked, run, seconds_of, tell
+from pipeline_run import PRETRAINING_SECONDS, asked, run, tell
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,6 +33,8 @@ SPLITS = "train", "eval"
 def main(arguments: list[str]) -> None:
     """Runs both for every seed, and prints what they reached."""
     options = parse(arguments)
+    for split in SPLITS:  # what an earlier comparison left may be of other images
+        shutil.rmtree(options.folder / split, ignore_errors=True)
     rows = []
     for seed in options.seeds:
         summary = run([*options.flags, f"--seed={seed}"], options.folder / "ours")
@@ -64,6 +67,7 @@ def ours(summary: dict, seed: int, options: argparse.Namespace) -> dict:
     chosen, features = summary["configuration"], []
     for split in SPLITS:
         listed, stored = chosen["lists"][split], options.folder / f"{split}.npz"
+        stored.unlink(missing_ok=True)
         embed = [sys.executable, "-m", "pipeline.embed", str(options.folder / "ours"), listed]
         asked([*embed, f"--output={stored}"])
         features.append(np.load(stored))
@@ -71,7 +75,7 @@ def ours(summary: dict, seed: int, options: argparse.Namespace) -> dict:
     return {
         "who": "ours",
         "seed": seed,
-        "seconds": seconds_of(summary, "Pretrainer"),
+        "seconds": summary[PRETRAINING_SECONDS],
         "epochs": chosen["pretraining"]["epochs"],
         "accuracy": judged(*((one["features"], one["targets"]) for one in features)),
     }
@@ -96,7 +100,7 @@ def lightly(settings: str, seed: int, summary: dict, options: argparse.Namespace
         common["learning_rate"] = pretraining["learning_rate"] / 2
         common["temperature"] = pretraining["temperature"]
     epoch = told_by_lightly("train", {**common, "epochs": 1}, options)["seconds"]
-    epochs = max(1, math.floor(seconds_of(summary, "Pretrainer") / epoch))
+    epochs = max(1, math.floor(summary[PRETRAINING_SECONDS] / epoch))
     told = told_by_lightly("train", {**common, "epochs": epochs}, options)
     features = []
     for split in SPLITS:

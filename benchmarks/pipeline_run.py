@@ -8,11 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from components.metadata.names import PRETRAINER  # noqa: E402
 from pipeline.arguments import DONE, REFUSED  # noqa: E402
+from pipeline.root import Root  # noqa: E402
+from trainer_module.log_files import HISTORY_FILE  # noqa: E402
+
+PRETRAINING_SECONDS = "pretraining_seconds"
 
 
 def run(flags: list[str], pipeline_root: Path) -> dict:
-    """Runs local_runner.py and returns the run's summary; a model that the gate refuses has its
+    """Runs local_runner.py and returns the run's summary with PRETRAINING_SECONDS, those of the run
+    that trained where this one took it from the cache; a model that the gate refuses has its
     accuracy all the same.
 
     Raises:
@@ -22,7 +28,10 @@ def run(flags: list[str], pipeline_root: Path) -> dict:
 
     root = pipeline_root.resolve()
     asked([sys.executable, "local_runner.py", *flags, f"--pipeline_root={root}"])
-    return json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
+    summary = json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
+    stored = Root(root).stored_run(summary["run_id"])
+    history = stored.json_file(PRETRAINER, "model_run", HISTORY_FILE)
+    return summary | {PRETRAINING_SECONDS: history["seconds"]}
 
 
 def asked(command: list[str]) -> str:
@@ -35,11 +44,6 @@ def asked(command: list[str]) -> str:
     if finished.returncode not in (DONE, REFUSED):
         raise SystemExit(f"{' '.join(command)}\n{finished.stdout[-2000:]}{finished.stderr[-2000:]}")
     return finished.stdout
-
-
-def seconds_of(summary: dict, component: str) -> float:
-    """Returns how long a component of a run took."""
-    return next(one["seconds"] for one in summary["components"] if one["id"] == component)
 
 
 def tell(row: dict) -> None:

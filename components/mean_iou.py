@@ -14,7 +14,7 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util, preprocessors
 
-from trainer_module.gains import of_resampled
+from trainer_module.gains import LEAST_RESAMPLED, of_resampled
 from trainer_module.intervals import HIGH, LOW
 from trainer_module.segmentation.iou import iou, mean_iou, pixels_of
 
@@ -135,12 +135,13 @@ class _Pixels(beam.CombineFn):
 
 def interval(rows: np.ndarray) -> tuple[float, float]:
     """Returns the 95 % interval of the mean IoU of images that add so much, [M, 3, C]; NaN where
-    there is nothing to measure.
+    there is nothing to measure, or one image alone.
     """
-    if not rows.any():
+    if not rows.any() or len(rows) < LEAST_RESAMPLED:
         return float("nan"), float("nan")
     flat, shape = rows.reshape(len(rows), -1), rows.shape[1:]
-    return of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
+    ends = of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
+    return max(0.0, ends[0]), min(1.0, ends[1])
 
 
 metric_types.register_metric(MeanIoU)

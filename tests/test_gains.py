@@ -78,6 +78,22 @@ def test_the_difference_of_a_mean_iou_has_an_interval_over_images():
     assert gain.interval[0] < gain.difference < gain.interval[1] and gain.verdict == BETTER
 
 
+@pytest.mark.parametrize("images", [2, 3, 5, 20])
+def test_of_two_models_that_are_equal_on_average_few_are_told_apart(images):
+    chance, told_apart = np.random.default_rng(0), 0
+    for _ in range(200):
+        errors = chance.normal(size=(2, images, 1)) ** 2
+        low, high = gains.paired_interval(*errors, mean)
+        told_apart += not low < 0 < high
+    assert told_apart / 200 < 0.1  # a percentile interval tells 49, 26 and 19 % of them apart
+
+
+def test_one_image_tells_no_two_models_apart():
+    errors = (Judged(score, np.array([[score]])) for score in (0.1, 0.4))
+    gain = gain_of(("error", "other"), OVER_UNTRAINED, tuple(errors), mean)
+    assert gain.interval is None and gain.verdict == CHANCE
+
+
 def test_what_an_image_adds_is_what_the_metric_of_its_task_counts():
     logits, labels = np.random.default_rng(0).normal(size=(50, 4)), np.arange(50) % 4
     task = Classification(4)

@@ -19,7 +19,13 @@ def test_all_right_on_one_image_says_almost_nothing():
 
 def test_an_error_has_the_interval_of_its_mean():
     # absolute errors 1 and 3, again and again: mean 2, mean square 5, deviation 1
-    assert of_mean_error(2.0, 5.0, 100) == pytest.approx((2 - 0.196, 2 + 0.196), abs=1e-4)
+    # 1.9842 of Student's for 99 degrees of freedom, over the root of 99
+    assert of_mean_error(2.0, 5.0, 100) == pytest.approx((2 - 0.1994, 2 + 0.1994), abs=1e-4)
+    assert of_mean_error(2.0, 5.0, 2)[1] == pytest.approx(2 + 12.7062, abs=1e-4)
+
+
+def test_one_error_has_no_interval():
+    assert intervals_of({"mean_absolute_error": 3.0, "mean_squared_error": 9.0}, 1) == {}
 
 
 def test_accuracies_and_errors_have_intervals_and_other_numbers_none():

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer_module.intervals import SHARES, Interval, Z
+from trainer_module.intervals import SHARES, Interval, Z, of_few
 from trainer_module.thumbnails import SIDE
 from trainer_module.to_try import what_to_try
 
 BETTER, CHANCE, WORSE, NOT_KNOWN = "better", "within chance", "worse", "not known"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
+LEAST_RESAMPLED = 2  # images: of one, nothing is known of how it differs from others
 OVER_UNTRAINED, OVER_SCRATCH = "the untrained encoder", "training from scratch"
 OVER_PIXELS = f"a linear model of {SIDE} x {SIDE} pixels"
 
@@ -52,10 +53,12 @@ class Gain:
         """BETTER or WORSE where the whole interval is, else CHANCE; NOT_KNOWN where one of the
         numbers is not finite.
 
-        Without an interval by the difference alone.
+        Without an interval by the difference alone; that of one image is within chance.
         """
         if not all(map(math.isfinite, (self.difference, *(self.interval or ())))):
             return NOT_KNOWN
+        if self.interval is None and self.images == 1:
+            return CHANCE
         low, high = self.interval or (self.difference, self.difference)
         low, high = (low, high) if self.higher_is_better else (-high, -low)
         return BETTER if low > 0 else WORSE if high < 0 else CHANCE
@@ -94,8 +97,9 @@ def gain_of(
     return Gain(*names, against, difference, interval, images, higher_is_better)
 
 
-def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) -> Interval:
-    """Returns the 95 % interval of the difference of a metric of two models.
+def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) -> Interval | None:
+    """Returns the 95 % interval of the difference of a metric of two models; None where one image
+    is all there is, and its share is not what is measured.
 
     Args:
       first: what each image adds, float [M, K].
@@ -106,6 +110,8 @@ def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) 
     if both.shape[1] == 1 and np.isin(both, (0, 1)).all():
         return of_paired_shares(first[:, 0], second[:, 0])
     images = len(first)  # the same ones for both
+    if images < LEAST_RESAMPLED:
+        return None
     return of_resampled(
         lambda times: metric_of(times @ first, images) - metric_of(times @ second, images), images
     )
@@ -130,17 +136,20 @@ def of_paired_shares(first: np.ndarray, second: np.ndarray) -> Interval:
 
 
 def of_resampled(score_of: Callable[[np.ndarray], np.ndarray], images: int) -> Interval:
-    """Returns the middle 95 % of a score on images drawn anew (Efron 1979, the bootstrap).
+    """Returns the middle 95 % of a score on images drawn anew (Efron 1979, the bootstrap), widened
+    by what so few images hide of their spread (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
 
     Args:
       score_of: how often each image is in, [R, M] -> scores [R].
-      images: M.
+      images: M, at least LEAST_RESAMPLED.
     """
     chance = np.random.default_rng(0)
     each, scores = np.full(images, 1 / images), []
     for _ in range(RESAMPLES // RESAMPLED_AT_ONCE):
         scores.append(score_of(chance.multinomial(images, each, RESAMPLED_AT_ONCE)))
-    low, high = np.quantile(np.concatenate(scores), (0.025, 0.975))
+    ends = np.quantile(np.concatenate(scores), (0.025, 0.975))
+    score = score_of(np.ones((1, images), int))[0]
+    low, high = score + of_few(images) * (ends - score)
     return float(low), float(high)
 
 

@@ -1,6 +1,6 @@
 """Between which values a score lies, as far as a few images can tell: 95 % intervals.
 
-Standard library alone.
+Standard library alone, but for one quantile.
 """
 
 import math
@@ -33,10 +33,20 @@ def of_mean_error(mean: float, mean_square: float, images: int) -> Interval:
     Args:
       mean: of the absolute errors.
       mean_square: of their squares.
-      images: at least one.
+      images: at least two.
     """
-    half = Z * math.sqrt(max(0.0, mean_square - mean * mean) / images)
+    spread = math.sqrt(max(0.0, mean_square - mean * mean) / images)
+    half = Z * of_few(images) * spread
     return max(0.0, mean - half), mean + half
+
+
+def of_few(images: int) -> float:
+    """Returns how much wider an interval is whose deviation was estimated, without Bessel's
+    correction, from so many images, at least two: Student's (1908), close to 1 for many.
+    """
+    from scipy.special import stdtrit  # where it is needed: what tells of scores need not
+
+    return stdtrit(images - 1, 0.975) / Z * math.sqrt(images / (images - 1))
 
 
 def intervals_of(metrics: dict[str, float], images: int) -> dict[str, Interval]:
@@ -54,7 +64,7 @@ def intervals_of(metrics: dict[str, float], images: int) -> dict[str, Interval]:
         for name, value in metrics.items()
         if name.endswith("accuracy") and 0 <= value <= 1
     }
-    if {"mean_absolute_error", "mean_squared_error"} <= metrics.keys():
+    if {"mean_absolute_error", "mean_squared_error"} <= metrics.keys() and images > 1:
         errors = metrics["mean_absolute_error"], metrics["mean_squared_error"]
         found["mean_absolute_error"] = of_mean_error(*errors, images)
     ends = {name: (f"{name}{LOW}", f"{name}{HIGH}") for name in metrics}
