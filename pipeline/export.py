@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, one_of, path_of
 from pipeline.asked_model import asked_model, name_of, task_of
-from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_record
+from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_input, card_of_record
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import MADE_BY, OURS, OWN_MEAN, OWN_STD
@@ -61,6 +61,8 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
             told += f". {THROUGH_JPEG}" if record.stored_as == "jpeg" else ""
         card = model_dir / EXTRAS / CARD_FILE
         text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
+        if kind != "saved_model":
+            text += f"\n{card_of_input(record, _classes(model_dir), preprocessing)}"
         _card(draft).write_text(text, encoding="utf-8")
         _card(draft).rename(_card(output))
         if draft.is_file():  # safetensors are written for their owner alone
@@ -160,8 +162,7 @@ def _fc(layers: list, grid: int) -> dict:
 
 def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
     """Returns what a safetensors file says of itself; `--encoder_weights` reads it again."""
-    settings, task = record.encoder, task_of(model_dir)
-    names = getattr(task, "names_by_id", list)()
+    settings = record.encoder
     return {
         "format": "pt",
         MADE_BY: OURS,
@@ -173,8 +174,13 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
         "stored_as": record.stored_as,
         OWN_MEAN: json.dumps(record.channel_mean),
         OWN_STD: json.dumps(record.channel_std),
-        "classes": json.dumps(names),
+        "classes": json.dumps(_classes(model_dir)),
     }
+
+
+def _classes(model_dir: Path) -> list[str]:
+    """Returns the names of the classes in the order of their ids; [] of other tasks."""
+    return getattr(task_of(model_dir), "names_by_id", list)()
 
 
 def main(arguments: list[str]) -> int:

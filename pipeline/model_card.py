@@ -6,6 +6,7 @@ what it writes. Standard library alone.
 """
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
@@ -63,14 +64,37 @@ def card_of_record(record: EncoderRecord) -> str:
     """Returns the card of a model that carries none, as those that were pushed before there were
     cards: what its encoder is.
     """
-    encoder, size = record.encoder, " x ".join(map(str, record.image_size))
+    encoder = record.encoder
     through = f"\n\n{THROUGH_JPEG}" if record.stored_as == "jpeg" else ""
     return (
-        f"# A ResNet-{encoder.depth} of width {encoder.width:g}, {encoder.stem} stem\n\n"
-        f"Images of {size} pixels, in [0, 1], minus the mean {_numbers(record.channel_mean)}, "
-        f"divided by {_numbers(record.channel_std)}.{through}\n\nNo run has left a card in its "
-        f"folder; `python -m pipeline.lineage` tells data, recipe, scores and origin.\n"
+        f"# A ResNet-{encoder.depth} of width {encoder.width:g}, {encoder.stem} stem{through}\n\n"
+        f"No run has left a card in its folder; `python -m pipeline.lineage` tells data, recipe, "
+        f"scores and origin.\n"
     )
+
+
+def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -> str:
+    """Returns what the card of an exported model says beside that: what it takes, and in which
+    order it answers.
+
+    Args:
+        record: of its encoder.
+        classes: their names in the order of logits; empty where there are none.
+        pixels: whether it resizes and normalizes by itself.
+    """
+    size = " x ".join(map(str, record.image_size))
+    takes = f"Pixels of any size; within, they become {size}" if pixels else f"{size} pixels"
+    done = ", which it does by itself" if pixels else ""
+    mean, std = (_numbers(values) for values in (record.channel_mean, record.channel_std))
+    lines = [
+        "## Input and output",
+        "",
+        f"- Images, RGB: {takes}, in [0, 1], minus the mean {mean}, divided by {std}{done}.",
+    ]
+    if classes:
+        named = ", ".join(f"{place} {name}" for place, name in enumerate(classes))
+        lines.append(f"- Classes, in the order of the logits: {named}.")
+    return "\n".join(lines) + "\n"
 
 
 def _numbers(values) -> str:

@@ -203,11 +203,23 @@ def test_a_saved_model_is_the_folder_as_it_was_pushed_and_a_card_lies_beside_it(
     (folder / EXTRAS / "model_card.md").unlink()
 
 
-def test_a_model_without_a_card_gets_one_that_says_how_images_are_normalized(models, tmp_path):
+def test_a_model_without_a_card_gets_one_that_says_what_it_is(models, tmp_path):
+    exported(models("small 18")[0], tmp_path, "keras")
+    assert "ResNet-18 of width 0.125" in (tmp_path / "exported.keras.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "keras"])
+def test_a_card_says_how_images_are_normalized_and_in_which_order_classes_come(
+    models, tmp_path, kind
+):
     folder, *_ = models("small 18")
-    exported(folder, tmp_path, "keras")
-    card = (tmp_path / "exported.keras.md").read_text()
-    assert "mean 0.4000, 0.5000, 0.6000" in card and "ResNet-18 of width 0.125" in card
+    (folder / EXTRAS / "model_card.md").write_text("# The card\n")
+    exported(folder, tmp_path, kind)
+    (folder / EXTRAS / "model_card.md").unlink()
+    card = (tmp_path / f"exported.{kind}.md").read_text()
+    assert card.startswith("# The card\n\n## Input and output\n")
+    assert "36 x 36 pixels, in [0, 1], minus the mean 0.4000, 0.5000, 0.6000, divided by " in card
+    assert "- Classes, in the order of the logits: 0 cat, 1 dog, 2 fox." in card
 
 
 @pytest.mark.parametrize(
