@@ -275,7 +275,8 @@ def _check_sizes(choices: Choices) -> None:
     rule = "`view_size` must be square for quarter turns"
     require(square or not turning, rule, view_size=choices.view_size)
     encoder = with_stem(choices.encoder, choices.view_size)
-    require_fit(encoder, choices.image_size)
+    if not choices.fit_to_data:  # which may choose another size
+        require_fit(encoder, choices.image_size)
     if not choices.from_scratch:
         require_views_fit(encoder, choices.view_size)
 

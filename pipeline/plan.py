@@ -17,7 +17,7 @@ from pipeline.data_defaults import with_data_defaults
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.idle import idle
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder, refuse_small_images
-from pipeline.weights import find_weights, refuse_two_encoders
+from pipeline.weights import find_weights, for_images, refuse_two_encoders
 from trainer_module.errors import InputError
 from trainer_module.findings import Finding, counted, table
 from trainer_module.memory import MOST_OF_MEMORY, total_memory
@@ -122,6 +122,8 @@ def decided(
     )
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
+    if saved.from_weights:
+        saved = for_images(saved, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)
     judged_by = parts.get("eval", parts["train"])
     gate = gate_above_chance(choices.gate, task, judged_by)

@@ -4,6 +4,7 @@ The file is looked at before anything heavy is loaded; `make_encoder` then makes
 earlier run would have left (pipeline/imported.py). Standard library alone, but for the file itself.
 """
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -80,6 +81,15 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
         mapping=_told(path, found, whose),
         begins_pretraining=choices.pretraining.epochs > 0,
     )
+
+
+def for_images(saved: SavedEncoder, image_size: tuple[int, int]) -> SavedEncoder:
+    """Returns the encoder of a file of weights for images of (H, W) pixels, which are decided after
+    it was found.
+    """
+    record = dataclasses.replace(saved.from_weights, image_size=image_size)
+    fingerprint = _fingerprint(saved.path, record)
+    return dataclasses.replace(saved, from_weights=record, fingerprint=fingerprint)
 
 
 def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:

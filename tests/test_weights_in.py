@@ -86,6 +86,27 @@ def test_a_grid_of_the_file_that_is_finer_than_the_images_allow_is_refused(tmp_p
         make_plan(choices_of(build_parser().parse_args(line)))
 
 
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_grid_is_held_against_the_size_that_follows_from_the_images(
+    begins, file, tmp_path, image_list, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    line = [f"--train_file_path={image_list(size=64)}", "--set=encoder.grid=6"]
+    line += [f"--encoder_weights={file}"] if begins else []
+    plan = make_plan(choices_of(build_parser().parse_args(line)))
+    assert plan.choices.image_size == (64, 64) and plan.encoder.grid == 6
+    if begins:
+        model = Path(bring_in(plan.saved_encoder, tmp_path / "root"), SAVED_MODEL)
+        assert read_record(model).image_size == (64, 64)
+        assert load_encoder(str(model)).output_shape == (None, 36 * 64)
+
+
+def test_a_grid_finer_than_the_images_that_there_are_is_refused(image_list):
+    line = [f"--train_file_path={image_list(size=32)}", "--set=encoder.grid=6"]
+    with pytest.raises(InputError, match=r"`encoder.grid` must be at most 4.*grid=6"):
+        make_plan(choices_of(build_parser().parse_args(line)))
+
+
 def test_without_epochs_nothing_is_pretrained(file):
     _, saved = find_weights(chosen(file, "--pretrain_epochs=0"))
     assert saved.replaces_pretraining and not saved.begins_pretraining
