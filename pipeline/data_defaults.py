@@ -138,6 +138,8 @@ def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple
     if epochs != wanted:
         told += f" would be {wanted:,}; from {least} to {most}"
     why = "the least" if is_least else f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch"
+    if known["pretraining.micro_batch"]:
+        why = ""  # no choice of ours
     return {
         "pretraining.batch_size": (batch, why),
         "pretraining.epochs": (epochs, "" if known["pretraining.minutes"] else told),
@@ -174,7 +176,9 @@ def _finetuning(choices: Choices, labelled: int):
     fitting = max(LEAST_FINETUNING_BATCH, _power_of_two(labelled // FINETUNING_STEPS))
     most = choices.finetuning.batch_size
     batch = min(most, fitting)
-    told = f"{batch}, for labels: at most {most}, {FINETUNING_STEPS} steps an epoch"
+    is_least = labelled < FINETUNING_STEPS * LEAST_FINETUNING_BATCH
+    why = "the least" if is_least else f"at most {most}, {FINETUNING_STEPS} steps an epoch"
+    told = f"{batch}, for labels: {why}"
     return {"finetuning.batch_size": batch}, [_line("batch size", told)]
 
 

@@ -103,6 +103,13 @@ def test_epochs_that_are_cut_say_so(images, told, capsys):
     assert told in capsys.readouterr().out
 
 
+def test_no_reason_is_told_that_was_none(capsys):
+    chosen = choose("--set=pretraining.micro_batch=64")
+    with_data_defaults(chosen, rows(50_000), gpu=False, labelled=40)
+    told = capsys.readouterr().out
+    assert "steps an epoch" not in told and "batch size      8, for labels: the least\n" in told
+
+
 @pytest.mark.parametrize(
     ("labelled", "batch"), [(0, 256), (10, 8), (367, 8), (1_968, 32), (50_000, 256)]
 )

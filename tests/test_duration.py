@@ -7,7 +7,7 @@ import pytest
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import kept_epochs
 from pipeline.save_paths import SavedEncoder
-from trainer_module.duration import Estimate, epochs_that_fit, told
+from trainer_module.duration import Estimate, epochs_that_fit, of_choice, told
 from trainer_module.errors import InputError
 
 
@@ -26,6 +26,13 @@ def choose(*flags):
 )
 def test_as_many_epochs_as_fit_and_at_least_one(seconds, epoch, watch, every, epochs):
     assert epochs_that_fit(seconds, epoch, watch, every) == epochs
+
+
+def test_an_epoch_that_takes_longer_than_the_minutes_is_told_to():
+    assert of_choice(1, 2, 0.125, 20) == "1 minute: 2 epochs, at 0.125 s a step"
+    assert of_choice(10, 1, 2.5, 900) == (
+        "10 minutes: 1 epoch, at 2.5 s a step; it takes about 15 minutes, and one is the least"
+    )
 
 
 def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trainer_module.examples import Examples
-from trainer_module.features import encode, encode_crops
+from trainer_module.features import at_once, encode, encode_crops
 from trainer_module.finetune import features_to_learn, finetune
 from trainer_module.settings import Finetuning
 from trainer_module.tasks.classification import Classification
@@ -33,6 +33,13 @@ def test_features_do_not_depend_on_the_batch(pixels, images):
     np.testing.assert_allclose(
         encode(pixels, images, *STATISTICS, batch_size=3), images.reshape(7, -1) / 255, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "images"), [((32, 32), 512), ((64, 64), 512), ((144, 192), 75), ((1024, 1024), 8)]
+)
+def test_fewer_large_images_are_encoded_at_once(size, images):
+    assert at_once(*size) == images
 
 
 def test_copies_of_an_image_differ(pixels, images):

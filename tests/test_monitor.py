@@ -166,6 +166,26 @@ def test_an_encoder_that_is_better_than_before_is_not_warned_of(learner, capsys)
     assert capsys.readouterr().out == ""
 
 
+def test_views_are_embedded_in_pairs_whatever_goes_into_the_encoder_at_once(learner, monkeypatch):
+    images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
+    monkeypatch.setattr("trainer_module.features.LEAST_AT_ONCE", 6)
+    monkeypatch.setattr("trainer_module.features.MOST_PIXELS", 0)
+    first, second = (np.asarray(side) for side in view_embeddings(learner, images))
+    assert first.shape == second.shape == (16, 3)
+    distances = np.linalg.norm(first[:, None] - second[None], axis=-1)  # [16, 16]
+    assert np.diag(distances).mean() < 0.8 * distances.mean()
+
+
+def test_a_look_is_taken_with_labels_and_without(learner):
+    images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
+    labels = np.arange(16) % 2
+    for watched in (None, Watched(images, labels, images, labels)):
+        monitor = Monitor(mean_colours(0.0), images, 2, watched)
+        monitor.set_model(learner)
+        monitor.look()
+        assert (monitor.untrained is None) == (watched is None)
+
+
 def test_without_labels_the_embeddings_of_two_views_are_measured(learner):
     images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
     first, second = view_embeddings(learner, images)
@@ -173,5 +193,5 @@ def test_without_labels_the_embeddings_of_two_views_are_measured(learner):
         "alignment": float(alignment(first, second)),
         "uniformity": float(uniformity(first)),
     }
-    assert expected["alignment"] > 0
+    assert expected["alignment"] > 0 and first.shape == (16, 3)
     assert measured(learner, None, images)[-1] == pytest.approx(expected)

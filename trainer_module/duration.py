@@ -74,15 +74,14 @@ def of_minutes(
         folder: of the checkpoints, where the choice is kept.
         started: by `time.monotonic`, when the minutes began.
     """
-    path = Path(folder, CHOSEN)
+    path, batches = Path(folder, CHOSEN), EpochBatches(images, settings.batch_size, settings.seed)
     chosen = read_json(path)
     if not chosen:  # or damaged, as by a full disk
-        batches = EpochBatches(images, settings.batch_size, settings.seed)
         trial = build()
         compiling, step = step_seconds(trial, batches)
         monitor.set_model(trial)
         before = time.monotonic()
-        monitor.on_train_begin()
+        monitor.look()
         watch = time.monotonic() - before
         left = 60 * settings.minutes - (time.monotonic() - started) - compiling
         epoch = step * batches.steps_per_epoch
@@ -90,12 +89,19 @@ def of_minutes(
         chosen = {"epochs": epochs, "step_seconds": step}
         write_json(path, chosen)
     epochs, seconds = chosen["epochs"], chosen["step_seconds"]
-    print(
-        f"{settings.minutes:g} minutes: {counted(epochs, 'epoch')}, at {seconds:.3g} s a step",
-        flush=True,
-    )
+    epoch = seconds * batches.steps_per_epoch
+    print(of_choice(settings.minutes, epochs, seconds, epoch), flush=True)
     warmup = min(settings.warmup_epochs, WARMUP_SHARE * epochs)
     return dataclasses.replace(settings, epochs=epochs, warmup_epochs=warmup)
+
+
+def of_choice(minutes: float, epochs: int, step_seconds: float, epoch_seconds: float) -> str:
+    """Returns how many epochs were chosen for a person's minutes, in words."""
+    unit = "minute" if minutes == 1 else "minutes"
+    line = f"{minutes:g} {unit}: {counted(epochs, 'epoch')}, at {step_seconds:.3g} s a step"
+    if epoch_seconds <= 60 * minutes:
+        return line
+    return f"{line}; it takes about {told(epoch_seconds)}, and one is the least"
 
 
 class Estimate(keras.callbacks.Callback):

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from trainer_module.augment import augment
-from trainer_module.features import encode
+from trainer_module.features import at_once, encode
 from trainer_module.gains import BETTER, OVER_UNTRAINED, Judged, gain_of, words
 from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
@@ -109,6 +109,12 @@ class Monitor(keras.callbacks.Callback):
         if self.watched is not None and self.untrained is None:
             self.untrained = knn_right(*self._columns(self.watched))
 
+    def look(self) -> None:
+        """Looks at the features once, as often as it must, for whoever takes the time of that."""
+        if self.watched is None:
+            self._unlabelled()
+        self.on_train_begin()
+
     def on_epoch_end(self, epoch, logs=None):
         """Measures and adds to `logs`; later callbacks show and record them."""
         done, epochs = epoch + 1, self.params["epochs"]
@@ -173,8 +179,17 @@ def view_embeddings(learner: SimCLR, images):
 
     The same views at every call.
     """
-    views, chance = learner.views, keras.random.SeedGenerator(0)
-    both = np.concatenate([images, images])
+    chance, some = keras.random.SeedGenerator(0), at_once(*learner.views.size) // 2
+    parts = [
+        _view_embeddings(learner, images[start : start + some], chance)
+        for start in range(0, len(images), some)
+    ]
+    return tuple(ops.concatenate(side) for side in zip(*parts, strict=True))
+
+
+def _view_embeddings(learner: SimCLR, images, chance):
+    """Returns those of as many images as the encoder takes at once."""
+    views, both = learner.views, np.concatenate([images, images])
     seen = normalize(
         augment(both, views.augmentation, views.size, chance), views.channel_mean, views.channel_std
     )
