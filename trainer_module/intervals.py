@@ -74,5 +74,10 @@ def intervals_of(metrics: dict[str, float], images: int) -> dict[str, Interval]:
 
 def told(interval: Interval, images: int, percent: bool) -> str:
     """Returns an interval for a person, as in '(89.5 to 93.0, 1,000 images)'."""
+    return f"({ends(interval, percent)}, {images:,} image{'' if images == 1 else 's'})"
+
+
+def ends(interval: Interval, percent: bool) -> str:
+    """Returns the ends of an interval for a person, as in '89.5 to 93.0'."""
     low, high = (f"{100 * end:.1f}" if percent else f"{end:.4g}" for end in interval)
-    return f"({low} to {high}, {images:,} image{'' if images == 1 else 's'})"
+    return f"{low} to {high}"

@@ -10,7 +10,7 @@ from components.metadata.snapshot import INTERRUPTED
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module import metric_names
 from trainer_module.gains import advice, from_dict, words
-from trainer_module.intervals import SHARES, told
+from trainer_module.intervals import SHARES, ends, told
 from trainer_module.metric_names import EPOCHS, KNN, NEIGHBOURS
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import SIDE
@@ -60,12 +60,12 @@ def verdict(run: StoredRun) -> dict:
 
 def scores(run: StoredRun, task: Task) -> list[dict]:
     """Returns the run's numbers as texts, with what they mean."""
-    found, title, ends = run.metrics, metric_title(task), _intervals(run)
+    found, title, intervals = run.metrics, metric_title(task), _intervals(run)
     rows = [
         {
             "name": title + suffix,
             "value": task.shown(found[prefix + task.metric]),
-            "interval": ends.get(prefix + task.metric, ""),
+            "interval": intervals.get(prefix + task.metric, ""),
             "meaning": meaning,
         }
         for prefix, (suffix, meaning) in SCORES.items()
@@ -76,7 +76,7 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
         {
             "name": heading(name),
             "value": task.told(name, found[name]),
-            "interval": ends.get(name, ""),
+            "interval": intervals.get(name, ""),
             "meaning": SCORES[""][1],
         }
         for name in others
@@ -87,7 +87,7 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
             {
                 "name": "Accuracy of neighbours (kNN)",
                 "value": value,
-                "interval": ends.get(KNN, ""),
+                "interval": intervals.get(KNN, ""),
                 "meaning": KNN_MEANING,
             }
         )
@@ -108,6 +108,14 @@ def _intervals(run: StoredRun) -> dict[str, str]:
     images = run.held_out_images.get("", 0)
     return {
         name: told(interval, images, percent=name.endswith(SHARES))
+        for name, interval in run.intervals.items()
+    }
+
+
+def _ends(run: StoredRun) -> dict[str, str]:
+    """Returns the ends of these intervals alone, for a table of many numbers."""
+    return {
+        name: ends(interval, percent=name.endswith(SHARES))
         for name, interval in run.intervals.items()
     }
 
@@ -147,7 +155,7 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
         return []
     linear = metric_names.UNTRAINED_LINEAR + task.metric
     untrained = this.get(linear, this.get(metric_names.UNTRAINED + task.metric))
-    told_before = _intervals(run).get(linear, "")
+    told_before = _ends(run).get(linear, "")
     before = (
         []
         if untrained is None
@@ -165,7 +173,7 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
 
 
 def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
-    found, ends = run.metrics, _intervals(run)
+    found, told_ends = run.metrics, _ends(run)
     linear = metric_names.LINEAR + task.metric
     names = {"probe": linear, "knn": KNN, "served": task.metric}
     return ModelRow(
@@ -176,5 +184,5 @@ def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
         knn=found.get(KNN),
         served=found.get(task.metric),
         verdict=WORDS[run.blessed],
-        intervals={column: ends.get(name, "") for column, name in names.items()},
+        intervals={column: told_ends.get(name, "") for column, name in names.items()},
     )
