@@ -7,6 +7,7 @@ Standard library alone.
 import statistics
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.file_list_example_gen.layout import is_remote
@@ -15,8 +16,8 @@ from pipeline.choices import Choices
 from pipeline.precedence import settings_of, with_settings
 from trainer_module.findings import counted
 from trainer_module.image_headers import header
-from trainer_module.resnets import LEAST_SIDE
-from trainer_module.settings import SHORT_RUN
+from trainer_module.resnets import LEAST_SIDE, feature_dims, last_side, with_stem
+from trainer_module.settings import SHORT_RUN, Encoder
 
 SAMPLE = 64  # images whose size is looked at
 LONGEST_HEADER = 1 << 17  # bytes
@@ -28,45 +29,55 @@ IMAGES_SEEN = {False: 300_000, True: 10_000_000}  # over all epochs
 EPOCHS = {False: (20, 200), True: (100, 1000)}
 # of an epoch of fine-tuning that goes by steps; images, at most those of the settings' default
 FINETUNING_STEPS, LEAST_FINETUNING_BATCH = 32, 8
+# cells along a side, labelled images for each number of a feature, numbers of all images together
+FINEST, IMAGES_A_NUMBER, MOST_NUMBERS = 3, 10, 250_000_000
 SHORT_STEPS = 20_000  # a run of fewer wants a low temperature and a high rate
 SHORT_MINUTES = 60
 PLACE = "Chosen for {} on a {} (docs/own-images.md, Defaults that fit; a flag of yours wins):"
 
 
-def with_data_defaults(
-    choices: Choices,
-    pretrained_on: Sequence[Row],
-    gpu: bool,
-    pretrains: bool = True,
-    stem: str = "auto",
-    labelled: int = 0,
-) -> Choices:
-    """Returns choices of which nothing is open any more, and tells what was chosen and why.
+@dataclass(frozen=True)
+class Situation:
+    """What the rules look at besides a person's choices.
 
-    Args:
-      choices: of a person; what these name is kept.
+    Attributes:
       pretrained_on: rows of the images to pretrain on.
       gpu: whether the machine has a GPU that is used.
       pretrains: whether there will be pretraining, of whose values to tell.
       stem: of the encoder, where that is named or there already.
-      labelled: images whose targets are learned step by step, 0 where none are.
+      learned: labelled images that are trained on step by step, 0 where none are.
+      read_out: labelled images of whose features a head alone learns, on an encoder that this run
+        makes; 0 where none do.
+    """
+
+    pretrained_on: Sequence[Row]
+    gpu: bool
+    pretrains: bool = True
+    stem: str = "auto"
+    learned: int = 0
+    read_out: int = 0
+
+
+def with_data_defaults(choices: Choices, run: Situation) -> Choices:
+    """Returns choices of which nothing is open any more, and tells what was chosen and why; what a
+    person named is kept.
     """
     if not choices.fit_to_data:
         return choices
-    side = usual_side(pretrained_on)
-    known = settings_of(choices)
-    chosen, reasons = _sizes(choices, side, gpu, LEAST_SIDE.get(stem, 0))
-    known |= chosen
-    more, why = _training(choices, known, len(pretrained_on), gpu)
+    side = usual_side(run.pretrained_on)
+    chosen, lines = _sizes(choices, side, run.gpu, LEAST_SIDE.get(run.stem, 0))
+    known = settings_of(choices) | chosen
+    more, why = _training(choices, known, len(run.pretrained_on), run.gpu)
     chosen |= more
-    lines = [*reasons, *why] if pretrains else reasons
-    more, why = _finetuning(choices, labelled)
-    chosen |= more
-    lines = [*lines, *why]
+    if run.pretrains:
+        lines += why
+    for more, why in (_cells(choices, known, run.read_out), _finetuning(choices, run.learned)):
+        chosen |= more
+        lines += why
     if lines:
         sized = f" of about {side} pixels" if side else ""
-        images = f"{counted(len(pretrained_on), 'image')}{sized}"
-        print("\n".join([PLACE.format(images, "GPU" if gpu else "CPU"), *lines]))
+        images = f"{counted(len(run.pretrained_on), 'image')}{sized}"
+        print("\n".join([PLACE.format(images, "GPU" if run.gpu else "CPU"), *lines]))
     return with_settings(choices, {**chosen, "fit_to_data": False})
 
 
@@ -167,6 +178,22 @@ def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, 
     }
     values = SHORT_RUN | {"warmup_epochs": min(SHORT_RUN["warmup_epochs"], 0.1 * epochs)}
     return {f"pretraining.{name}": (values[name], reason) for name, reason in why.items()}
+
+
+def _cells(choices: Choices, known: Mapping[str, Any], read_out: int):
+    """Returns the grid of cells of which features are the means, where nobody named it, and why."""
+    encoder = choices.encoder
+    if "encoder.grid" in choices.named or encoder.builder != Encoder.builder or not read_out:
+        return {}, []
+    numbers, side = feature_dims(encoder), min(known["image_size"])
+    finest = min(FINEST, last_side(with_stem(encoder, known["view_size"]), side))
+    most = min(read_out / IMAGES_A_NUMBER, MOST_NUMBERS / read_out)  # of an image
+    grid = max([one for one in range(2, finest + 1) if one * one * numbers <= most], default=1)
+    if grid == encoder.grid:
+        return {}, []
+    why = f"at most {FINEST} x {FINEST}, {IMAGES_A_NUMBER} labelled images for each number"
+    told = f"{grid} x {grid}, of which features are the means: {why}"
+    return {"encoder.grid": grid}, [_line("cells", told)]
 
 
 def _finetuning(choices: Choices, labelled: int):

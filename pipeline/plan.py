@@ -13,7 +13,7 @@ from components.environment import has_gpu
 from components.file_list_example_gen.rows import Row
 from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import Checked, checked_rows
-from pipeline.data_defaults import with_data_defaults
+from pipeline.data_defaults import Situation, with_data_defaults
 from pipeline.datasets.of_recipe import lists_of
 from pipeline.idle import idle
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder, refuse_small_images
@@ -112,16 +112,20 @@ def decided(
     pretrains = not (saved.replaces_pretraining or choices.from_scratch)
     finetuning = choices.finetuning
     labelled = round(finetuning.label_fraction * len(parts["train"]))
-    choices = with_data_defaults(
-        choices,
+    reads_out = task.has_target and not (saved.path or task.learns_from_views(finetuning))
+    situation = Situation(
         pretrained_on,
         has_gpu(),
         pretrains,
         encoder.stem,
-        labelled if task.learns_by_steps(finetuning) else 0,
+        learned=labelled if task.learns_by_steps(finetuning) else 0,
+        read_out=labelled if reads_out else 0,
     )
+    choices = with_data_defaults(choices, situation)
     if saved.path:
         refuse_small_images(encoder, saved.path, choices.image_size)
+    else:
+        encoder = choices.encoder
     if saved.from_weights:
         saved = for_images(saved, choices.image_size)
     eval_epochs = kept_epochs(choices, saved)

@@ -6,7 +6,7 @@ from PIL import Image
 
 from components.file_list_example_gen.rows import Row
 from pipeline.config_file import text_of
-from pipeline.data_defaults import usual_side, with_data_defaults
+from pipeline.data_defaults import Situation, usual_side, with_data_defaults
 from pipeline.flags import build_parser, choices_of
 from pipeline.plan import make_plan
 
@@ -38,12 +38,14 @@ def pictures(folder, count, size):
     ],
 )
 def test_batch_and_epochs_follow_from_the_number_of_images(images, gpu, batch, epochs):
-    pretraining = with_data_defaults(choose(), rows(images), gpu).pretraining
+    pretraining = with_data_defaults(choose(), Situation(rows(images), gpu=gpu)).pretraining
     assert (pretraining.batch_size, pretraining.epochs) == (batch, epochs)
 
 
 def test_a_run_of_few_steps_has_a_low_temperature_and_a_warmed_up_high_rate():
-    few, many = (with_data_defaults(choose(), rows(count), gpu=True) for count in (1000, 50_000))
+    few, many = (
+        with_data_defaults(choose(), Situation(rows(count), gpu=True)) for count in (1000, 50_000)
+    )
     assert (few.pretraining.temperature, few.pretraining.learning_rate) == (0.2, 0.24)
     assert few.pretraining.warmup_epochs == 1.0
     assert (many.pretraining.temperature, many.pretraining.learning_rate) == (0.5, 0.06)
@@ -59,14 +61,16 @@ def test_a_run_of_few_steps_has_a_low_temperature_and_a_warmed_up_high_rate():
     ],
 )
 def test_sizes_follow_from_the_images_and_the_machine(tmp_path, size, gpu, stored, views):
-    chosen = with_data_defaults(choose(), pictures(tmp_path / "images", 3, size), gpu)
+    chosen = with_data_defaults(
+        choose(), Situation(pictures(tmp_path / "images", 3, size), gpu=gpu)
+    )
     assert (chosen.image_size, chosen.view_size) == ((stored,) * 2, (views,) * 2)
 
 
 @pytest.mark.parametrize(("size", "views"), [((28, 28), 32), ((48, 48), 36), ((40, 40), 32)])
 def test_views_are_no_smaller_than_the_stem_of_the_encoder_takes(tmp_path, size, views):
     images = pictures(tmp_path / "images", 3, size)
-    chosen = with_data_defaults(choose(), images, gpu=False, stem="imagenet")
+    chosen = with_data_defaults(choose(), Situation(images, gpu=False, stem="imagenet"))
     assert chosen.view_size == (views, views)
 
 
@@ -74,14 +78,13 @@ def test_images_whose_size_no_header_tells_leave_the_size_as_it_is(tmp_path):
     assert usual_side(rows(3)) == 0
     (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
     assert usual_side(rows(1, tmp_path)) == 0
-    assert with_data_defaults(choose(), rows(3), gpu=False).image_size == (32, 32)
+    assert with_data_defaults(choose(), Situation(rows(3), gpu=False)).image_size == (32, 32)
 
 
 def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_path, capsys):
     flags = ["--temperature=0.5", "--pretrain_epochs=3", "--input_size=32"]
-    chosen = with_data_defaults(
-        choose(*flags), pictures(tmp_path / "images", 30, (40, 40)), gpu=False
-    )
+    images = pictures(tmp_path / "images", 30, (40, 40))
+    chosen = with_data_defaults(choose(*flags), Situation(images, gpu=False))
     assert (chosen.pretraining.temperature, chosen.pretraining.epochs) == (0.5, 3)
     assert chosen.image_size == chosen.view_size == (32, 32)
     assert chosen.pretraining.learning_rate == 0.24
@@ -99,13 +102,13 @@ def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_pa
     ],
 )
 def test_epochs_that_are_cut_say_so(images, told, capsys):
-    with_data_defaults(choose(), rows(images), gpu=False)
+    with_data_defaults(choose(), Situation(rows(images), gpu=False))
     assert told in capsys.readouterr().out
 
 
 def test_no_reason_is_told_that_was_none(capsys):
     chosen = choose("--set=pretraining.micro_batch=64")
-    with_data_defaults(chosen, rows(50_000), gpu=False, labelled=40)
+    with_data_defaults(chosen, Situation(rows(50_000), gpu=False, learned=40))
     told = capsys.readouterr().out
     assert "steps an epoch" not in told and "batch size      8, for labels: the least\n" in told
 
@@ -114,10 +117,12 @@ def test_no_reason_is_told_that_was_none(capsys):
     ("labelled", "batch"), [(0, 256), (10, 8), (367, 8), (1_968, 32), (50_000, 256)]
 )
 def test_a_training_by_labels_has_steps_enough_in_an_epoch(labelled, batch, capsys):
-    chosen = with_data_defaults(choose(), rows(50_000), gpu=False, labelled=labelled)
+    chosen = with_data_defaults(choose(), Situation(rows(50_000), gpu=False, learned=labelled))
     assert chosen.finetuning.batch_size == batch
     assert ("for labels" in capsys.readouterr().out) == bool(labelled)
-    named = with_data_defaults(choose("--batch_size=100"), rows(9), gpu=False, labelled=labelled)
+    named = with_data_defaults(
+        choose("--batch_size=100"), Situation(rows(9), gpu=False, learned=labelled)
+    )
     assert named.finetuning.batch_size == 100
 
 
@@ -141,11 +146,57 @@ def test_only_what_learns_step_by_step_has_a_batch_chosen(
     assert plan.choices.finetuning.batch_size == batch
 
 
+@pytest.mark.parametrize(
+    ("labelled", "flags", "grid"),
+    [
+        (0, [], 1),
+        (1_000, [], 1),
+        (10_000, [], 2),
+        (18_986, [], 3),
+        (18_986, ["--input_size=16"], 2),  # there are no more
+        (18_986, ["--set", "encoder.grid=1"], 1),
+        (18_986, ["--width=1"], 1),
+        (50_000, ["--width=1"], 3),
+        (50_000, ["--width=1", "--depth=50"], 1),
+        (2_000_000, [], 1),  # more than memory
+    ],
+)
+def test_features_are_means_of_as_many_cells_as_there_are_labels_for(labelled, flags, grid, capsys):
+    choices = choose("--width=0.25", *flags)
+    chosen = with_data_defaults(choices, Situation(rows(9), gpu=False, read_out=labelled))
+    assert chosen.encoder.grid == grid
+    assert (f"  cells           {grid} x {grid}, " in capsys.readouterr().out) == (grid > 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "grid"),
+    [
+        ([], 3),
+        (["--head=mlp"], 3),
+        (["--freeze=False"], 1),
+        (["--from_scratch"], 1),
+        (["--label_fraction=0.1"], 1),
+        (["--task=pretrain"], 1),
+    ],
+)
+def test_only_a_head_that_learns_from_features_has_cells_chosen(
+    tmp_path, image_list, monkeypatch, flags, grid
+):
+    monkeypatch.chdir(tmp_path)
+    train = image_list("train", 1_000, size=32)  # of which 8 channels need 720 for 3 x 3 cells
+    plan = make_plan(choose(f"--train_file_path={train}", "--width=0.01", *flags))
+    assert plan.encoder.grid == plan.choices.encoder.grid == grid
+
+
 def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_values(capsys):
-    hours = with_data_defaults(choose("--minutes=600"), rows(50_000), gpu=True).pretraining
+    hours = with_data_defaults(
+        choose("--minutes=600"), Situation(rows(50_000), gpu=True)
+    ).pretraining
     assert (hours.temperature, hours.learning_rate) == (0.5, 0.06)
     assert (
-        with_data_defaults(choose("--minutes=5"), rows(50_000), gpu=False).pretraining.temperature
+        with_data_defaults(
+            choose("--minutes=5"), Situation(rows(50_000), gpu=False)
+        ).pretraining.temperature
         == 0.2
     )
     assert "images in all" not in capsys.readouterr().out
@@ -153,7 +204,7 @@ def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_val
 
 def test_a_recipe_keeps_its_own_values(capsys):
     recipe = choose("--recipe=cifar10_small")
-    assert with_data_defaults(recipe, rows(100), gpu=False) == recipe
+    assert with_data_defaults(recipe, Situation(rows(100), gpu=False)) == recipe
     assert capsys.readouterr().out == ""
 
 

@@ -23,6 +23,11 @@ def channels_of(settings: Encoder) -> list[int]:
     return [max(8, round(count * settings.width)) for count in STAGE_CHANNELS]
 
 
+def feature_dims(settings: Encoder) -> int:
+    """Returns D, the channels of the last stage: the numbers of a feature of one cell."""
+    return channels_of(settings)[-1] * (EXPANSION if settings.depth >= BOTTLENECK_FROM else 1)
+
+
 def stem_for(settings: Encoder, image_size: tuple[int, int]) -> str:
     """Returns 'small' (3x3, stride 1, no pooling) for sides up to 64 pixels and 'imagenet' (7x7,
     stride 2, pooling) above.
