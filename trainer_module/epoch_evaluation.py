@@ -36,10 +36,13 @@ def evaluate_epochs(
         One row an epoch, in order, the first for epoch 0, before pretraining. A row holds `epoch`
         and the accuracies below, in [0, 1].
     """
-    rows = [{"epoch": 0} | _accuracies(encoder, train, held_out)]
-    for epoch, path in sorted(milestones.items()):
-        load_weights(encoder, path)
+    rows = []
+    for epoch, path in [(0, None), *sorted(milestones.items())]:
+        if path:
+            load_weights(encoder, path)
         rows.append({"epoch": epoch} | _accuracies(encoder, train, held_out))
+        linear, neighbours = (f"{100 * rows[-1][name]:.1f} %" for name in (LINEAR_CONVERGED, KNN))
+        print(f"Epoch {epoch}: linear head {linear}, nearest neighbours {neighbours}", flush=True)
     return rows
 
 

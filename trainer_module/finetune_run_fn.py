@@ -19,6 +19,7 @@ from trainer_module import metric_names
 from trainer_module.event_log import EventLog
 from trainer_module.examples import Examples, read_split
 from trainer_module.export import ServedModel, load_encoder, save_head, save_served_model
+from trainer_module.findings import counted
 from trainer_module.finetune import (
     Kept,
     digest_of_examples,
@@ -175,11 +176,14 @@ def _beside_linear_heads(run: _Run):
     """
     task, (train, held_out) = run.task, run.splits
     linear = dataclasses.replace(run.finetuning, head="linear", freeze=True)
+    images = counted(len(train.images) + len(held_out.images), "image")
+    print(f"Features of {images}, by the encoder with and without pretraining", flush=True)
     # [N, D] and [M, D], the first longer where copies help
     features, untrained_features = (
         (features_to_learn(network, task, train, linear), held_out.features(network))
         for network in (run.encoder, run.untrained)
     )
+    print("Linear heads on these, and on pixels alone", flush=True)
     pretrained = {
         metric_names.LINEAR + task.metric: _linear_head(run, run.encoder, features, linear)
     }
