@@ -191,6 +191,22 @@ def test_a_file_and_a_folder_that_is_not_there_are_refused():
 
 
 @pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--images=gs://bucket/pics"], "`--images` must be a folder"),
+        (["--cifar10", "--source=gs://bucket/pics"], "`--source` must be a folder or an archive"),
+        (["--set", "dataset.source=gs://bucket/pics"], "`--source` must be a folder or an archive"),
+    ],
+)
+@pytest.mark.parametrize("asked", [local_runner.main, check.main])
+def test_an_address_in_place_of_a_folder_is_refused_as_it_was_written(asked, flags, name, capsys):
+    assert asked(flags) == 2
+    told = capsys.readouterr().err
+    assert f"{name} of this machine. Received: gs://bucket/pics. Fix: " in told
+    assert "--train_file_path" in told
+
+
+@pytest.mark.parametrize(
     ("flag", "message"),
     [
         ("--train_file_path=t.csv", "leave out --train_file_path"),
