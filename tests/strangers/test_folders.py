@@ -1,5 +1,6 @@
 """Folders of images as people keep them: every image becomes a row, or is told."""
 
+import itertools
 import os
 
 import pytest
@@ -220,6 +221,21 @@ def test_a_class_folder_without_any_file_is_told(tmp_path, photos, empty):
     (source / empty).mkdir()
     _, found = listed(tmp_path, source)
     assert found["folders without images"].examples == (empty,)
+
+
+def held_out_name(folder):
+    """A name in a folder whose hash falls into the part that is held out."""
+    names = (f"{folder}/{number}.png" for number in itertools.count())
+    return next(name for name in names if files.stable_fraction(name) < 0.2)
+
+
+def test_a_class_whose_images_would_all_be_held_out_is_trained_on_and_told(tmp_path, photos):
+    source = photos(*many("cats/c{}.png"), *many("dogs/d{}.png"), held_out_name("rare"))
+    rows, found = listed(tmp_path, source)
+    assert "rare" in rows["train"].values() and "rare" not in rows["eval"].values()
+    told = found["classes without held out images"]
+    assert (told.severity, told.examples) == ("warning", ("rare",))
+    assert "nothing judges" in told.told and "more images" in told.fix
 
 
 def test_classes_beside_splits_are_told_as_such_and_nothing_else(tmp_path, photos):
