@@ -88,6 +88,15 @@ def test_a_folder_that_is_not_there_leaves_no_pipeline_root(capsys):
     assert not Path("root").exists()
 
 
+@pytest.mark.parametrize("root", ["photos", "there/photos"])
+def test_the_folder_of_images_is_no_pipeline_root_itself(root, capsys):
+    many("dog", "cat")
+    os.symlink(".", "there")
+    assert local_runner.main(["--images=photos", f"--pipeline_root={root}"]) == 2
+    assert "`--pipeline_root` must not be the folder of images itself" in capsys.readouterr().err
+    assert {path.name for path in Path("photos").iterdir()} == {"dog", "cat"}
+
+
 def test_the_lists_are_kept_in_the_folder_of_the_run():
     many("dog", "cat")
     plan = planned()

@@ -374,7 +374,7 @@ def _noticed(
         found.append(Finding(NOTE, "folders as splits", told, len(splits)))
     places = [source, *(source / top for top in splits)]
     folders = {path.relative_to(source).as_posix() for place in places for path in place.iterdir()
-               if path.is_dir() and not files.is_hidden(path.name)}  # fmt: skip
+               if path.is_dir() and not files.is_passed_over(path)}  # fmt: skip
     without = sorted(folders - {str(up) for name in images for up in PurePosixPath(name).parents})
     if without:
         told = f"{source}: {counted(len(without), 'folder')} without an image: no classes"

@@ -98,6 +98,23 @@ def test_what_systems_keep_beside_images_is_passed_over(tmp_path, photos, withou
     assert "left out" not in capsys.readouterr().err
 
 
+def test_a_pipeline_root_below_the_folder_is_passed_over(tmp_path, photos):
+    of_a_run = ("runs/demo/artifacts/RunReport/report/8/classes.png", "runs/demo/artifacts/a.png")
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), *of_a_run)
+    (source / "runs" / "demo" / "run.json").write_text("{}")
+    (source / "runs" / "demo" / "summary.json").write_text("{}")
+    rows, found = listed(tmp_path, source)
+    assert {*rows["train"].values()} == {"cats", "dogs"} and "files left out" not in found
+    assert len(files.read_list(folder.write(tmp_path, source, labelled=False)["train"])) == 60
+    assert len(in_folder(str(source))) == 60
+
+
+def test_a_class_folder_with_a_file_run_json_of_its_own_is_a_class(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (source / "cats" / "run.json").write_text("{}")
+    assert {*listed(tmp_path, source)[0]["train"].values()} == {"cats", "dogs"}
+
+
 @pytest.mark.parametrize(
     ("above", "told"), [(b"caf\xe9", "is not valid UTF-8"), (b"a\nb", "has a line break")]
 )
