@@ -3,6 +3,7 @@ written.
 """
 
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -229,6 +230,27 @@ def test_bad_input_ends_with_2_and_writes_nothing(
     assert main([str(models("small 18")[0]), *flags]) == 2
     assert message in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"there.keras", "link.keras"}
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--format=saved_model"],
+        ["--format=keras", "--output=../link/w.keras"],
+        ["--format=safetensors", "--output=assets.extra/w.safetensors"],
+    ],
+)
+def test_nothing_is_written_into_the_folder_of_a_model(
+    models, tmp_path, monkeypatch, capsys, flags
+):
+    folder = Path(shutil.copytree(models("small 18")[0], tmp_path / "17"))
+    (tmp_path / "link").symlink_to("17")
+    before = sorted(folder.rglob("*"))
+    monkeypatch.chdir(folder)
+    assert main([".", *flags]) == 2
+    told = capsys.readouterr().err
+    assert f"must lie outside the folder of the model, {folder}. Received: {folder}/" in told
+    assert sorted(folder.rglob("*")) == before
 
 
 def no_large_files():
