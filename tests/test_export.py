@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small_encoder
 from test_weights import value_of
 from test_weights_in import chosen
 
@@ -287,6 +288,15 @@ def test_without_an_output_the_model_is_named_after_its_root_and_its_path_is_tol
     told = [line.rpartition(" -> ")[2] for line in capsys.readouterr().out.splitlines()]
     assert told == [f"{here}/demo-17", f"{here}/demo-17.md"]
     assert sorted(path.name for path in here.iterdir()) == ["demo-17", "demo-17.md"]
+
+
+def test_a_network_of_ones_own_is_told_by_its_builder(tmp_path, capsys):
+    settings, folder = Encoder(builder="small_encoder.build"), tmp_path / "17"
+    write_record(str(folder), EncoderRecord(settings, (SIDE, SIDE), MEAN, STD))
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    small_encoder.build(settings, (SIDE, SIDE)).save(folder / EXTRAS / ENCODER_FILE)
+    exported(folder, tmp_path, "keras")
+    assert capsys.readouterr().out.startswith("an encoder of small_encoder.build, without a head")
 
 
 def test_an_encoder_that_was_padded_otherwise_is_refused(tmp_path, capsys):
