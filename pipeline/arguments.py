@@ -96,6 +96,22 @@ def path_of(value: str) -> Path:
     return Path(at_home(text(value)))
 
 
+def refuse_address(path: str, flag: str, kind: str, fix: str = "") -> None:
+    """Raises an InputError for an address, which a path would be made of by dropping a slash.
+
+    Args:
+      path: as it was written.
+      flag: that it is the value of.
+      kind: what is wanted, as 'a folder'.
+      fix: where that is not a list of what lies at the address.
+    """
+    if "://" in path:
+        lists = "lists of images in an object store, as s3:// and gs://: --train_file_path"
+        raise InputError(
+            f"`{flag}` must be {kind} of this machine. Received: {path}. Fix: {fix or lists}"
+        )
+
+
 def at_home(path: str) -> str:
     """Returns a path with the home folder for a ~ at its start, which the shell leaves as it is in
     --flag=~/x.

@@ -62,6 +62,22 @@ def newest_model(path: Path) -> Path:
     return found[0]
 
 
+def refuse_within(model_dir: Path, output: Path) -> None:
+    """Refuses a file or folder to write that would lie in the folder of a model: what was pushed
+    stays as it was judged.
+
+    Raises:
+      InputError: naming both.
+    """
+    folder, place = model_dir.resolve(), output.absolute()
+    place = place.parent.resolve() / place.name
+    if place.is_relative_to(folder):
+        raise InputError(
+            f"`--output` must lie outside the folder of the model, {folder}. Received: {place}. "
+            f"Fix: --output in another folder"
+        )
+
+
 def task_of(model_dir: Path) -> Task:
     """Returns the task that a model answers: none where it does not tell, as an encoder.
 

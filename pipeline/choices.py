@@ -15,7 +15,7 @@ from typing import Any
 
 from components.file_list_example_gen.rows import ON_BAD_ROW
 from components.metadata.url import parse_mysql
-from pipeline.arguments import LOCAL, at_home
+from pipeline.arguments import LOCAL, at_home, refuse_address
 from trainer_module.errors import InputError, require
 from trainer_module.resnets import require_fit, require_views_fit, with_stem
 from trainer_module.saved_encoder import CHANNELS
@@ -306,6 +306,9 @@ def _check_lists(choices: Choices) -> None:
         dataset=choices.dataset.name,
         train=lists.train,
     )
+    of_images = choices.dataset.name == IMAGES_FOLDER
+    flag = ("--images", "a folder") if of_images else ("--source", "a folder or an archive")
+    refuse_address(choices.dataset.source, *flag)
     require(
         bool(choices.dataset.name) or not choices.dataset.source,
         "`--source` is of a recipe's data set, and has no meaning beside lists of your own",

@@ -221,14 +221,38 @@ def _held_out(checked: Checked, least: int) -> list[Finding]:
         found.append(Finding(WARNING, "few held out images", told, len(held_out), fix=fix))
     if held_out:
         found += task.noticed_in_held_out([row.target for row in held_out])
-    if task.one_class_an_image and held_out:
-        trained_on = {task.class_name(row.target) for row in parts["train"]}
-        unseen = sorted({task.class_name(row.target) for row in held_out} - trained_on)
-        if unseen:
-            told = (
-                f"{counted(len(unseen), 'class', 'classes')} with no image to train on, since all "
-                f"fall into the part that is held out"
-            )
-            fix = "more images of these classes, or lists of your own for both parts"
-            found.append(Finding(WARNING, "unseen classes", told, len(unseen), first(unseen), fix))
+    if task.one_class_an_image and is_split(checked.rows, task.has_target):
+        found += _of_one_part(parts, task)
     return found
+
+
+def _of_one_part(parts: Rows, task: Task) -> list[Finding]:
+    """Returns warnings about classes of a list of which a part is held out, all of whose images
+    fall into one part: names alone decide that.
+    """
+    classes = {
+        split: {task.class_name(row.target) for row in rows} for split, rows in parts.items()
+    }
+    told = {
+        "unseen classes": (
+            classes["eval"] - classes["train"],
+            "with no image to train on, since all fall into the part that is held out",
+        ),
+        "classes without held out images": (
+            classes["train"] - classes["eval"],
+            "without an image in the part that is held out: nothing judges them",
+        ),
+    }
+    fix = "more images of these classes, or lists of your own for both parts"
+    return [
+        Finding(
+            WARNING,
+            kind,
+            f"{counted(len(some), 'class', 'classes')} {what}",
+            len(some),
+            first(sorted(some)),
+            fix,
+        )
+        for kind, (some, what) in told.items()
+        if some and all(classes.values())
+    ]

@@ -26,7 +26,7 @@ from components.file_list_example_gen.rows import (
     refuse,
 )
 from pipeline.arguments import BAD_INPUT, DONE, IN_PART, model_parser, path_of, require_utf8
-from pipeline.asked_model import asked_model, loaded
+from pipeline.asked_model import asked_model, loaded, refuse_within
 from pipeline.choices import absolute
 from pipeline.data_check import tell_layout
 from pipeline.image_files import content_of, in_folder, is_image
@@ -235,7 +235,10 @@ def main(arguments: list[str]) -> int:
 def _run(flags: argparse.Namespace) -> tuple[list[str], list[Problem]]:
     """Returns what is to be told, and the images that could not be read."""
     _check(flags)
-    model_dir, rows = asked_model(flags.model), find_images(flags.images)
+    model_dir = asked_model(flags.model)
+    if flags.output:
+        refuse_within(model_dir, flags.output)
+    rows = find_images(flags.images)
     _check_neighbours(flags.neighbours, len(rows))
     if flags.output and flags.output.suffix == ".parquet":
         require_utf8(str(flags.output), "`--output`")

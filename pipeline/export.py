@@ -21,7 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline.arguments import BAD_INPUT, DONE, model_parser, one_of, path_of
-from pipeline.asked_model import asked_model, name_of, task_of
+from pipeline.asked_model import asked_model, name_of, refuse_within, task_of
+from pipeline.encoder_name import encoder_name
 from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_input, card_of_record
 from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
@@ -87,7 +88,7 @@ def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, prep
     alone = (
         "" if head else ", without a head: of other tasks than classification saved_model has it"
     )
-    what = f"ResNet-{record.encoder.depth} of width {record.encoder.width:g}{alone}"
+    what = f"{encoder_name(record.encoder)}{alone}"
     if kind == "keras":
         from trainer_module.weights.plain_keras import plain
 
@@ -202,6 +203,7 @@ def main(arguments: list[str]) -> int:
     try:
         model_dir = asked_model(flags.model)
         output = flags.output or Path(f"{name_of(model_dir)}{ENDINGS[flags.format]}")
+        refuse_within(model_dir, output)
         _check(flags, output)
         with libraries_to_log(os.devnull):
             told = export(model_dir, flags.format, output, flags.preprocessing)

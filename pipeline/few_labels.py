@@ -14,13 +14,14 @@ import sys
 from pathlib import Path
 
 from components.metadata.url import without_password
-from pipeline.arguments import BAD_INPUT, DONE, REFUSED, path_of
+from pipeline.arguments import BAD_INPUT, DONE, FAILED, REFUSED, path_of
 from pipeline.flags import build_parser, choices_of
 from pipeline.loading import EXIT_INTERRUPTED
 from pipeline.setting_types import numbers
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
+from trainer_module.whole_files import read_json
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
 JSON_FILE, TABLE_FILE = "few_labels.json", "few_labels.md"
@@ -40,6 +41,7 @@ OWN_FLAGS = (
     "--resume",
     "--task",
 )
+PRINTS_ALONE = "--print_config"
 FREE_GATE = ["--set", "gate.max_metric_drop=1"]  # fewer labels may do worse
 
 
@@ -77,12 +79,15 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     clashing = [flag for flag in others if flag.split("=")[0] in OWN_FLAGS]
     if clashing:
         raise InputError(f"{', '.join(clashing)}: chosen here, row by row; leave it out")
+    if PRINTS_ALONE in others:
+        raise InputError(f"{PRINTS_ALONE}: runs nothing, and every number is a run's; leave it out")
     if min(flags.steps, flags.batch_size) < 1:
         raise InputError(
             f"`--steps` and `--batch_size` must be at least 1. Received: {flags.steps} and "
             f"{flags.batch_size}"
         )
-    flags.fractions = numbers(flags.fractions, flags.fractions.count(",") + 1, "--fractions")
+    count, rule = flags.fractions.count(",") + 1, 'numbers, as in "0.01,0.1,1"'
+    flags.fractions = numbers(flags.fractions, count, "--fractions", rule)
     if not all(0 < fraction <= 1 for fraction in flags.fractions):
         raise InputError(
             f"`--fractions` must satisfy 0 < fraction <= 1. Received: {flags.fractions}"
@@ -104,6 +109,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print(BEGINS_ANEW)
         return EXIT_INTERRUPTED
+    except InputError as error:
+        print(f"pipeline.few_labels: {error}", file=sys.stderr)
+        return FAILED
 
 
 def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:
@@ -126,10 +134,11 @@ def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[st
     for fraction in sorted(flags.fractions, reverse=True):
         row = {"label_fraction": fraction}
         for way in WAYS:
+            before = _summary(flags.pipeline_root).get("run_id", "")
             code = run(command_of(way, fraction, labels, flags) + others)
             if code not in (DONE, REFUSED):
                 return code
-            told = summary_of(flags.pipeline_root)
+            told = summary_of(flags.pipeline_root, before)
             labels, row[way] = told["labels"], told["metrics"]["accuracy"]
         rows.append(row | {"labels": labels})
         write(flags.pipeline_root, rows, arguments)
@@ -200,11 +209,29 @@ def _told(flags: list[str]) -> str:
     return " ".join(map(without_password, flags))
 
 
-def summary_of(root: Path) -> dict:
-    """Returns what the latest run came to."""
+def summary_of(root: Path, before: str = "") -> dict:
+    """Returns what the latest run came to.
+
+    Args:
+      root: the pipeline root.
+      before: id of the run whose summary lay there before that one began.
+
+    Raises:
+      InputError: if the latest run left none: what lies there is of an earlier one.
+    """
+    told = _summary(root)
+    if told.get("run_id", "") in ("", before):
+        raise InputError(
+            f"The run left no summary in {root}, so there is no number for the table. Received: "
+            f"{told.get('run_id', 'none')!r}. Fix: the command above, alone, tells why"
+        )
+    return told
+
+
+def _summary(root: Path) -> dict:
     from pipeline.summary import SUMMARY_FILE
 
-    return json.loads((root / SUMMARY_FILE).read_text(encoding="utf-8"))
+    return read_json(root / SUMMARY_FILE)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.file_list_example_gen.rows import read_bytes
-from pipeline.datasets.files import is_hidden
+from pipeline.datasets.files import is_hidden, is_passed_over
 from trainer_module.image_headers import ENDINGS, has_ending, is_picture
 
 SHOWN = 5  # endings of what is left out
@@ -35,7 +35,8 @@ def is_image(place: str) -> bool:
 
 def in_folder(folder: str) -> list[str]:
     """Returns the images below a folder, and the folders that cannot be read, sorted; without
-    hidden files, and what systems keep for themselves. What else lies there is told on stderr.
+    hidden files, what systems keep for themselves, and pipeline roots. What else lies there is told
+    on stderr.
     """
     unread: list[str] = []
     files = sorted(_files(folder, unread))
@@ -58,7 +59,7 @@ def _files(folder: str, unread: list[str]) -> Iterator[str]:
         for name in [*folders]:
             path = os.path.join(place, name)
             real = os.path.realpath(path)
-            if is_hidden(name) or real in above[place]:
+            if is_passed_over(path) or real in above[place]:
                 folders.remove(name)
             else:
                 above[path] = (*above[place], real)

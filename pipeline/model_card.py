@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.metadata.names import FINETUNER, PRETRAINER
+from pipeline.encoder_name import encoder_name
 from pipeline.plan import Plan
 from trainer_module.findings import counted
 from trainer_module.intervals import told
 from trainer_module.metric_names import EPOCHS, PRETRAINED, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
+from trainer_module.settings import Encoder
 from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
@@ -41,12 +43,11 @@ def leave_card(summary: dict, plan: Plan, command: list[str]) -> None:
 
 def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:
     """Returns the card of the model that a run made; arguments as `leave_card` has them."""
-    encoder = plan.encoder
     size = " x ".join(map(str, plan.choices.image_size))
     title = f"# {plan.name}: {plan.task.name}, version {Path(summary['pushed_model']).name}"
     network = (
-        f"A ResNet-{encoder.depth} of width {encoder.width:g} for images of {size} pixels, pushed "
-        f"after the run {summary['run_id']}."
+        f"{_begun(encoder_name(plan.encoder))} for images of {size} pixels, pushed after the run "
+        f"{summary['run_id']}."
     )
     sections = {
         "Data": _data(summary, plan),
@@ -64,10 +65,11 @@ def card_of_record(record: EncoderRecord) -> str:
     """Returns the card of a model that carries none, as those that were pushed before there were
     cards: what its encoder is.
     """
-    encoder = record.encoder
+    ours = record.encoder.builder == Encoder().builder
+    stem = f", {record.encoder.stem} stem" if ours else ""
     through = f"\n\n{THROUGH_JPEG}" if record.stored_as == "jpeg" else ""
     return (
-        f"# A ResNet-{encoder.depth} of width {encoder.width:g}, {encoder.stem} stem{through}\n\n"
+        f"# {_begun(encoder_name(record.encoder))}{stem}{through}\n\n"
         f"No run has left a card in its folder; `python -m pipeline.lineage` tells data, recipe, "
         f"scores and origin.\n"
     )
@@ -95,6 +97,11 @@ def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -
         named = ", ".join(f"{place} {name}" for place, name in enumerate(classes))
         lines.append(f"- Classes, in the order of the logits: {named}.")
     return "\n".join(lines) + "\n"
+
+
+def _begun(text: str) -> str:
+    """Returns a text as a sentence begins with it."""
+    return text[:1].upper() + text[1:]
 
 
 def _numbers(values) -> str:

@@ -15,6 +15,7 @@ from pipeline.choices import Choices, Gate, Lists
 from pipeline.data_check import Checked, checked_rows
 from pipeline.data_defaults import Situation, with_data_defaults
 from pipeline.datasets.of_recipe import lists_of
+from pipeline.encoder_name import encoder_name
 from pipeline.idle import idle
 from pipeline.save_paths import SavedEncoder, check_save_paths, find_encoder, refuse_small_images
 from pipeline.weights import find_weights, for_images, refuse_two_encoders
@@ -170,8 +171,8 @@ def encoder_of(choices: Choices, may_take_encoder: bool = True) -> tuple[Encoder
     encoder, saved = found
     if saved.path:
         print(
-            f"Encoder: the ResNet-{encoder.depth} of width {encoder.width:g} from {saved.path}, "
-            f"not pretrained again{_taught(saved.path)}"
+            f"Encoder: {encoder_name(encoder)} from {saved.path}, not pretrained again"
+            f"{_taught(saved.path)}"
         )
     return encoder, saved
 

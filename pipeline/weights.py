@@ -171,7 +171,7 @@ def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
     """Makes a model's folder of a file of weights: encoder, record, and the mapping of the tensors.
 
     Raises:
-        InputError: if the file is no longer the one that was found.
+        InputError: if the file is no longer the one that was found, or weights are not finite.
     """
     import keras
 
@@ -188,6 +188,7 @@ def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
             f"The weights in {saved.path} must not change while they are read. Received: "
             f"fingerprint {received}, a moment ago {saved.fingerprint}. Fix: start again"
         )
+    _refuse_not_finite(saved.path, values)
     encoder = build_encoder(record.encoder, record.image_size)
     put_in(encoder, record.encoder, {ours: values[name] for ours, name in found.tensors.items()})
     write_record(str(model_dir), record)
@@ -195,3 +196,25 @@ def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
     mapping = {"file": saved.path, "tensors": dict(found.tensors), "left_out": found.left_out}
     (model_dir / EXTRAS / MAPPING_FILE).write_text(json.dumps(mapping, indent=1), encoding="utf-8")
     keras.utils.clear_session()
+
+
+def _refuse_not_finite(path: str, values: dict) -> None:
+    """Refuses what would make every feature NaN, as a training that diverged leaves it.
+
+    Args:
+        path: of the file.
+        values: name -> float32 array of each tensor that is taken from it.
+
+    Raises:
+        InputError: naming the first such tensor.
+    """
+    import numpy as np
+
+    counts = {name: int(np.sum(~np.isfinite(value))) for name, value in values.items()}
+    bad = [name for name, count in counts.items() if count]
+    if bad:
+        raise InputError(
+            f"`--encoder_weights` must hold finite numbers. Received: {path}, whose {bad[0]} has "
+            f"{counts[bad[0]]:,} of {values[bad[0]].size:,} that are not "
+            f"({counted(len(bad), 'such tensor')}). Fix: another file, as of an earlier epoch"
+        )

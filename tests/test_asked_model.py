@@ -77,11 +77,12 @@ def test_a_task_that_was_copied_in_part_is_named_with_what_to_do(tmp_path, conte
 def test_a_model_of_another_program_is_not_exported_and_told_by_the_file_that_it_lacks(
     tmp_path, capsys
 ):
-    (tmp_path / "saved_model.pb").touch()
+    (tmp_path / "17").mkdir()
+    (tmp_path / "17" / "saved_model.pb").touch()
     line = [str(tmp_path), "--format=saved_model", f"--output={tmp_path}/x"]
     assert export.main(line) == 2
     told = capsys.readouterr().err
-    assert f"{tmp_path}/assets.extra/encoder.json" in told and "Fix: a whole copy" in told
+    assert f"{tmp_path}/17/assets.extra/encoder.json" in told and "Fix: a whole copy" in told
 
 
 def test_an_older_model_answers_with_a_note_that_the_newest_run_was_refused(root, capsys):

@@ -557,6 +557,14 @@ BAD_INPUT = {
         ["folder", "--output_dir", "OUT", "--source", "OUT"],
         "holds no image",
     ),
+    "an address as output folder": (
+        ["shapes", "--output_dir", "gs://bucket/out", "--train_images=0"],
+        "`--output_dir` must be a folder of this machine. Received: gs://bucket/out. Fix: ",
+    ),
+    "an address as source": (
+        ["folder", "--output_dir", "OUT", "--source", "gs://bucket/pics"],
+        "`--source` must be a folder or an archive of this machine. Received: gs://bucket/pics",
+    ),
     "a fraction of 1": (
         ["folder", "--output_dir", "OUT", "--source", "OUT", "--eval_fraction=1"],
         "0 < eval_fraction < 1",

@@ -3,6 +3,7 @@ written.
 """
 
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small_encoder
 from test_weights import value_of
 from test_weights_in import chosen
 
@@ -243,6 +245,27 @@ def test_bad_input_ends_with_2_and_writes_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"there.keras", "link.keras"}
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--format=saved_model"],
+        ["--format=keras", "--output=../link/w.keras"],
+        ["--format=safetensors", "--output=assets.extra/w.safetensors"],
+    ],
+)
+def test_nothing_is_written_into_the_folder_of_a_model(
+    models, tmp_path, monkeypatch, capsys, flags
+):
+    folder = Path(shutil.copytree(models("small 18")[0], tmp_path / "17"))
+    (tmp_path / "link").symlink_to("17")
+    before = sorted(folder.rglob("*"))
+    monkeypatch.chdir(folder)
+    assert main([".", *flags]) == 2
+    told = capsys.readouterr().err
+    assert f"must lie outside the folder of the model, {folder}. Received: {folder}/" in told
+    assert sorted(folder.rglob("*")) == before
+
+
 def no_large_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # bytes
 
@@ -277,6 +300,15 @@ def test_without_an_output_the_model_is_named_after_its_root_and_its_path_is_tol
     told = [line.rpartition(" -> ")[2] for line in capsys.readouterr().out.splitlines()]
     assert told == [f"{here}/demo-17", f"{here}/demo-17.md"]
     assert sorted(path.name for path in here.iterdir()) == ["demo-17", "demo-17.md"]
+
+
+def test_a_network_of_ones_own_is_told_by_its_builder(tmp_path, capsys):
+    settings, folder = Encoder(builder="small_encoder.build"), tmp_path / "17"
+    write_record(str(folder), EncoderRecord(settings, (SIDE, SIDE), MEAN, STD))
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    small_encoder.build(settings, (SIDE, SIDE)).save(folder / EXTRAS / ENCODER_FILE)
+    exported(folder, tmp_path, "keras")
+    assert capsys.readouterr().out.startswith("an encoder of small_encoder.build, without a head")
 
 
 def test_an_encoder_that_was_padded_otherwise_is_refused(tmp_path, capsys):

@@ -17,6 +17,7 @@ from pipeline import few_labels, summary
 from pipeline.arguments import BAD_INPUT
 from pipeline.choices import Choices, Lists
 from pipeline.plan import as_chosen
+from trainer_module.errors import InputError
 from trainer_module.log_files import EVALUATION_FILE
 from trainer_module.tasks.classification import Classification
 
@@ -106,6 +107,8 @@ def test_what_a_later_row_would_refuse_is_refused_before_the_first(arguments, me
     [
         (["--freeze=True"], "--freeze=True: chosen here"),
         (["--fractions=0.5,2"], "`--fractions` must satisfy"),
+        (["--print_config"], "--print_config: runs nothing"),
+        (["--fractions=0.1,half"], '`--fractions` must be numbers, as in "0.01,0.1,1". Received'),
         (["--steps=0"], "`--steps` and `--batch_size` must be at least 1"),
         (["--recipe=no_such_recipe"], "No recipe 'no_such_recipe'"),
     ],
@@ -113,6 +116,13 @@ def test_what_a_later_row_would_refuse_is_refused_before_the_first(arguments, me
 def test_bad_flags_end_with_2(arguments, message, capfd):
     assert few_labels.main(arguments) == BAD_INPUT
     assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("left", [{}, {"run_id": "earlier", "labels": 80}])
+def test_the_summary_of_an_earlier_run_is_no_row_of_the_table(left, tmp_path):
+    summary.write(tmp_path, left)
+    with pytest.raises(InputError, match="left no summary"):
+        few_labels.summary_of(tmp_path, before="earlier")
 
 
 URL = "mysql://me:secret@host/base"

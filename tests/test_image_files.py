@@ -200,6 +200,12 @@ def test_embed_overwrites_no_file(model, folder, tmp_path, capsys):
     assert (tmp_path / "f.npz").read_bytes() == b"of a person"
 
 
+def test_embed_writes_nothing_into_the_folder_of_the_model(model, folder, capsys):
+    assert embed.main([model, str(folder), f"--output={model}/f.npz"]) == BAD_INPUT
+    assert "must lie outside the folder of the model" in capsys.readouterr().err
+    assert not Path(model, "f.npz").exists()
+
+
 class Removing(io.StringIO):
     """A terminal that removes a file as soon as anything is told."""
 
@@ -319,7 +325,8 @@ def test_a_list_without_rights_is_bad_input(model, folder, tmp_path, capsys, wit
 def test_a_name_that_no_parquet_file_holds_is_told_before_the_work(tmp_path, folder, capsys):
     name = os.path.join(os.fsencode(folder), b"caf\xe9.png")
     os.rename(folder / "plain.png", name)
-    (tmp_path / "saved_model.pb").touch()  # which is not loaded
+    (tmp_path / "17").mkdir()
+    (tmp_path / "17" / "saved_model.pb").touch()  # which is not loaded
     line = [str(tmp_path), os.fsdecode(name), f"--output={tmp_path}/f.parquet"]
     assert embed.main(line) == BAD_INPUT
     told = capsys.readouterr().err

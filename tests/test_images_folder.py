@@ -88,6 +88,15 @@ def test_a_folder_that_is_not_there_leaves_no_pipeline_root(capsys):
     assert not Path("root").exists()
 
 
+@pytest.mark.parametrize("root", ["photos", "there/photos"])
+def test_the_folder_of_images_is_no_pipeline_root_itself(root, capsys):
+    many("dog", "cat")
+    os.symlink(".", "there")
+    assert local_runner.main(["--images=photos", f"--pipeline_root={root}"]) == 2
+    assert "`--pipeline_root` must not be the folder of images itself" in capsys.readouterr().err
+    assert {path.name for path in Path("photos").iterdir()} == {"dog", "cat"}
+
+
 def test_the_lists_are_kept_in_the_folder_of_the_run():
     many("dog", "cat")
     plan = planned()
@@ -188,6 +197,22 @@ def test_a_file_and_a_folder_that_is_not_there_are_refused():
     Path("photos").write_bytes(b"an image")
     with pytest.raises(InputError, match=r"A folder of images is wanted.*is a file"):
         planned()
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--images=gs://bucket/pics"], "`--images` must be a folder"),
+        (["--cifar10", "--source=gs://bucket/pics"], "`--source` must be a folder or an archive"),
+        (["--set", "dataset.source=gs://bucket/pics"], "`--source` must be a folder or an archive"),
+    ],
+)
+@pytest.mark.parametrize("asked", [local_runner.main, check.main])
+def test_an_address_in_place_of_a_folder_is_refused_as_it_was_written(asked, flags, name, capsys):
+    assert asked(flags) == 2
+    told = capsys.readouterr().err
+    assert f"{name} of this machine. Received: gs://bucket/pics. Fix: " in told
+    assert "--train_file_path" in told
 
 
 @pytest.mark.parametrize(

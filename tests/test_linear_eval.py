@@ -94,6 +94,12 @@ def test_a_fit_that_ends_too_early_is_told_and_one_that_converges_is_not(blobs, 
     assert "after 300 iterations" in told
 
 
+def test_a_fit_to_features_that_are_no_numbers_is_told(blobs, capsys):
+    features, labels = blobs
+    fit_linear(np.where(features == features[0, 0], np.nan, features), labels, 3)
+    assert "has not converged" in capsys.readouterr().out
+
+
 def test_half_a_copy_of_the_features_is_refused(blobs):
     features, labels = blobs
     with pytest.raises(ValueError, match=r"whole number of copies.*features=450, labels=300"):

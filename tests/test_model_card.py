@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.choices import Choices, Lists
-from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_run, leave_card
+from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_record, card_of_run, leave_card
 from pipeline.plan import as_chosen
 from pipeline.save_paths import SavedEncoder
-from trainer_module.saved_encoder import EXTRAS
+from trainer_module.saved_encoder import EXTRAS, EncoderRecord
+from trainer_module.settings import Encoder
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.segmentation import Segmentation
 
@@ -73,6 +74,15 @@ def test_it_names_the_weights_that_the_encoder_began_with(summary):
     card = card_of_run(summary, replace(PLAN, saved_encoder=saved), FLAGS)
     assert "begun with the weights in `/w.safetensors`" in card
     assert "- encoder: `/w.safetensors`, fingerprint abc\n- its weights: its tensors" in card
+
+
+def test_a_network_of_ones_own_is_named_by_its_builder(summary):
+    own = Encoder(builder="small_encoder.build")
+    of_run = card_of_run(summary, replace(PLAN, encoder=own), FLAGS)
+    of_record = card_of_record(EncoderRecord(own, (32, 32), (0.5,) * 3, (0.2,) * 3))
+    assert "\n\nAn encoder of small_encoder.build for images of" in of_run
+    assert of_record.startswith("# An encoder of small_encoder.build\n")
+    assert "ResNet" not in of_run + of_record
 
 
 def test_it_lies_in_the_pushed_folder_and_stays_that_of_the_run_that_pushed(summary, tmp_path):

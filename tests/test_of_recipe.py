@@ -132,7 +132,7 @@ def test_an_image_that_is_added_to_a_folder_is_in_the_lists_of_the_next_run(tmp_
         file.write_bytes(b"image")
 
     def listed():
-        lists = lists_of(read_from(chosen("folder"), place))
+        lists = lists_of(read_from(chosen("folder"), str(place)))
         return sum(len(Path(path).read_text().splitlines()) for path in (lists.train, lists.eval))
 
     assert listed() == 40

@@ -9,6 +9,7 @@ import pytest
 from pipeline import save_paths
 from pipeline.choices import Choices, SavePaths
 from pipeline.left_folder import exchange_in_two_steps
+from pipeline.plan import encoder_of
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import (
     ENCODER_FILE,
@@ -64,6 +65,23 @@ def test_an_encoder_that_is_there_is_taken_with_its_architecture_and_normalizati
         RECORD.channel_mean,
         (10, 20),
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        (RECORD, "Encoder: a ResNet-18 of width 0.5 from "),
+        (
+            replace(RECORD, encoder=Encoder(builder="small_encoder.build")),
+            "Encoder: an encoder of small_encoder.build from ",
+        ),
+    ],
+)
+def test_an_encoder_that_is_taken_is_told_as_the_network_that_it_is(record, told, tmp_path, capsys):
+    path = write_model(tmp_path)
+    write_record(path, record)
+    encoder_of(choices(pretrain=path))
+    assert capsys.readouterr().out.startswith(f"{told}{path}, not pretrained again")
 
 
 @pytest.mark.parametrize("task", ["pretrain", "classification"])

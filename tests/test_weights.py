@@ -93,6 +93,15 @@ def test_half_precision_is_read_as_float32(tmp_path, kind):
     np.testing.assert_array_equal(WeightsFile(path).read(["one"])["one"], np.float32([0.5, -2]))
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])
+def test_parameters_of_pytorch_that_were_saved_as_such_are_read(tmp_path, kind):
+    torch = pytest.importorskip("torch", reason="needs make extra NAME=torch")
+    one = torch.nn.Parameter(torch.tensor([0.5, -2.0], dtype=getattr(torch, kind)))
+    torch.save({"one": one}, tmp_path / "one.pth")
+    values = WeightsFile(str(tmp_path / "one.pth")).read(["one"])["one"]
+    np.testing.assert_array_equal(values, np.float32([0.5, -2]))
+
+
 def test_the_network_that_learns_is_taken_and_its_followers_and_heads_are_left_out():
     tensors = narrow("state_dict.backbone.") | narrow("state_dict.backbone_momentum.")
     tensors["state_dict.projection_head.layers.0.weight"] = np.zeros((4, 64), np.float32)

@@ -76,7 +76,7 @@ def fit_linear(
             weight_decay, start = chosen_decay(standardised, labels, num_classes, images)
     fit = _minimum(start, standardised, labels, weight_decay, MAX_ITERATIONS)
     steepest = np.abs(fit.jac).max()
-    if not fit.success and steepest > FLAT:
+    if not fit.success and not steepest <= FLAT:  # of NaN, too
         print(
             f"Warning: the linear head on {len(features)} x {features.shape[1]} features has not "
             f"converged: {fit.message}, "

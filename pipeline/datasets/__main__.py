@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.file_list_example_gen.rows import ON_BAD_ROW
-from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_empty
+from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_address, refuse_empty
 from pipeline.datasets import files, utkface
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
@@ -134,6 +134,9 @@ def main(arguments: list[str]) -> int:
     try:
         flags = vars(parse(arguments))
         name = flags.pop("name")
+        there = "a folder here, and a copy of it there"
+        refuse_address(flags["output_dir"], "--output_dir", "a folder", there)
+        refuse_address(flags.get("source") or "", "--source", "a folder or an archive")
         for place in {"output_dir", "source"} & flags.keys():
             flags[place] = flags[place] and at_home(flags[place])
         _require_writable(Path(flags["output_dir"]))

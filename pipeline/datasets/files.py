@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from components.metadata.names import ARTIFACTS, RUN_FILE
 from trainer_module.errors import InputError
 from trainer_module.findings import NOTE, WARNING, Finding, as_dicts, counted, first, from_dicts
 from trainer_module.image_headers import has_ending
@@ -105,8 +106,8 @@ def balanced_subset(labels: dict[str, str], count: int, seed: int) -> dict[str, 
 
 
 class FolderSource:
-    """The files below a folder that are not hidden; links to folders are followed, but for those
-    that lead back.
+    """The files below a folder that are not passed over; links to folders are followed, but for
+    those that lead back.
     """
 
     def __init__(self, folder: Path):
@@ -122,8 +123,8 @@ class FolderSource:
 
 
 def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
-    """Yields every file below a folder that is not hidden, and every link that leads nowhere: what
-    it was meant to be is missing.
+    """Yields every file below a folder that is not passed over, and every link that leads nowhere:
+    what it was meant to be is missing.
 
     Args:
       folder: where to look.
@@ -140,7 +141,7 @@ def _files_below(folder: str, above: tuple[str, ...]) -> Iterator[str]:
     for entry in found:
         if not _is_folder(entry):
             yield entry.path
-        elif (real := os.path.realpath(entry.path)) not in above:
+        elif (real := os.path.realpath(entry.path)) not in above and not _is_root(entry.path):
             yield from _files_below(entry.path, (*above, real))
 
 
@@ -224,6 +225,18 @@ def is_hidden(name: str) -> bool:
     macOS leaves (`._cat.png`), or is one that systems keep for themselves.
     """
     return any(part.startswith(".") or part.lower() in SYSTEMS_OWN for part in name.split("/"))
+
+
+def is_passed_over(folder: str | Path) -> bool:
+    """Whether a folder is not looked into for images: a hidden one, one that systems keep for
+    themselves, or a pipeline root of ours, whose reports show pictures of images.
+    """
+    return is_hidden(os.path.basename(folder)) or _is_root(folder)
+
+
+def _is_root(folder: str | Path) -> bool:
+    parts = Path(folder, RUN_FILE), Path(folder, ARTIFACTS)
+    return os.path.isfile(parts[0]) and os.path.isdir(parts[1])
 
 
 def left_out(source: Path, names: Iterable[str], used: Iterable[str]) -> list[Finding]:

@@ -27,9 +27,10 @@ def write(
     """Writes the lists train.csv and eval.csv; copies and changes no image.
 
     An image's split hangs on a hash of its path below `source` alone, so images that are added
-    later move no other one; or on its folder, where there are folders train and val. Paths in the
-    lists are relative where the images lie below `output_dir`, absolute elsewhere. What is left out
-    is told in every run on these lists.
+    later move no other one; or on its folder, where there are folders train and val. A class that
+    the hash would leave nothing of to train on is trained on whole, until it has more images. Paths
+    in the lists are relative where the images lie below `output_dir`, absolute elsewhere. What is
+    left out is told in every run on these lists.
 
     Args:
         output_dir: where the lists go.
@@ -67,20 +68,22 @@ def write(
     every, images = images, _in_class_folders(source, images, splits)
     depth = 1 if splits else 0  # of the class folders
     labels = _labels(source, sorted({PurePosixPath(name).parts[depth] for name in images}))
+    label_of = {name: labels[PurePosixPath(name).parts[depth]] for name in images}
+    split_of = (
+        {name: splits[name.split("/")[0]] for name in images}
+        if splits
+        else _by_hash(label_of, eval_fraction)
+    )
     rows = {list_name: [] for list_name in dict.fromkeys([*splits.values(), "train", "eval"])}
-    for name in images:
-        fraction = files.stable_fraction(name)
-        by_hash = "eval" if fraction < eval_fraction else "train"
-        split = splits[name.split("/")[0]] if splits else by_hash
-        label = labels[PurePosixPath(name).parts[depth]]
-        rows[split].append((files.listed_path(source / name, folder), label))
+    for name, split in split_of.items():
+        rows[split].append((files.listed_path(source / name, folder), label_of[name]))
     for split in rows:
         if not rows[split]:
             raise InputError(
                 f"None of the {counted(len(images), 'image')} fell into the {split} split: add "
                 f"images or change `--eval_fraction`"
             )
-    found = _classes_of_splits(source, rows) if splits else []
+    found = _classes_of_splits(source, rows) if splits else _too_few_to_judge(source, rows)
     lists = {split: files.write_list(folder / f"{split}.csv", rows[split]) for split in rows}
     found += [_in_order(source, labels), *_merged(source, labels)]
     found += _beside_splits(source, every, splits) if splits else _like_splits(source, images)
@@ -112,6 +115,18 @@ def _write_unlabelled(
         found.append(Finding(NOTE, "folders as splits", told, len(splits)))
     files.leave_findings(folder, lists.values(), found)
     return lists
+
+
+def _by_hash(label_of: Mapping[str, str], eval_fraction: float) -> dict[str, str]:
+    """Returns name -> list by a hash of the name; of a class that would be held out whole, and that
+    no model could answer, all images are trained on.
+    """
+    held_out = {name for name in label_of if files.stable_fraction(name) < eval_fraction}
+    learned = {label for name, label in label_of.items() if name not in held_out}
+    return {
+        name: "eval" if name in held_out and label in learned else "train"
+        for name, label in label_of.items()
+    }
 
 
 def _names(source: Path) -> list[str]:
@@ -254,6 +269,19 @@ def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) 
     return found
 
 
+def _too_few_to_judge(source: Path, rows: Mapping[str, list[tuple[str, str]]]) -> list[Finding]:
+    """Returns a warning about classes of so few images that a hash holds none out."""
+    of_split = {split: {label for _, label in listed} for split, listed in rows.items()}
+    absent = sorted(of_split["train"] - of_split["eval"])
+    if not absent:
+        return []
+    told = f"{source}: {counted(len(absent), 'class', 'classes')} of too few images to hold any "
+    told += "out, so all are trained on: nothing judges them"
+    fix = "more images of these classes, or folders train/CLASS and val/CLASS"
+    kind = "classes without held out images"
+    return [Finding(WARNING, kind, told, len(absent), first(absent), fix)]
+
+
 def _beside_splits(source: Path, images: Sequence[str], splits: Mapping[str, str]) -> list[Finding]:
     """Returns a warning about images in folders that lie beside the splits, and are in no list."""
     beside = [name for name in images if "/" in name and name.split("/")[0] not in splits]
@@ -346,7 +374,7 @@ def _noticed(
         found.append(Finding(NOTE, "folders as splits", told, len(splits)))
     places = [source, *(source / top for top in splits)]
     folders = {path.relative_to(source).as_posix() for place in places for path in place.iterdir()
-               if path.is_dir() and not files.is_hidden(path.name)}  # fmt: skip
+               if path.is_dir() and not files.is_passed_over(path)}  # fmt: skip
     without = sorted(folders - {str(up) for name in images for up in PurePosixPath(name).parents})
     if without:
         told = f"{source}: {counted(len(without), 'folder')} without an image: no classes"

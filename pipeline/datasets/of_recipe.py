@@ -62,6 +62,7 @@ def lists_of(choices: Choices, hold_root: Callable[[], object] = lambda: None) -
     folder = DATA / (choices.recipe if options else chosen.name)
     hold = hold_root if chosen.name == IMAGES_FOLDER else lambda: None
     if chosen.name == IMAGES_FOLDER:
+        _refuse_root_of_images(choices)
         folder = choices.root / LISTS
         options |= {"labelled": False} if choices.task == "pretrain" else {}
     written = _written(folder, Written(chosen.name, options, chosen.source), hold)
@@ -69,6 +70,17 @@ def lists_of(choices: Choices, hold_root: Callable[[], object] = lambda: None) -
         return Lists(str(folder / written.lists[0]))
     splits = ("train", "eval")
     return Lists(*(str(folder / _list_for(choices.task, written, split)) for split in splits))
+
+
+def _refuse_root_of_images(choices: Choices) -> None:
+    """Refuses a pipeline root whose folder is that of the images: the next run would learn from the
+    reports of this one. Below that folder it is passed over.
+    """
+    if choices.root.resolve() == Path(choices.dataset.source).resolve():
+        raise InputError(
+            f"`--pipeline_root` must not be the folder of images itself. Received: {choices.root}. "
+            f"Fix: leave it out, or another folder"
+        )
 
 
 def _written(folder: Path, wanted: Written, hold: Callable[[], object]) -> Written:

@@ -1,5 +1,6 @@
 """Folders of images as people keep them: every image becomes a row, or is told."""
 
+import itertools
 import os
 
 import pytest
@@ -95,6 +96,23 @@ def test_what_systems_keep_beside_images_is_passed_over(tmp_path, photos, withou
     assert sum(map(len, rows.values())) == 60
     assert set(found) == {"folders as classes"}
     assert "left out" not in capsys.readouterr().err
+
+
+def test_a_pipeline_root_below_the_folder_is_passed_over(tmp_path, photos):
+    of_a_run = ("runs/demo/artifacts/RunReport/report/8/classes.png", "runs/demo/artifacts/a.png")
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"), *of_a_run)
+    (source / "runs" / "demo" / "run.json").write_text("{}")
+    (source / "runs" / "demo" / "summary.json").write_text("{}")
+    rows, found = listed(tmp_path, source)
+    assert {*rows["train"].values()} == {"cats", "dogs"} and "files left out" not in found
+    assert len(files.read_list(folder.write(tmp_path, source, labelled=False)["train"])) == 60
+    assert len(in_folder(str(source))) == 60
+
+
+def test_a_class_folder_with_a_file_run_json_of_its_own_is_a_class(tmp_path, photos):
+    source = photos(*many("cats/{}.png"), *many("dogs/d{}.png"))
+    (source / "cats" / "run.json").write_text("{}")
+    assert {*listed(tmp_path, source)[0]["train"].values()} == {"cats", "dogs"}
 
 
 @pytest.mark.parametrize(
@@ -220,6 +238,21 @@ def test_a_class_folder_without_any_file_is_told(tmp_path, photos, empty):
     (source / empty).mkdir()
     _, found = listed(tmp_path, source)
     assert found["folders without images"].examples == (empty,)
+
+
+def held_out_name(folder):
+    """A name in a folder whose hash falls into the part that is held out."""
+    names = (f"{folder}/{number}.png" for number in itertools.count())
+    return next(name for name in names if files.stable_fraction(name) < 0.2)
+
+
+def test_a_class_whose_images_would_all_be_held_out_is_trained_on_and_told(tmp_path, photos):
+    source = photos(*many("cats/c{}.png"), *many("dogs/d{}.png"), held_out_name("rare"))
+    rows, found = listed(tmp_path, source)
+    assert "rare" in rows["train"].values() and "rare" not in rows["eval"].values()
+    told = found["classes without held out images"]
+    assert (told.severity, told.examples) == ("warning", ("rare",))
+    assert "nothing judges" in told.told and "more images" in told.fix
 
 
 def test_classes_beside_splits_are_told_as_such_and_nothing_else(tmp_path, photos):

@@ -481,6 +481,14 @@ def test_a_class_whose_images_are_all_held_out_is_told(images):
     assert plan_of(images, lines)[1]["unseen classes"].examples == ("rare",)
 
 
+def test_a_class_of_a_split_list_that_nothing_judges_is_told(images):
+    plan, _ = plan_of(images, rows())
+    learned = [row for row in parse_rows(plan.lists.train)[0] if not _held_out(row)]
+    lines = [f"i{n}.png,{'rare' if f'i{n}.png' == learned[0].name else ['cat', 'dog'][n % 2]}"
+             for n in range(COUNT)]  # fmt: skip
+    assert plan_of(images, lines)[1]["classes without held out images"].examples == ("rare",)
+
+
 def _held_out(row):
     from components.file_list_example_gen.held_out import is_held_out
 

@@ -50,7 +50,7 @@ class WeightsFile:
     def read(self, names: Iterable[str]) -> dict:
         """Returns name -> float32 array of some tensors."""
         if self._tensors is not None:
-            return {name: self._tensors[name].float().numpy() for name in names}
+            return {name: self._tensors[name].detach().float().numpy() for name in names}
         import ml_dtypes  # noqa: F401 (teaches numpy bfloat16)
 
         with _safetensors(self._path) as opened:
