@@ -146,7 +146,7 @@ def test_the_leaves_of_the_science_know_no_tensorflow(leaf):
     assert not heavy
 
 
-@pytest.mark.parametrize("path", filter(is_light, SOURCES), ids=relative)
+@pytest.mark.parametrize("path", [*filter(is_light, SOURCES)], ids=relative)
 def test_what_a_command_line_needs_imports_only_the_standard_library(path):
     known = {*sys.stdlib_module_names, *RANKS}
     outside = [
