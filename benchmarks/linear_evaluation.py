@@ -47,7 +47,7 @@ class Data:
 
 def our_linear(data: Data) -> float:
     """Returns the accuracy of our logistic regression."""
-    kernel, bias = fit_linear(data.train, data.labels, len(data.names))
+    kernel, bias = fit_linear(data.train, data.labels, len(data.names), WEIGHT_DECAY)
     return linear_accuracy(kernel, bias, data.held_out, data.held_out_labels)
 
 

@@ -29,8 +29,8 @@ IMAGES_SEEN = {False: 300_000, True: 10_000_000}  # over all epochs
 EPOCHS = {False: (20, 200), True: (100, 1000)}
 # of an epoch of fine-tuning that goes by steps; images, at most those of the settings' default
 FINETUNING_STEPS, LEAST_FINETUNING_BATCH = 32, 8
-# cells along a side, labelled images for each number of a feature, numbers of all images together
-FINEST, IMAGES_A_NUMBER, MOST_NUMBERS = 3, 10, 250_000_000
+# cells along a side; numbers of all images together
+FINEST, MOST_NUMBERS = 3, 250_000_000
 SHORT_STEPS = 20_000  # a run of fewer wants a low temperature and a high rate
 SHORT_MINUTES = 60
 PLACE = "Chosen for {} on a {} (docs/own-images.md, Defaults that fit; a flag of yours wins):"
@@ -187,11 +187,11 @@ def _cells(choices: Choices, known: Mapping[str, Any], read_out: int):
         return {}, []
     numbers, side = feature_dims(encoder), min(known["image_size"])
     finest = min(FINEST, last_side(with_stem(encoder, known["view_size"]), side))
-    most = min(read_out / IMAGES_A_NUMBER, MOST_NUMBERS / read_out)  # of an image
+    most = min(read_out, MOST_NUMBERS // read_out)  # of an image
     grid = max([one for one in range(2, finest + 1) if one * one * numbers <= most], default=1)
     if grid == encoder.grid:
         return {}, []
-    why = f"at most {FINEST} x {FINEST}, {IMAGES_A_NUMBER} labelled images for each number"
+    why = f"at most {FINEST} x {FINEST}, a labelled image for each of their numbers"
     told = f"{grid} x {grid}, of which features are the means: {why}"
     return {"encoder.grid": grid}, [_line("cells", told)]
 

@@ -150,14 +150,14 @@ def test_only_what_learns_step_by_step_has_a_batch_chosen(
     ("labelled", "flags", "grid"),
     [
         (0, [], 1),
-        (1_000, [], 1),
-        (10_000, [], 2),
-        (18_986, [], 3),
-        (18_986, ["--input_size=16"], 2),  # there are no more
-        (18_986, ["--set", "encoder.grid=1"], 1),
-        (18_986, ["--width=1"], 1),
-        (50_000, ["--width=1"], 3),
-        (50_000, ["--width=1", "--depth=50"], 1),
+        (500, [], 1),
+        (600, [], 2),
+        (1_200, [], 3),
+        (1_200, ["--input_size=16"], 2),  # there are no more
+        (1_200, ["--set", "encoder.grid=1"], 1),
+        (1_200, ["--width=1"], 1),
+        (5_000, ["--width=1"], 3),
+        (5_000, ["--width=1", "--depth=50"], 1),
         (2_000_000, [], 1),  # more than memory
     ],
 )
@@ -183,7 +183,7 @@ def test_only_a_head_that_learns_from_features_has_cells_chosen(
     tmp_path, image_list, monkeypatch, flags, grid
 ):
     monkeypatch.chdir(tmp_path)
-    train = image_list("train", 1_000, size=32)  # of which 8 channels need 720 for 3 x 3 cells
+    train = image_list("train", 100, size=32)  # of which 8 channels need 72 for 3 x 3 cells
     plan = make_plan(choose(f"--train_file_path={train}", "--width=0.01", *flags))
     assert plan.encoder.grid == plan.choices.encoder.grid == grid
 

@@ -127,15 +127,25 @@ def test_of_many_features_for_few_images_the_decay_is_chosen_by_images_held_out(
     assert linear_accuracy(*chosen, *asked) > 0.02 + linear_accuracy(*fixed, *asked)
 
 
-def test_copies_of_an_image_are_held_out_together():
-    features, labels = many_features()
+@pytest.mark.parametrize(("images", "features"), [(200, 120), (5_000, 500)])
+def test_it_is_chosen_of_few_images_by_each_fifth_and_of_ten_for_each_number(images, features):
+    table, labels = many_features(images + 4_000, features)
+    known, asked = (table[:images], labels[:images]), (table[images:], labels[images:])
+    chosen, fixed = fit_linear(*known, 2), fit_linear(*known, 2, WEIGHT_DECAY)
+    assert linear_accuracy(*chosen, *asked) > 0.005 + linear_accuracy(*fixed, *asked)
+
+
+@pytest.mark.parametrize("images", [300, 1_000])
+def test_copies_of_an_image_are_held_out_together(images):
+    features, labels = many_features(images)
     once = chosen_decay(features, labels, 2, len(labels))
     twice = chosen_decay(np.tile(features, (2, 1)), np.tile(labels, 2), 2, len(labels))
     assert once[0] == twice[0]
     np.testing.assert_allclose(once[1], twice[1], atol=1e-2)
 
 
-def test_of_few_features_the_decay_is_the_fixed_one():
-    features, labels = many_features(features=100)
+@pytest.mark.parametrize(("images", "features"), [(5_000, 100), (99, 900)])
+def test_of_many_images_or_hardly_any_the_decay_is_the_fixed_one(images, features):
+    features, labels = many_features(images, features)
     chosen, fixed = fit_linear(features, labels, 2), fit_linear(features, labels, 2, WEIGHT_DECAY)
     assert np.array_equal(chosen[0], fixed[0])

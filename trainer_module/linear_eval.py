@@ -12,11 +12,12 @@ from scipy.optimize import minimize
 
 from trainer_module.errors import require
 
-WEIGHT_DECAY = 1e-3  # of weights on standardised features, where these are few
-DECAYS = (1.0, 1e-1, 1e-2, WEIGHT_DECAY, 1e-4)  # to choose from where they are many
-MANY = 10  # features are many for fewer than ten images each
-ENOUGH = 1_000  # images of which some can be held out to choose by
-HELD_OUT = 0.2
+WEIGHT_DECAY = 1e-3  # of weights on standardised features, where images are many
+DECAYS = (1.0, 1e-1, 1e-2, WEIGHT_DECAY, 1e-4)  # to choose from where they are few
+MANY = 50  # images for each number of a feature
+LEAST = 100  # images, of which fewer choose nothing well
+ENOUGH = 1_000  # images, of which one fold is enough to choose by
+FOLDS = 5
 PENALTIES = np.logspace(-3, 5, 17)  # of a ridge regression's squared weights, likewise
 MAX_ITERATIONS = 300
 ITERATIONS_TO_CHOOSE = 100
@@ -46,7 +47,7 @@ def fit_linear(
         labels: integers [N] in [0, num_classes).
         num_classes: C.
         weight_decay: factor of half the squared weights, beside the mean cross entropy; where it is
-          open, `WEIGHT_DECAY`, and `chosen_decay` where features are many for that many images.
+          open, `WEIGHT_DECAY` for many images, and `chosen_decay` for fewer.
 
     Returns:
         kernel float32 [D, C] and bias float32 [C], what a `keras.layers.Dense` takes in
@@ -72,7 +73,7 @@ def fit_linear(
     start = np.zeros((features.shape[1] + 1) * num_classes)
     if weight_decay is None:
         weight_decay = WEIGHT_DECAY
-        if ENOUGH <= images < MANY * features.shape[1]:
+        if LEAST <= images < MANY * features.shape[1]:
             weight_decay, start = chosen_decay(standardised, labels, num_classes, images)
     fit = _minimum(start, standardised, labels, weight_decay, MAX_ITERATIONS)
     steepest = np.abs(fit.jac).max()
@@ -102,7 +103,8 @@ def _standardised(features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def chosen_decay(features, labels, num_classes: int, images: int) -> tuple[float, np.ndarray]:
-    """Chooses the weight decay by a fifth of the images, never by those that are asked later.
+    """Chooses the weight decay by images held out, never by those that are asked later: by a fifth
+    of them, and where they are few by each fifth in turn.
 
     From the strongest of `DECAYS` on, each fit begins where the last ended, until the cross entropy
     of the images held out rises.
@@ -114,18 +116,26 @@ def chosen_decay(features, labels, num_classes: int, images: int) -> tuple[float
         images: N.
 
     Returns:
-        The decay, and the weights it ended with, float64 [(D + 1) * C].
+        The decay, and the weights that a fit ended with, float64 [(D + 1) * C].
     """
-    drawn = np.random.default_rng(0).random(images) < HELD_OUT
-    drawn = np.tile(drawn, len(features) // images)
-    kept, asked = features[~drawn], features[drawn]
-    weights, best = np.zeros((features.shape[1] + 1) * num_classes), (np.inf, 0.0, None)
+    fold = np.random.default_rng(0).permutation(images) % FOLDS
+    fold = np.tile(fold, len(features) // images)
+    masks = [fold == one for one in range(FOLDS if images < ENOUGH else 1)]
+    parts = [((features[~out], labels[~out]), (features[out], labels[out])) for out in masks]
+    fits = [np.zeros((features.shape[1] + 1) * num_classes)] * len(parts)
+    best = np.inf, 0.0, fits[0]
     for decay in DECAYS:
-        weights = _minimum(weights, kept, labels[~drawn], decay, ITERATIONS_TO_CHOOSE).x
-        loss = cross_entropy_and_gradient(weights, asked, labels[drawn], 0.0)[0]
-        if loss >= best[0]:
+        fits = [
+            _minimum(start, *known, decay, ITERATIONS_TO_CHOOSE).x
+            for start, (known, _) in zip(fits, parts, strict=True)
+        ]
+        losses = [
+            cross_entropy_and_gradient(fit, *asked, 0.0)[0]
+            for fit, (_, asked) in zip(fits, parts, strict=True)
+        ]
+        if not np.mean(losses) < best[0]:
             break
-        best = loss, decay, weights
+        best = np.mean(losses), decay, fits[0]
     return best[1:]
 
 
