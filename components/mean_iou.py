@@ -141,7 +141,8 @@ def interval(rows: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     flat, shape = rows.reshape(len(rows), -1), rows.shape[1:]
     ends = of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
-    return max(0.0, ends[0]), min(1.0, ends[1])
+    low, high = np.clip(ends, 0.0, 1.0)
+    return float(low), float(high)
 
 
 metric_types.register_metric(MeanIoU)

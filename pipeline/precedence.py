@@ -6,6 +6,7 @@ once, on what comes out. Standard library only.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,9 +92,9 @@ def _over(below: Layer, layer: Layer) -> dict[str, Any]:
     elif "pretraining.epochs" in layer:
         below["pretraining.minutes"] = 0.0
     warmup = below["pretraining.warmup_epochs"]
-    epochs = layer.get("pretraining.epochs", warmup)
-    if 0 <= epochs < warmup:  # made shorter than its warm-up, it warms up in proportion
-        below["pretraining.warmup_epochs"] = warmup * epochs / below["pretraining.epochs"]
+    epochs = layer.get("pretraining.epochs", math.inf)
+    if 0 <= epochs <= warmup:  # made as short as its warm-up, it warms up in proportion
+        below["pretraining.warmup_epochs"] = warmup * epochs / max(1, below["pretraining.epochs"])
     return below | layer
 
 

@@ -7,6 +7,7 @@ import pytest
 from trainer_module.resnet import build_encoder
 from trainer_module.segmentation.decoder import build_decoder, resize
 from trainer_module.settings import Encoder
+from trainer_module.tasks.segmentation import Segmentation
 
 TINY = Encoder(width=0.125)
 
@@ -65,6 +66,15 @@ def test_the_seed_decides_the_initial_weights():
     assert np.array_equal(kernel(first), kernel(same)) and not np.array_equal(
         kernel(first), kernel(other)
     )
+
+
+def test_the_seed_of_a_training_decides_them_where_none_is_given():
+    encoder, kernels = build_encoder(TINY, (16, 16)), []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        head = Segmentation(3).head(encoder, "linear")
+        kernels.append(head.get_layer("logits_conv").get_weights()[0])
+    assert np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[0], kernels[2])
 
 
 def test_fewer_than_two_classes_are_refused():

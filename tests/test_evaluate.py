@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.evaluate import main, read_whole, scores, table
+from pipeline.evaluate import main, read_whole, scores, table, without_thresholds
 from trainer_module.errors import InputError
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.regression import Regression
 from trainer_module.tasks.segmentation import Segmentation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +71,13 @@ def test_the_table_begins_with_the_whole_and_counts_as_people_do():
         "25.00",
         "%",
     ]
+
+
+@pytest.mark.parametrize("task", [Classification(2), Regression(), Segmentation(11)])
+def test_images_are_counted_whatever_the_task_so_that_scores_have_intervals(task):
+    metrics = [one for spec in without_thresholds(task)["metrics_specs"] for one in spec["metrics"]]
+    assert [one["class_name"] for one in metrics].count("ExampleCount") == 1
+    assert not any("per_slice_thresholds" in one for one in metrics)
 
 
 def model_of_cats_and_dogs(folder):

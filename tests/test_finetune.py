@@ -70,6 +70,20 @@ def test_the_whole_network_learns_in_either_precision(train, encoder, precision)
     )
 
 
+def test_kernels_alone_decay(train, small):
+    model = Classification(2).head(small, "linear")
+    settings = replace(SETTINGS, learning_rate=1e-9, weight_decay=1e8, epochs=1, batch_size=64)
+    before = {weight.path: np.array(weight) for weight in model.trainable_weights}
+    finetuned = finetune(small, Classification(2), train, settings)
+    shrunk = {
+        weight.path
+        for weight in finetuned.trainable_weights
+        if weight.path in before
+        and np.linalg.norm(weight) < 0.95 * np.linalg.norm(before[weight.path])
+    }
+    assert shrunk == {path for path in before if before[path].ndim > 1}
+
+
 def test_a_single_step_is_enough_to_learn_from(train, encoder):
     one_step = replace(SETTINGS, epochs=1, batch_size=len(train.images))
     before = [weight.copy() for weight in encoder.get_weights()]

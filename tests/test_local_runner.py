@@ -381,6 +381,8 @@ def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
     assert (
         choose("--cifar10", "--task=pretrain", "--num_epochs=100").pretraining.warmup_epochs == 10
     )
+    assert choose("--recipe=demo", "--pretrain_epochs=1").pretraining.warmup_epochs == 0.1
+    assert choose("--recipe=demo", "--temperature=0.3").pretraining.warmup_epochs == 1
 
 
 def test_from_scratch_trains_the_whole_network():

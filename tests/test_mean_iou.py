@@ -208,6 +208,14 @@ def test_its_interval_covers_the_mean_of_many_images_about_as_often_as_it_says()
     assert 0.85 < np.mean(covered) <= 1.0
 
 
+def test_images_whose_pixels_are_all_ignored_leave_an_interval_of_the_others():
+    truths, predictions = masks(4, count=4, size=(2, 3))
+    truths[0][:] = IGNORED
+    pairs = zip(truths, predictions, strict=True)
+    low, high = interval(np.stack([pixels_of(*pair, 4, IGNORED) for pair in pairs]))
+    assert 0 <= low < high <= 1 and (low, high) != (0, 1)
+
+
 def test_the_interval_stands_beside_the_mean(analyze):
     truths, predictions = masks(4, count=30)
     metrics, _ = analyze(truths, predictions, predictions, 4)

@@ -176,6 +176,13 @@ def test_training_starts_from_the_untrained_encoder():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_run_that_warms_up_to_its_end_reaches_its_rate_by_the_last_step(epochs):
+    chosen = settings(epochs=epochs, warmup_epochs=float(epochs), batch_size=96)
+    rate = build_learner(data(), TINY, Augmentation(), chosen).optimizer._learning_rate
+    assert float(rate(epochs - 1)) == pytest.approx(chosen.learning_rate * 96 / 256)
+
+
 def test_the_rest_of_an_epoch_has_its_steps_however_many_are_one_execution():
     learner = build_learner(data(), TINY, Augmentation(), settings(steps_per_execution=3))
     batches = EpochBatches(data().images, batch_size=32, seed=3, first_step=4)  # 3 an epoch

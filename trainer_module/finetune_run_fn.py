@@ -1,8 +1,8 @@
 """The Finetuner's run_fn: a pretrained encoder and labelled examples in, a servable model of the
 task out.
 
-Beside it stands the comparison that makes the number honest: the same head on the same encoder
-before pretraining, and proof that a frozen encoder did not move.
+Beside it stands the comparison that makes the number honest: the same head on the same network with
+random weights, and proof that a frozen encoder did not move.
 """
 
 import dataclasses
@@ -114,7 +114,7 @@ class _Run:
       task: which one.
       splits: to learn from, and held out.
       encoder: pretrained, or as it begins where nothing is.
-      untrained: the encoder before pretraining.
+      untrained: the same network with random weights.
       checkpoints: folder of a folder for each training.
       logs: likewise.
     """

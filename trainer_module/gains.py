@@ -147,7 +147,11 @@ def of_resampled(score_of: Callable[[np.ndarray], np.ndarray], images: int) -> I
     each, scores = np.full(images, 1 / images), []
     for _ in range(RESAMPLES // RESAMPLED_AT_ONCE):
         scores.append(score_of(chance.multinomial(images, each, RESAMPLED_AT_ONCE)))
-    ends = np.quantile(np.concatenate(scores), (0.025, 0.975))
+    scores = np.concatenate(scores)
+    scores = scores[np.isfinite(scores)]  # images of which none says anything have no score
+    if not len(scores):
+        return math.nan, math.nan
+    ends = np.quantile(scores, (0.025, 0.975))
     score = score_of(np.ones((1, images), int))[0]
     low, high = score + of_few(images) * (ends - score)
     return float(low), float(high)

@@ -217,11 +217,9 @@ def _schedule(settings: Pretraining, steps_per_epoch: int):
     learning_rate = scaled_learning_rate(
         settings.learning_rate, settings.batch_size, settings.learning_rate_scaling
     )
-    return cosine_schedule(
-        learning_rate,
-        settings.epochs * steps_per_epoch,
-        round(settings.warmup_epochs * steps_per_epoch),
-    )
+    steps = settings.epochs * steps_per_epoch
+    warmup = min(round(settings.warmup_epochs * steps_per_epoch), steps - 1)
+    return cosine_schedule(learning_rate, steps, warmup)
 
 
 def _divisor(steps: int, wanted: int) -> int:

@@ -21,7 +21,7 @@ SCORES = {
     metric_names.LINEAR: (", linear", "of a linear head on the frozen, pretrained features"),
     metric_names.UNTRAINED_LINEAR: (
         ", untrained",
-        "of the same linear head on features of the encoder before pretraining",
+        "of the same linear head on features of the same network with random weights",
     ),
     metric_names.PIXELS_LINEAR: (
         ", of pixels",
@@ -30,7 +30,7 @@ SCORES = {
     metric_names.PRETRAINED: (", pretrained", "of this head trained on the pretrained encoder"),
     metric_names.UNTRAINED: (
         ", untrained",
-        "of the same head and training on the encoder before pretraining",
+        "of the same head and training on the same network with random weights",
     ),
     metric_names.FROM_SCRATCH: (
         ", from scratch",
@@ -147,7 +147,7 @@ class ModelRow:
 
 
 def models(run: StoredRun, task: Task) -> list[ModelRow]:
-    """Returns this run's model, its encoder before pretraining, and the earlier models of the
+    """Returns this run's model, its network with random weights, and the earlier models of the
     store.
     """
     this = run.metrics
@@ -161,7 +161,7 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
         if untrained is None
         else [
             ModelRow(
-                "the same encoder before pretraining",
+                "the same network with random weights",
                 probe=untrained,
                 intervals={"probe": told_before},
             )

@@ -21,7 +21,7 @@ from trainer_module.resnet import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, stage
 LEAST_CHANNELS = 32
 
 
-def build_decoder(encoder: keras.Model, num_classes: int, seed: int = 0) -> keras.Model:
+def build_decoder(encoder: keras.Model, num_classes: int, seed: int | None = None) -> keras.Model:
     """Puts a decoder on an encoder; the encoder's layers and weights are shared, not copied.
 
     Set `encoder.trainable = False` to freeze it: its batch normalization then keeps to its moving
@@ -31,7 +31,7 @@ def build_decoder(encoder: keras.Model, num_classes: int, seed: int = 0) -> kera
         encoder: from `build_encoder`, for images of at least 16 x 16 pixels; the sides need not be
           multiples of its stride.
         num_classes: C, at least 2.
-        seed: of the decoder's initial weights.
+        seed: of the decoder's initial weights; None for Keras' global one.
 
     Returns:
         keras.Model from normalized images [B, H, W, 3] to logits float32 [B, H, W, C].
@@ -78,14 +78,15 @@ def _context(layers: "_Layers", stage, channels: int):
 class _Layers:
     """Makes named layers, each with a seed of its own."""
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int | None):
         self._seed = seed
         self._made = 0
 
     def conv(self, tensor, channels: int, size: int, name: str, use_bias: bool = False):
         """A convolution at stride 1, initialised as in He et al. 2015."""
         self._made += 1
-        initializer = keras.initializers.HeNormal(seed=1000 * self._seed + self._made)
+        seed = None if self._seed is None else 1000 * self._seed + self._made
+        initializer = keras.initializers.HeNormal(seed)
         layer = keras.layers.Conv2D(
             channels,
             size,
