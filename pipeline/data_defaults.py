@@ -158,7 +158,8 @@ def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple
 
 
 def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, tuple[float, str]]:
-    """Returns the values for short runs, each with the reason for it; {} for a long run.
+    """Returns the values for short runs, which all of a CPU are, each with the reason for it; {}
+    for a long run of a GPU.
 
     Args:
       minutes: that a person gave, 0 without.
@@ -167,9 +168,11 @@ def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, 
       gpu: whether the machine has one.
     """
     steps = epochs * max(1, steps)
-    if not (minutes < SHORT_MINUTES or not gpu if minutes else steps < SHORT_STEPS):
+    short = minutes < SHORT_MINUTES if minutes else steps < SHORT_STEPS
+    if gpu and not short:
         return {}
     run = f"of {minutes:g} minutes" if minutes else f"of few steps ({steps:,})"
+    run = run if short else "on a CPU"
     why = {
         "temperature": f"a run {run} learns from near images first",
         "learning_rate": f"at 256 images, for a run {run}",

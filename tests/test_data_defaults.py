@@ -1,5 +1,7 @@
 """What nobody named follows from the images and the machine, by rules."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -200,6 +202,21 @@ def test_minutes_take_the_place_of_epochs_and_a_long_run_keeps_the_published_val
         == 0.2
     )
     assert "images in all" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("recipe", "images", "flags"),
+    [("cifar10_small", 10_000, []), ("cifar10_cpu", 50_000, ["--pretrain_epochs=90"])],
+)
+def test_the_rules_give_what_a_recipe_was_given_by_hand(tmp_path, recipe, images, flags):
+    pictures(tmp_path / "images", 1, (32, 32))
+    listed = rows(images, tmp_path / "images")
+    chosen = with_data_defaults(choose("--width=0.25", *flags), Situation(listed, gpu=False))
+    by_hand = choose(f"--recipe={recipe}")
+    every = {"monitor_every_epochs": chosen.pretraining.monitor_every_epochs}
+    assert replace(by_hand.pretraining, **every) == chosen.pretraining
+    for name in ("image_size", "view_size", "augmentation"):
+        assert getattr(by_hand, name) == getattr(chosen, name)
 
 
 def test_a_recipe_keeps_its_own_values(capsys):
