@@ -46,8 +46,9 @@ class Situation:
       pretrains: whether there will be pretraining, of whose values to tell.
       stem: of the encoder, where that is named or there already.
       learned: labelled images that are trained on step by step, 0 where none are.
-      read_out: labelled images of whose features a head alone learns, on an encoder that this run
-        makes; 0 where none do.
+      read_out: labelled images, where a head answers from features of an encoder that this run
+        makes; 0 elsewhere. The same for few labels, a frozen encoder and one that learns along, so
+        that these share one pretraining.
     """
 
     pretrained_on: Sequence[Row]

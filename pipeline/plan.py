@@ -111,16 +111,16 @@ def decided(
     (encoder, saved), task, parts = found, checked.task, checked.parts
     pretrained_on = parts.get("pretrain", parts["train"])
     pretrains = not (saved.replaces_pretraining or choices.from_scratch)
-    finetuning = choices.finetuning
-    labelled = round(finetuning.label_fraction * len(parts["train"]))
-    reads_out = task.has_target and not (saved.path or task.learns_from_views(finetuning))
+    finetuning, labelled = choices.finetuning, len(parts["train"])
+    learned = round(finetuning.label_fraction * labelled)
+    reads_features = task.has_target and task.on_features and not saved.path
     situation = Situation(
         pretrained_on,
         has_gpu(),
         pretrains,
         encoder.stem,
-        learned=labelled if task.learns_by_steps(finetuning) else 0,
-        read_out=labelled if reads_out else 0,
+        learned if task.learns_by_steps(finetuning) else 0,
+        labelled if reads_features else 0,
     )
     choices = with_data_defaults(choices, situation)
     if saved.path:
