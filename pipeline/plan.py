@@ -257,9 +257,10 @@ def pretraining_that_fits(choices: Choices, images: int) -> Pretraining:
         return pretraining
     if "pretraining.batch_size" in choices.named or images < 2:
         rule = "`pretraining.batch_size` must be from 2 to the number of images to pretrain on"
+        fix = "a smaller batch or more images" if images >= 2 else "more images"
         raise InputError(
             f"{rule}. Received: batch_size={pretraining.batch_size}, {counted(images, 'image')}. "
-            f"Fix: a smaller batch or more images"
+            f"Fix: {fix}"
         )
     fitting = with_batch_for(pretraining, images)
     print(

@@ -1,6 +1,6 @@
 """Encoders of one and of two convolutions, for runs whose claim is about something else: `--set
 encoder.builder=small_encoder.build`. A ResNet's hundred layers would be traced, saved and loaded
-again by most nodes of each run. Layers have names, by which a checkpoint finds them again.
+again by most nodes of each run.
 """
 
 import keras
@@ -36,3 +36,11 @@ def build_with_norms(settings, image_size, dtype="float32", seed=0):
         tensor = keras.layers.ReLU(dtype=dtype, name=f"relu{number}")(norm(tensor))
     features = keras.layers.GlobalAveragePooling2D(dtype="float32", name="features")(tensor)
     return keras.Model(images, features, name="small_encoder")
+
+
+def build_without_names(settings, image_size, dtype="float32", seed=0):
+    """Returns the mean of a convolution, of layers that Keras names."""
+    images = keras.Input((*image_size, 3))
+    initializer = keras.initializers.GlorotUniform(seed=seed)
+    maps = keras.layers.Conv2D(8, 4, 4, kernel_initializer=initializer, dtype=dtype)(images)
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D(dtype="float32")(maps))

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from trainer_module.batches import EpochBatches, LabelledBatches, refuse_empty_parts
+from trainer_module.batches import (
+    EpochBatches,
+    LabelledBatches,
+    refuse_empty_parts,
+    refuse_unfit_batch,
+)
 from trainer_module.errors import InputError
+from trainer_module.settings import Pretraining
 
 
 @pytest.fixture
@@ -73,3 +79,30 @@ def test_a_batch_with_less_than_an_image_a_device_is_refused_with_one_that_fits(
         refuse_empty_parts(15, 46, replicas=2)
     with pytest.raises(InputError, match=r"a last batch of 3; devices=4\. Fix: fewer machines"):
         refuse_empty_parts(8, 3, replicas=4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "images", "devices", "fix"),
+    [
+        ({"batch_size": 2}, 1, 1, "Fix: more images"),
+        ({"batch_size": 64}, 40, 1, "Fix: --set pretraining.batch_size=40, or more images"),
+        (
+            {"batch_size": 64, "micro_batch": 16},
+            40,
+            1,
+            "Fix: --set pretraining.batch_size=32, or more images",
+        ),
+        (
+            {"batch_size": 64, "micro_batch": 32},
+            16,
+            1,
+            "Fix: --set pretraining.batch_size=16 --set pretraining.micro_batch=0, or more images",
+        ),
+        ({"batch_size": 3}, 3, 4, "Fix: fewer devices, or more images"),
+        ({"batch_size": 3}, 4, 4, "Fix: --set pretraining.batch_size=4"),
+    ],
+)
+def test_the_fix_of_a_batch_is_one_that_is_not_refused(batch, images, devices, fix):
+    with pytest.raises(InputError) as refused:
+        refuse_unfit_batch(Pretraining(**batch), images, devices)
+    assert str(refused.value).endswith(fix)

@@ -1,13 +1,16 @@
 """A checkpoint is whole or not there, and records every epoch."""
 
 import os
+from contextlib import suppress
 
 import keras
 import numpy as np
 import pytest
 
 from trainer_module.checkpoint import (
+    Checkpoint,
     Progress,
+    Rhythm,
     load,
     load_weights,
     milestone_file,
@@ -166,3 +169,51 @@ def test_two_damaged_checkpoints_are_refused_with_what_to_do(model, tmp_path):
         file.write_bytes(cut_short(file.read_bytes()))
     with pytest.raises(InputError, match=r"Neither the checkpoint .*Fix: remove both"):
         load(model, path, {})
+
+
+def linear_map(inputs):
+    model = keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_variables_are_found_again_whatever_keras_names_them(tmp_path):
+    path, trained = tmp_path / "file.npz", linear_map(3)
+    save(trained, path, Progress(1), {})
+    again = linear_map(3)
+    load(again, path, {})
+    assert all(np.array_equal(*pair) for pair in zip(state(trained), state(again), strict=True))
+
+
+def test_a_checkpoint_of_other_variables_is_refused_and_they_are_named(tmp_path):
+    path = tmp_path / "file.npz"
+    save(linear_map(3), path, Progress(1), {})
+    rule = r"other variables.*model/0: \(3, 2\) then, \(4, 2\) now; .*Fix: remove it"
+    with pytest.raises(InputError, match=rule):
+        load(linear_map(4), path, {})
+
+
+class KilledError(Exception):
+    """As by the system."""
+
+
+class Kill(keras.callbacks.Callback):
+    """Kills a training before its third epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KilledError
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_an_epoch_of_one_step_or_execution_is_saved_when_the_clock_says_so(
+    model, tmp_path, steps_per_execution
+):
+    path, rhythm = tmp_path / "file.npz", Rhythm(every_epochs=100, every_minutes=1e-9)
+    model.steps_per_execution = steps_per_execution
+    saving = Checkpoint(path, {}, Progress(), rhythm, fix="")
+    rows = np.ones((4 * steps_per_execution, 3)), np.ones((4 * steps_per_execution, 2))
+    with suppress(KilledError):
+        model.fit(*rows, batch_size=4, epochs=100, callbacks=[saving, Kill()], verbose=0)
+    assert load(model, path, {}).step == 2 * steps_per_execution

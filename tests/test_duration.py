@@ -39,6 +39,7 @@ def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     estimate = Estimate(steps_per_epoch=4, epochs=10)
+    estimate.set_params({"steps": 4})
     for epoch in range(10):
         clock[0] += 1000  # the first step compiles, later the features are looked at
         estimate.on_epoch_begin(epoch)
@@ -47,6 +48,18 @@ def test_what_is_left_is_told_once_from_steps_alone(monkeypatch, capsys):
             estimate.on_train_batch_end(batch)
     # 3 steps are measured in the first epoch, 3 in the second, whose last is not trained yet
     assert capsys.readouterr().out == "About 8 minutes left for 9 epochs of 4 steps, 15 s each\n"
+
+
+def test_of_an_epoch_that_was_interrupted_the_rest_alone_is_left(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    estimate = Estimate(steps_per_epoch=100, epochs=2)
+    estimate.set_params({"steps": 10})  # of the second epoch, of which 90 were done
+    estimate.on_epoch_begin(1)
+    for batch in range(10):
+        clock[0] += 30
+        estimate.on_train_batch_end(batch)
+    assert capsys.readouterr().out.startswith("About 2 minutes left for 1 epoch of 100 steps")
 
 
 @pytest.mark.parametrize(

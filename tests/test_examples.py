@@ -74,6 +74,21 @@ def test_a_split_comes_in_the_order_of_its_ids_from_memory_and_from_a_file(
     )
 
 
+@pytest.mark.parametrize("memory", [10**9, 0])
+def test_some_examples_are_those_of_the_split_from_memory_and_from_a_file(
+    split, memory, monkeypatch
+):
+    pattern, pixels = split
+    read, chosen = read_examples([pattern], SPEC, SIZE, Classification(3)), np.array([1, 4, 6])
+    monkeypatch.setattr("trainer_module.examples.available_memory", lambda: memory)
+    some = read.some(chosen)
+    in_a_file = isinstance(read.images, np.ndarray) and memory == 0
+    assert isinstance(some.images, np.memmap) == in_a_file
+    assert isinstance(some.images, type(read.images))
+    np.testing.assert_array_equal(some.images[:], pixels[chosen])
+    np.testing.assert_array_equal(some.targets, chosen % 3)
+
+
 @pytest.mark.parametrize("kind", ["pixels", "png", "jpeg"])
 def test_how_images_lie_stands_in_the_record_of_what_learns_from_them(kind, tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "a.gz"), "GZIP") as file:

@@ -374,6 +374,11 @@ def test_a_default_batch_shrinks_to_a_small_data_set_and_a_chosen_one_does_not(c
         pretraining_that_fits(choices, 40)
 
 
+def test_a_single_image_to_pretrain_on_is_refused_without_naming_a_smaller_batch():
+    with pytest.raises(InputError, match=r"Received: batch_size=\d+, 1 image\. Fix: more images$"):
+        pretraining_that_fits(choose("--train_file_path=a.csv"), 1)
+
+
 def test_a_run_made_shorter_than_its_warm_up_warms_up_in_proportion():
     assert choose(
         "--cifar10", "--task=pretrain", "--num_epochs=5"

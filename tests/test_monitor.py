@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from test_encoded_images import encoded
 
 from trainer_module.learner import SimCLR, Views
 from trainer_module.loss import alignment, uniformity
@@ -184,6 +185,24 @@ def test_a_look_is_taken_with_labels_and_without(learner):
         monitor.set_model(learner)
         monitor.look()
         assert (monitor.untrained is None) == (watched is None)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_no_more_images_are_decoded_at_once_than_go_into_the_encoder(
+    learner, monkeypatch, labelled
+):
+    monkeypatch.setattr("trainer_module.features.LEAST_AT_ONCE", 6)
+    monkeypatch.setattr("trainer_module.features.MOST_PIXELS", 0)
+    monkeypatch.setattr("trainer_module.monitor.MOST_TRAIN_IMAGES", 20)
+    pixels, decoded = plain(np.random.default_rng(0).uniform(size=(36, 3))), []
+    images, labels = encoded(pixels), np.arange(36) % 2
+    decode = images._decode
+    images._decode = lambda some: decoded.append(len(some)) or decode(some)
+    watched = Watched(images, labels, pixels, labels) if labelled else None
+    logs = measured(learner, watched, images)[-1]
+    assert 0 < max(decoded) <= 6
+    watched = Watched(pixels, labels, pixels, labels) if labelled else None
+    assert logs == pytest.approx(measured(learner, watched, pixels)[-1])
 
 
 def test_without_labels_the_embeddings_of_two_views_are_measured(learner):

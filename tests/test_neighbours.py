@@ -1,5 +1,7 @@
 """Nearest neighbours among features."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -23,12 +25,27 @@ def slowly(features, count):
 
 
 def test_they_are_those_of_the_formula_also_across_blocks(monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", 7)
+    monkeypatch.setattr(neighbours, "AT_ONCE", 7 * 30)
     features = np.random.default_rng(0).normal(size=(30, 5)).astype(np.float32)
     rows, similarities = nearest(features, 4)
     expected_rows, expected_similarities = slowly(features, 4)
     np.testing.assert_array_equal(rows, expected_rows)
     np.testing.assert_allclose(similarities, expected_similarities, atol=1e-6)
+
+
+def bytes_held(images):
+    """Returns the most that `nearest` holds at once."""
+    features = np.random.default_rng(0).normal(size=(images, 4)).astype(np.float32)
+    tracemalloc.start()
+    nearest(features, 1)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return held
+
+
+def test_what_is_held_at_once_does_not_grow_with_the_images(monkeypatch):
+    monkeypatch.setattr(neighbours, "AT_ONCE", 2**18)
+    assert bytes_held(4000) < 1.5 * bytes_held(1000)
 
 
 def test_the_length_of_features_says_nothing():

@@ -145,6 +145,13 @@ def test_minutes_become_epochs_before_the_first_step_and_a_continued_run_keeps_t
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_a_run_of_minutes_is_continued_whatever_keras_names_the_layers(tmp_path):
+    network = dataclasses.replace(TINY, builder="small_encoder.build_without_names")
+    ended, again = (run(tmp_path, encoder=network, minutes=1e-4)[0] for _ in range(2))
+    for one, other in zip(ended.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_views_may_be_smaller_than_images(unbroken):
     assert unbroken[0].input_shape == (None, *IMAGE_SIZE, 3)
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from small_encoder import build_with_norms
+from test_encoded_images import encoded
 
 from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.chief import with_workers
@@ -42,6 +43,7 @@ from trainer_module.encoded_images import EncodedImages, digest_of
 from trainer_module.errors import InputError
 from trainer_module.examples import Examples
 from trainer_module.finetune import Kept, digest_of_examples, finetune
+from trainer_module.monitor import Watched, thinned
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.settings import (
     Augmentation,
@@ -442,6 +444,23 @@ def test_the_weights_to_begin_with_are_those_of_views_whatever_the_grid_of_the_f
     there = pretrain_job.start_of(tmp_path, settings, views)
     for one, other in zip(there.get_weights(), start.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_images_to_watch_are_thinned_and_laid_out_a_part_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer_module.pretrain_job.MOST_TRAIN_IMAGES", 20)
+    monkeypatch.setattr("trainer_module.pretrain_job.at_once", lambda *_: 6)
+    pixels, labels, decoded = data().images, np.arange(52) % 2, []
+    images = encoded(pixels)
+    decode = images._decode
+    images._decode = lambda some: decoded.append(len(some)) or decode(some)
+    watched = Watched(images, labels, pixels[:5], labels[:5])
+    pretrain_job.lay_out(data(), watched, tmp_path)
+    there, chosen = pretrain_job.watched_of(tmp_path), thinned(52, 20)
+    assert decoded == [6, 6, 6, 2]
+    np.testing.assert_array_equal(there.train_images, pixels[chosen])
+    np.testing.assert_array_equal(there.train_labels, labels[chosen])
+    np.testing.assert_array_equal(there.eval_images, pixels[:5])
+    np.testing.assert_array_equal(there.eval_labels, labels[:5])
 
 
 def test_encoded_images_stay_so_between_machines(tmp_path):

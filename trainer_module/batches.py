@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from trainer_module.errors import InputError
-from trainer_module.settings import Pretraining
+from trainer_module.settings import Pretraining, with_batch_for
 
 
 class _RandomBatches(keras.utils.PyDataset):
@@ -131,18 +131,32 @@ def refuse_unfit_batch(settings: Pretraining, images: int, replicas: int) -> Non
     if batch_size > images:
         raise InputError(
             f"`batch_size` must be at most the number of pretraining images. Received: "
-            f"batch_size={batch_size}, images={images}. "
-            f"Fix: --set pretraining.batch_size={max(2, images)}, or more images"
+            f"batch_size={batch_size}, images={images}. Fix: {_smaller_batch(settings, images)}"
+            f"more images"
         )
     name = "micro_batch" if settings.micro_batch else "batch_size"
     size = getattr(settings, name)
     if size % replicas:
         fitting = size - size % replicas or replicas
+        fix = f"--set pretraining.{name}={fitting}"
         raise InputError(
             f"`{name}` must be a multiple of the number of devices (GPUs, or machines without "
             f"one). Received: {name}={size}, devices={replicas}. "
-            f"Fix: --set pretraining.{name}={fitting}"
+            f"Fix: {fix if fitting <= images else 'fewer devices, or more images'}"
         )
+
+
+def _smaller_batch(settings: Pretraining, images: int) -> str:
+    """Returns flags for a batch that so many images fill, and "or"; nothing where none is."""
+    fitting = with_batch_for(settings, images)
+    if fitting.batch_size > images:
+        return ""
+    flags = [
+        f"--set pretraining.{name}={getattr(fitting, name)}"
+        for name in ("batch_size", "micro_batch")
+        if getattr(fitting, name) != getattr(settings, name)
+    ]
+    return f"{' '.join(flags)}, or "
 
 
 def refuse_empty_parts(batch_size: int, images: int, replicas: int) -> None:

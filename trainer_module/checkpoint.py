@@ -25,6 +25,8 @@ from trainer_module.errors import InputError
 
 FILE = "checkpoint.npz"
 RECORD = "record"  # the entry of the file that is JSON; all others are variables
+METRICS = "metrics/"  # how the entries begin that are no variables of the model or its optimizer
+FEW = 3  # differences that a message names
 # What NumPy and zipfile raise for a file cut short or with bytes changed; RuntimeError for flags of
 # the format that they do not know.
 DAMAGED = (
@@ -86,7 +88,7 @@ def save(
     record = json.dumps({"step": progress.step, "history": progress.history, "identity": identity})
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     refuse_nonfinite(model, arrays.values(), fix, path)
-    arrays |= {f"metrics/{index}": value for index, value in enumerate(progress.running_metrics)}
+    arrays |= {f"{METRICS}{index}": value for index, value in enumerate(progress.running_metrics)}
     unfinished = _write_arrays(path, {**arrays, RECORD: np.array(record)})
     if path.exists():
         os.replace(path, one_before(path))
@@ -125,17 +127,20 @@ def load(model: keras.Model, path: Path, identity: dict) -> Progress:
         How far the run had come; nowhere without a checkpoint.
 
     Raises:
-        InputError: if the checkpoint is that of another run, or no whole one is left.
+        InputError: if the checkpoint is that of another run or of other variables, or no whole one
+          is left.
     """
     if not (path.exists() or one_before(path).exists()):
         return Progress()
     arrays, record = _last_whole(path)
     _refuse_another_run(path, record["identity"], json.loads(json.dumps(identity)))
-    for name, variable in _variables(model).items():
+    variables = _variables(model)
+    _refuse_other_variables(path, arrays, variables)
+    for name, variable in variables.items():
         variable.assign(arrays[name])
     indices = range(len(model.metrics_variables))
     running_metrics = [
-        arrays[f"metrics/{index}"] for index in indices if f"metrics/{index}" in arrays
+        arrays[f"{METRICS}{index}"] for index in indices if f"{METRICS}{index}" in arrays
     ]
     return Progress(record["step"], record["history"], running_metrics)
 
@@ -178,32 +183,48 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def _variables(model) -> dict[str, keras.Variable]:
-    """Returns everything that training changes, by a name of its own."""
+    """Returns everything that training changes, by its place: Keras names a layer by how many it
+    has made before, which is another number in a run that is continued.
+    """
     groups = {
         "model": model.trainable_variables + model.non_trainable_variables,
         "optimizer": model.optimizer.variables,
     }
     return {
-        f"{group}/{index}/{variable.path}": variable
+        f"{group}/{index}": variable
         for group, members in groups.items()
         for index, variable in enumerate(members)
     }
 
 
 def _refuse_another_run(path, saved: dict, now: dict) -> None:
-    saved, now = _flat(saved), _flat(now)
-    changed = [
-        f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now"
-        for name in {**saved, **now}
-        if saved.get(name) != now.get(name)
-    ]
-    if changed:
+    if changed := _changed(_flat(saved), _flat(now)):
         raise InputError(
             f"The checkpoint {path} belongs to another run. It must agree in every setting that "
             f"the result depends on. "
             f"Received: {'; '.join(changed)}. Fix: restore these settings, or remove the "
             f"checkpoint to start anew"
         )
+
+
+def _refuse_other_variables(path, arrays: dict, variables: dict) -> None:
+    saved = {name: one.shape for name, one in arrays.items() if not name.startswith(METRICS)}
+    changed = _changed(saved, {name: tuple(one.shape) for name, one in variables.items()})
+    if changed:
+        raise InputError(
+            f"The checkpoint {path} holds other variables. It must hold each that is trained now, "
+            f"in its shape. Received: {'; '.join(changed[:FEW])}, {len(changed)} in all. "
+            f"Fix: remove it to start anew"
+        )
+
+
+def _changed(saved: dict, now: dict) -> list[str]:
+    """Returns where two dicts differ, in words."""
+    return [
+        f"{name}: {saved.get(name)!r} then, {now.get(name)!r} now"
+        for name in {**saved, **now}
+        if saved.get(name) != now.get(name)
+    ]
 
 
 def _flat(values: dict, prefix: str = "") -> dict:
@@ -266,15 +287,18 @@ class Checkpoint(keras.callbacks.Callback):
         """Counts steps; saves when it is time, but leaves the end of an epoch to `on_epoch_end`."""
         self.progress.step += batch - self._batch
         self._batch = batch
-        late = time.monotonic() - self._saved_at >= 60 * self.rhythm.every_minutes
-        if late and batch + 1 < self.params["steps"]:
+        if batch + 1 < self.params["steps"] and self._late():
             self._save_within_epoch()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Records the epoch, saves when it is time and after the last."""
+        """Records the epoch, saves when it is time by epochs or the clock, and after the last."""
         self.progress.add_epoch(logs)
-        if (epoch + 1) % self.rhythm.every_epochs == 0 or epoch + 1 == self.params["epochs"]:
+        done = epoch + 1
+        if done % self.rhythm.every_epochs == 0 or done == self.params["epochs"] or self._late():
             self._save()
+
+    def _late(self) -> bool:
+        return time.monotonic() - self._saved_at >= 60 * self.rhythm.every_minutes
 
     def _save_within_epoch(self):
         if hasattr(self.model, "jax_state_sync"):

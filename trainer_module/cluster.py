@@ -22,7 +22,7 @@ CLUSTER_VARIABLE = "TF_CONFIG"
 ROLES = ("chief", "worker")
 # Files of a training, in a folder that all machines see.
 JOB, ERROR = "job.json", "error.json"
-IMAGES, BOUNDS, WATCHED, START = "images.npy", "bounds.npy", "watched.npz", "start.npz"
+IMAGES, BOUNDS, WATCHED, START = "images.npy", "bounds.npy", "watched", "start.npz"
 TARGETS, STATISTICS, ENCODER = "targets.npy", "statistics.npz", "encoder.keras"
 PRETRAINING, FINETUNING = "pretraining", "finetuning"  # kinds of training
 BAD_INPUT = 2  # exit code of a process whose work was refused; `code` in its beat and in ERROR

@@ -133,7 +133,9 @@ class Estimate(keras.callbacks.Callback):
     def _tell(self, seconds: float, batch: int) -> None:
         self._told = True
         epochs = self._epochs - self._epoch
-        left = seconds * (epochs * self._steps_per_epoch - batch - 1)
+        # this one may be the rest of an epoch that was interrupted (epoch_loop.py)
+        steps = self.params["steps"] - batch - 1 + (epochs - 1) * self._steps_per_epoch
+        left = seconds * steps
         if left < WORTH_TELLING:
             return
         print(

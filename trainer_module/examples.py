@@ -7,6 +7,7 @@ order, and a run on more images than memory holds is shuffled as thoroughly, and
 as any other.
 """
 
+import dataclasses
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -63,6 +64,15 @@ class Examples:
     def features(self, encoder) -> np.ndarray:
         """Returns float32 [N, D], each image encoded once, without augmentation."""
         return encode(encoder, self.images, self.channel_mean, self.channel_std)
+
+    def some(self, places: np.ndarray) -> "Examples":
+        """Returns some of the examples, in memory or in a file as there is room.
+
+        Args:
+          places: which, integers [n].
+        """
+        targets = None if self.targets is None else _some_of(self.targets, places)
+        return dataclasses.replace(self, images=_some_of(self.images, places), targets=targets)
 
 
 def read_examples(
@@ -189,6 +199,13 @@ class _EncodedRoom:
             begin, end = self.values.bounds[self._places[self._count]]
             self.values.content[begin:end] = np.frombuffer(row, np.uint8)
             self._count += 1
+
+
+def _some_of(rows: np.ndarray | EncodedImages, places: np.ndarray) -> np.ndarray | EncodedImages:
+    if isinstance(rows, EncodedImages):
+        return rows.take(places)
+    room = _room((len(places), *rows.shape[1:]), rows.dtype)
+    return np.take(rows, places, axis=0, out=room, mode="clip")  # "raise" would fill memory first
 
 
 def _room(shape: tuple[int, ...], dtype) -> np.ndarray:

@@ -150,10 +150,7 @@ def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
     """Returns the images whose targets fine-tuning may use."""
     if finetuning.label_fraction == 1:
         return train  # without a copy
-    chosen = labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed)
-    return dataclasses.replace(
-        train, images=train.images.take(chosen, axis=0), targets=train.targets[chosen]
-    )
+    return train.some(labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed))
 
 
 def _way_to_learn(model_uri: str | None, task: Task):

@@ -97,7 +97,7 @@ class Monitor(keras.callbacks.Callback):
         """
         super().__init__()
         self.encoder = encoder
-        self.images = images[:MOST_UNLABELLED_IMAGES]
+        self.images = _Chosen(images, np.arange(len(images))[:MOST_UNLABELLED_IMAGES])
         self.every_epochs = every_epochs
         self.watched = watched
         self.settings = settings or {}
@@ -156,7 +156,7 @@ class Monitor(keras.callbacks.Callback):
         )
         views = self.model.views
         train, held_out = (
-            encode(self.encoder, images[chosen], views.channel_mean, views.channel_std)
+            encode(self.encoder, _Chosen(images, chosen), views.channel_mean, views.channel_std)
             for images, chosen in zip((watched.train_images, watched.eval_images), few, strict=True)
         )
         return train, watched.train_labels[few[0]], held_out, watched.eval_labels[few[1]]
@@ -167,6 +167,25 @@ class Monitor(keras.callbacks.Callback):
             "alignment": float(alignment(first, second)),
             "uniformity": float(uniformity(first)),
         }
+
+
+class _Chosen:
+    """Some of many images, read or decoded when they are asked for: they may be more than memory
+    holds.
+    """
+
+    def __init__(self, images, chosen: np.ndarray):
+        """Takes uint8 [N, H, W, 3], or encoded, and which of them, integers [n]."""
+        self._images, self._chosen = images, chosen
+        self.shape = (len(chosen), *images.shape[1:])
+
+    def __len__(self) -> int:
+        """Returns n."""
+        return len(self._chosen)
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        """Returns some of the chosen, uint8 [m, H, W, 3]."""
+        return self._images[self._chosen[index]]
 
 
 def thinned(count: int, most: int) -> np.ndarray:

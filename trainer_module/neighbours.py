@@ -9,7 +9,9 @@ import numpy as np
 from trainer_module.findings import counted
 from trainer_module.metric_names import NEIGHBOURS
 
-BLOCK = 1024  # rows compared with all others at once: 60,000 images take 250 MB
+# Similarities at once, of as many rows as that are with all others: with the places of their order
+# 12 bytes each, 200 MB, however many images there are.
+AT_ONCE = 2**24
 
 
 def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -36,12 +38,13 @@ def nearest(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     # [N, D]
     unit = np.asarray(features / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
     rows, similarities = [], []
-    for start in range(0, len(unit), BLOCK):
-        block = unit[start : start + BLOCK] @ unit.T  # [BLOCK, N]
+    some = max(1, AT_ONCE // len(unit))
+    for start in range(0, len(unit), some):
+        block = unit[start : start + some] @ unit.T  # [some, N]
         own = np.arange(len(block))
         block[own, start + own] = -np.inf  # nobody is its own neighbour
-        # [BLOCK, K], by row number
-        best = np.sort(np.argpartition(-block, count - 1, axis=1)[:, :count], axis=1)
+        # [some, K], by row number
+        best = np.sort(np.argpartition(block, -count, axis=1)[:, -count:], axis=1)
         values = np.take_along_axis(block, best, axis=1)
         order = np.argsort(-values, axis=1, kind="stable")
         rows.append(np.take_along_axis(best, order, axis=1))

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainer_module import checkpoint
 from trainer_module.cluster import PRETRAINING, START, WATCHED
+from trainer_module.features import at_once
 from trainer_module.monitor import MOST_EVAL_IMAGES, MOST_TRAIN_IMAGES, Watched, thinned
 from trainer_module.pretrain import Images, Places, pretrain, untrained_encoder
 from trainer_module.resnets import with_stem
@@ -56,15 +57,37 @@ def lay_out(data: Images, watched: Watched | None, folder: Path) -> None:
     if data.start:
         np.savez(folder / START, *data.start.get_weights())
     if watched is not None:
+        (folder / WATCHED).mkdir()
         train = thinned(len(watched.train_images), MOST_TRAIN_IMAGES)
         held_out = thinned(len(watched.eval_images), MOST_EVAL_IMAGES)
-        arrays = {
-            "train_images": watched.train_images[train],
-            "train_labels": watched.train_labels[train],
-            "eval_images": watched.eval_images[held_out],
-            "eval_labels": watched.eval_labels[held_out],
-        }
-        np.savez(folder / WATCHED, **arrays)
+        _write_some(watched.train_images, train, folder / WATCHED / "train_images.npy")
+        _write_some(watched.eval_images, held_out, folder / WATCHED / "eval_images.npy")
+        np.save(folder / WATCHED / "train_labels.npy", watched.train_labels[train])
+        np.save(folder / WATCHED / "eval_labels.npy", watched.eval_labels[held_out])
+
+
+def _write_some(images, chosen: np.ndarray, path: Path) -> None:
+    """Writes some of the images as pixels: a part at a time, since all may be more than memory
+    holds.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), *images.shape[1:])}
+    some = at_once(*images.shape[1:3])
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(chosen), some):
+            file.write(images[chosen[start : start + some]].tobytes())
+
+
+def watched_of(folder: Path) -> Watched | None:
+    """Returns the labelled images of a folder, without reading them; None where `lay_out` wrote
+    none.
+    """
+    if not (folder / WATCHED).exists():
+        return None
+    names = [field.name for field in dataclasses.fields(Watched)]
+    return Watched(
+        **{name: np.load(folder / WATCHED / f"{name}.npy", mmap_mode="r") for name in names}
+    )
 
 
 def take_part(job: dict, folder: Path) -> None:
@@ -77,14 +100,13 @@ def take_part(job: dict, folder: Path) -> None:
     encoder, view_size = from_json(Encoder, job["encoder"]), tuple(job["view_size"])
     start = start_of(folder, encoder, view_size)
     data = Images(*data_of(job, folder), view_size, start, job["sha256"])
-    watched = Watched(**np.load(folder / WATCHED)) if (folder / WATCHED).exists() else None
     pretrain(
         data,
         encoder,
         from_json(Augmentation, job["augmentation"]),
         from_json(Pretraining, job["pretraining"]),
         Places(job["checkpoints"], job["logs"], tuple(job["milestones"])),
-        watched,
+        watched_of(folder),
     )
 
 
