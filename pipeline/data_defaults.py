@@ -149,7 +149,8 @@ def _length(known: Mapping[str, Any], images: int, gpu: bool) -> dict[str, tuple
     told = f"{IMAGES_SEEN[gpu]:,} images in all"
     if epochs != wanted:
         told += f" would be {wanted:,}; from {least} to {most}"
-    why = "the least" if is_least else f"at most {BATCHES[gpu]}, {LEAST_STEPS} steps an epoch"
+    why = f"at most {BATCHES[gpu]}, and at least {LEAST_STEPS} steps an epoch"
+    why = "there is no smaller one" if is_least else why
     if known["pretraining.micro_batch"]:
         why = ""  # no choice of ours
     return {
@@ -177,8 +178,8 @@ def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, 
     why = {
         "temperature": f"a run {run} learns from near images first",
         "learning_rate": f"at 256 images, for a run {run}",
-        "warmup_epochs": "what a higher rate needs",
-        "projection_hidden": "what such a run can fill",
+        "warmup_epochs": "so high a rate is reached step by step",
+        "projection_hidden": "for the loss alone; wider ones want longer runs",
     }
     values = SHORT_RUN | {"warmup_epochs": min(SHORT_RUN["warmup_epochs"], 0.1 * epochs)}
     return {f"pretraining.{name}": (values[name], reason) for name, reason in why.items()}
@@ -195,9 +196,11 @@ def _cells(choices: Choices, known: Mapping[str, Any], read_out: int):
     grid = max([one for one in range(2, finest + 1) if one * one * numbers <= most], default=1)
     if grid == encoder.grid:
         return {}, []
-    why = f"at most {FINEST} x {FINEST}, a labelled image for each of their numbers"
-    told = f"{grid} x {grid}, of which features are the means: {why}"
-    return {"encoder.grid": grid}, [_line("cells", told)]
+    of_each = counted(grid * grid * numbers, "number"), counted(read_out, "labelled image")
+    told = (
+        f"{grid} x {grid} parts of an image, {' for '.join(of_each)}; at most {FINEST} x {FINEST}"
+    )
+    return {"encoder.grid": grid}, [_line("encoder grid", told)]
 
 
 def _finetuning(choices: Choices, labelled: int):
@@ -208,9 +211,9 @@ def _finetuning(choices: Choices, labelled: int):
     most = choices.finetuning.batch_size
     batch = min(most, fitting)
     is_least = labelled < FINETUNING_STEPS * LEAST_FINETUNING_BATCH
-    why = "the least" if is_least else f"at most {most}, {FINETUNING_STEPS} steps an epoch"
-    told = f"{batch}, for labels: {why}"
-    return {"finetuning.batch_size": batch}, [_line("batch size", told)]
+    why = f"at most {most}, and at least {FINETUNING_STEPS} steps an epoch"
+    told = f"{batch}: {'there is no smaller one' if is_least else why}"
+    return {"finetuning.batch_size": batch}, [_line("label batch", told)]
 
 
 def _power_of_two(most: int) -> int:

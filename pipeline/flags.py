@@ -7,7 +7,8 @@ so that `--help` and a mistyped flag answer at once.
 import argparse
 import math
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.file_list_example_gen.rows import ON_BAD_ROW
@@ -64,10 +65,6 @@ DIRECT = {
 # Flags that say where a run goes on, not what it does.
 OF_THE_PLACE = ("resume", "pipeline_root", "metadata", "beam_runner")
 JITTER = {"brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}  # SimCLR, appendix A
-WITHOUT_FLAG = (
-    "stands without a flag. Fix: --train_file_path=LIST, --images=DIR, or quotes around a value "
-    "with blanks"
-)
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,13 +80,42 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             flag = unknown[0].split("=")[0]
             if not flag.startswith("-"):
-                self.error(f"{flag!r} {WITHOUT_FLAG}")
+                self.error(f"{flag!r} stands without a flag. Fix: {_with_flag(unknown[0], args)}")
             known = [name for action in self._actions for name in action.option_strings]
             self.error(f"No flag {flag!r}. {nearest(flag, known, 'See --help.')}")
         for name, value in vars(parsed).items():  # argparse makes a list of `--seed=--`
             if value == [] and self.get_default(name) != []:
                 self.error(f"argument --{name}: must have a value. Received: '--'")
         return parsed
+
+
+def _with_flag(word: str, args: Sequence[str] | None) -> str:
+    """Returns how a word that stands alone was meant: as the rest of a value that has no quotes,
+    where numbers stand before it, or as images.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    place = len(given) - 1 - given[::-1].index(word)
+    before = " ".join(given[max(0, place - 2) : place]).replace("=", " ")
+    flag, _, value = before.rpartition(" ")
+    flag = flag.rpartition(" ")[2]
+    if word.isdecimal() and value.isdecimal() and flag.startswith("--"):
+        return f'{flag}="{value} {word}"'
+    return f"--train_file_path={word} for a list, --images={word} for a folder of images"
+
+
+def _number(text: str) -> float:
+    return _read(float, text, "a number")
+
+
+def _whole_number(text: str) -> int:
+    return _read(int, text, "a whole number")
+
+
+def _read(kind: type, text: str, what: str):
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be {what}. Received: {text!r}") from error
 
 
 def _boolean(text: str) -> bool:
@@ -194,7 +220,7 @@ def _run_and_image_flags() -> Parser:
     )
     data.add_argument(
         "--num_classes",
-        type=int,
+        type=_whole_number,
         help="default: counted in the training list, where that is possible",
     )
     data.add_argument(
@@ -212,20 +238,20 @@ def _run_and_image_flags() -> Parser:
 
 def _add_training_flags(model) -> None:
     model.add_argument("--depth", **one_of([str(depth) for depth in DEPTHS]), help="of the ResNet")
-    model.add_argument("--width", type=float, help="multiplies the channels")
+    model.add_argument("--width", type=_number, help="multiplies the channels")
     model.add_argument("--head", **one_of(HEADS))
     model.add_argument(
         "--freeze", nargs="?", const=True, type=_boolean, help="train the head alone"
     )
-    model.add_argument("--batch_size", type=int, help="images, of the task's training")
+    model.add_argument("--batch_size", type=_whole_number, help="images, of the task's training")
     model.add_argument(
         "--num_epochs",
-        type=int,
+        type=_whole_number,
         help="of the task's training: pretraining with --task=pretrain, else fine-tuning",
     )
     model.add_argument(
         "--pretrain_epochs",
-        type=int,
+        type=_whole_number,
         help="of pretraining, whatever the task; 0 with --encoder_weights: none",
     )
     model.add_argument(
@@ -236,14 +262,14 @@ def _add_training_flags(model) -> None:
     )
     model.add_argument(
         "--minutes",
-        type=float,
+        type=_number,
         metavar="N",
         help="of pretraining on this machine: as many epochs as fit, instead of a number of them",
     )
-    model.add_argument("--learning_rate", type=float, help="of the task's training")
-    model.add_argument("--temperature", type=float, help="of the contrastive loss")
+    model.add_argument("--learning_rate", type=_number, help="of the task's training")
+    model.add_argument("--temperature", type=_number, help="of the contrastive loss")
     model.add_argument(
-        "--strength", type=float, help="of the colour jitter; 1.0 is SimCLR's for ImageNet"
+        "--strength", type=_number, help="of the colour jitter; 1.0 is SimCLR's for ImageNet"
     )
     model.add_argument(
         "--eval_epochs",
@@ -252,10 +278,10 @@ def _add_training_flags(model) -> None:
     )
     model.add_argument(
         "--label_fraction",
-        type=float,
+        type=_number,
         help="share of the labels that fine-tuning may use, in (0, 1]",
     )
-    model.add_argument("--seed", type=int)
+    model.add_argument("--seed", type=_whole_number)
     model.add_argument(
         "--set",
         action="append",

@@ -242,7 +242,8 @@ def threshold_from(plan: Plan) -> str:
     way = plan.task.higher_is_better
     setting = "gate.min_metric" if way else "gate.max_error"
     if plan.gate.limit(way) != plan.choices.gate.limit(way):
-        return "a constant answer"
+        less = f", which is more than {setting}" if setting in plan.choices.named else ""
+        return f"a constant answer{less}"
     return setting if setting in plan.choices.named else f"the recipe {plan.choices.recipe}"
 
 

@@ -92,7 +92,7 @@ def test_what_a_person_named_is_kept_and_the_rest_is_told_with_its_reason(tmp_pa
     assert chosen.pretraining.learning_rate == 0.24
     told = capsys.readouterr().out
     assert told.startswith("Chosen for 30 images of about 40 pixels on a CPU")
-    assert "  batch size      16: the least\n" in told
+    assert "  batch size      16: there is no smaller one\n" in told
     assert "temperature" not in told and "epochs          " not in told
 
 
@@ -112,7 +112,7 @@ def test_no_reason_is_told_that_was_none(capsys):
     chosen = choose("--set=pretraining.micro_batch=64")
     with_data_defaults(chosen, Situation(rows(50_000), gpu=False, learned=40))
     told = capsys.readouterr().out
-    assert "steps an epoch" not in told and "batch size      8, for labels: the least\n" in told
+    assert "steps an epoch" not in told and "  label batch     8: there is no smaller one\n" in told
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_no_reason_is_told_that_was_none(capsys):
 def test_a_training_by_labels_has_steps_enough_in_an_epoch(labelled, batch, capsys):
     chosen = with_data_defaults(choose(), Situation(rows(50_000), gpu=False, learned=labelled))
     assert chosen.finetuning.batch_size == batch
-    assert ("for labels" in capsys.readouterr().out) == bool(labelled)
+    assert ("label batch" in capsys.readouterr().out) == bool(labelled)
     named = with_data_defaults(
         choose("--batch_size=100"), Situation(rows(9), gpu=False, learned=labelled)
     )
@@ -167,7 +167,9 @@ def test_features_are_means_of_as_many_cells_as_there_are_labels_for(labelled, f
     choices = choose("--width=0.25", *flags)
     chosen = with_data_defaults(choices, Situation(rows(9), gpu=False, read_out=labelled))
     assert chosen.encoder.grid == grid
-    assert (f"  cells           {grid} x {grid}, " in capsys.readouterr().out) == (grid > 1)
+    assert (
+        f"  encoder grid    {grid} x {grid} parts of an image, " in capsys.readouterr().out
+    ) == (grid > 1)
 
 
 @pytest.mark.parametrize(

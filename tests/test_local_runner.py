@@ -168,8 +168,14 @@ def test_any_setting_can_be_set():
     ("arguments", "message"),
     [
         (["--batchsize", "3"], "No flag '--batchsize'. Did you mean '--batch_size'?"),
-        (["train.csv"], "'train.csv' stands without a flag. Fix: --train_file_path=LIST"),
-        (["--input_size", "64", "64"], "'64' stands without a flag. Fix: "),
+        (["train.csv"], "'train.csv' stands without a flag. Fix: --train_file_path=train.csv"),
+        (["--input_size", "64", "48"], "'48' stands without a flag. Fix: --input_size=\"64 48\""),
+        (["--input_size", "64", "64"], "'64' stands without a flag. Fix: --input_size=\"64 64\""),
+        (
+            ["--seed=1", "--input_size=64", "48"],
+            "'48' stands without a flag. Fix: --input_size=\"64 48\"",
+        ),
+        (["--minutes=abc"], "argument --minutes: must be a number. Received: 'abc'"),
         (["--recipe", "cifar10_smal"], "Did you mean 'cifar10_small'?"),
         (["--num_classes", "1"], "`--num_classes` must be at least 2"),
         (["--input_size", "a b"], "`--input_size` must be 2 numbers"),

@@ -141,6 +141,13 @@ def test_of_what_model_check_saw_the_last_line_is_told(tmp_path, error, reason):
             "blessed; at least 75.00 % was asked for, by a constant answer",
         ),
         (
+            Classification(2),
+            ["--set=gate.min_metric=0.7"],
+            {"min_metric": 0.75},
+            "blessed; at least 75.00 % was asked for, by a constant answer, which is more than "
+            "gate.min_metric",
+        ),
+        (
             Regression(),
             ["--task=regression"],
             {"max_error": 3.0},

@@ -27,7 +27,7 @@ from trainer_module.examples import Examples
 from trainer_module.features import encode_crops
 from trainer_module.learning_rate import cosine_schedule
 from trainer_module.normalize import normalize
-from trainer_module.optimizer import build_optimizer
+from trainer_module.optimizer import AdamW
 from trainer_module.replicas import (
     all_machines,
     gathered,
@@ -309,7 +309,7 @@ def _compile(
     # A single step that warms up would be one at learning rate 0.
     warmup = min(max(1, int(WARMUP_SHARE * steps)), steps - 1)
     rate = cosine_schedule(settings.learning_rate, steps, warmup)
-    optimizer = build_optimizer("adamw", rate, settings.weight_decay)
+    optimizer = AdamW(rate, weight_decay=settings.weight_decay, name="adamw")
     loss, alone = task.loss(train.statistics, settings), replica_count() == 1
     if not alone:
         loss.reduction = "none"

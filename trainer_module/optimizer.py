@@ -102,12 +102,12 @@ def build_optimizer(name: str, learning_rate, weight_decay: float) -> keras.opti
     if name == "lars":
         return LARS(learning_rate, weight_decay)
     if name == "adamw":
-        return _AdamW(learning_rate, weight_decay=weight_decay, name="adamw")
+        return AdamW(learning_rate, weight_decay=weight_decay, name="adamw")
     raise ValueError(f"`optimizer` must be 'sgd', 'lars' or 'adamw'. Received: optimizer={name!r}")
 
 
 @keras.saving.register_keras_serializable("simclr")
-class _AdamW(keras.optimizers.AdamW):
+class AdamW(keras.optimizers.AdamW):
     """Adam with decoupled weight decay of kernels."""
 
     def _use_weight_decay(self, variable):

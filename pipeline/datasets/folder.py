@@ -134,7 +134,11 @@ def _names(source: Path) -> list[str]:
     if not source.is_dir():
         raise InputError(
             f"A folder of images is wanted, but '{source}' "
-            f"{'is a file' if source.exists() else 'does not exist'}"
+            + (
+                "is a file. Fix: of a list, --train_file_path"
+                if source.exists()
+                else "does not exist"
+            )
         )
     return files.FolderSource(source).names
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, STAGE_CHANNELS, channels_of
 from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import Encoder
@@ -110,11 +111,11 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
     names, bare = _in_torchvisions_names(shapes, prefix)
     shape = shapes[names["conv1.weight"]]
     if len(shape) != 4 or shape[1] != CHANNELS:
-        of = f"{shape[1]} channels" if len(shape) == 4 else f"shape {list(shape)}"
+        of = counted(shape[1], "channel") if len(shape) == 4 else f"shape {list(shape)}"
         raise InputError(
             f"`--encoder_weights` must take images of {CHANNELS} channels, as they are read. "
             f"Received: {names['conv1.weight']} of {of} in {source}. Fix: weights that were "
-            f"trained on colour images"
+            f"trained on three channels, as grey images are read, too"
         )
     theirs = {name: shapes[original] for name, original in names.items()}
     encoder = _architecture(theirs, bare, asked)
