@@ -55,7 +55,8 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     Settings that the person named must be so; the others follow from the file.
 
     Raises:
-        InputError: if the file is none of weights, or of other weights than the run needs.
+        InputError: if the file is none of weights, of other weights than the run needs, or
+            of such that are not finite.
     """
     path = choices.weights.file
     file = WeightsFile(path)
@@ -69,6 +70,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     grid = {"grid": choices.encoder.grid}  # which has no weights
     asked = grid | _own_architecture(path, file.metadata) | asked
     found = find_resnet(file.shapes, asked, path)
+    _refuse_not_finite(path, file.read(found.tensors.values()))
     _refuse_small_views(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)
     record = EncoderRecord(found.encoder, choices.image_size, mean, std)
@@ -171,7 +173,7 @@ def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
     """Makes a model's folder of a file of weights: encoder, record, and the mapping of the tensors.
 
     Raises:
-        InputError: if the file is no longer the one that was found, or weights are not finite.
+        InputError: if the file is no longer the one that was found.
     """
     import keras
 
@@ -188,7 +190,6 @@ def make_encoder(saved: SavedEncoder, model_dir: Path) -> None:
             f"The weights in {saved.path} must not change while they are read. Received: "
             f"fingerprint {received}, a moment ago {saved.fingerprint}. Fix: start again"
         )
-    _refuse_not_finite(saved.path, values)
     encoder = build_encoder(record.encoder, record.image_size)
     put_in(encoder, record.encoder, {ours: values[name] for ours, name in found.tensors.items()})
     write_record(str(model_dir), record)
