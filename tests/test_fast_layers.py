@@ -3,6 +3,8 @@
 The convolution's filter gradient is held against TensorFlow's own, slow and in float32 or float64.
 """
 
+import subprocess
+import sys
 from functools import partial
 
 import keras
@@ -221,3 +223,37 @@ def test_layer_in_bfloat16_learns_what_keras_layer_learns_in_float32():
     mine = gradient(Conv2D, "mixed_bfloat16")
     exact = gradient(keras.layers.Conv2D, "float32")
     assert np.linalg.norm(mine - exact) < 0.01 * np.linalg.norm(exact)
+
+
+@pytest.mark.parametrize(("size", "stride"), [((6, 9), 2), ((7, 5), 3)])
+def test_a_shortcut_with_a_stride_reads_every_nth_position(size, stride):
+    images = np.random.default_rng(0).normal(size=(3, *size, 8)).astype("float32")
+    layer = Conv2D(16, 1, strides=stride, padding="same", symmetric=True, use_bias=False)
+    layer.build(images.shape)
+    expected = images[:, ::stride, ::stride] @ np.asarray(layer.kernel)[0, 0]
+    np.testing.assert_allclose(layer(images), expected, atol=1e-5)
+
+
+SHORTCUT = """
+import os
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+import numpy as np, tensorflow as tf
+from trainer_module.fast_layers import Conv2D
+images = tf.constant(np.ones((23, 32, 32, 8), np.float32))
+layer = Conv2D(16, 1, strides=2, padding="same", symmetric=True, use_bias=False)
+layer.build(images.shape)
+
+@tf.function
+def step():
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(images) ** 2)
+    return tape.gradient(loss, layer.kernel.value)
+
+for _ in range(30):
+    step()
+"""
+
+
+def test_a_shortcut_of_few_channels_and_an_odd_number_of_images_leaves_memory_whole():
+    told = subprocess.run([sys.executable, "-c", SHORTCUT], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-500:]
