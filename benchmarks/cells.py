@@ -1,5 +1,7 @@
-"""How a frozen encoder's features are best read out: the means of 1 x 1, 2 x 2 and more
-its last stage, under the same linear head and nearest neighbours, before and after pretraining.
+"""How a frozen encoder's features are best read out, by how many cells of its last stage.
+
+The means of 1 x 1, 2 x 2 and more cells, each under the same linear head and nearest neighbours,
+before and after pretraining.
 
 No weight of an encoder depends on the cells, so that of any model of ours will do. `--images` takes
 that many of the training list alone, the first of a fixed order: where labels are few, many numbers

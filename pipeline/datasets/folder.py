@@ -265,12 +265,16 @@ def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) 
                 f"folders in both"
             )
         if absent := sorted(of_split["train"] - of_split[split]):
-            told = f"{source}: {counted(len(absent), 'class', 'classes')} without an image in "
-            told += f"{split}.csv: nothing judges them"
-            fix = "images of these classes in that folder"
-            kind = "classes without held out images"
-            found.append(Finding(WARNING, kind, told, len(absent), first(absent), fix))
+            why, fix = f"without an image in {split}.csv", "images of these classes in that folder"
+            found.append(_unjudged(source, absent, why, fix))
     return found
+
+
+def _unjudged(source: Path, absent: Sequence[str], why: str, fix: str) -> Finding:
+    """Returns a warning about classes that are trained on and not held out, with the reason."""
+    told = f"{source}: {counted(len(absent), 'class', 'classes')} {why}: nothing judges them"
+    kind = "classes without held out images"
+    return Finding(WARNING, kind, told, len(absent), first(absent), fix)
 
 
 def _too_few_to_judge(source: Path, rows: Mapping[str, list[tuple[str, str]]]) -> list[Finding]:
@@ -279,11 +283,9 @@ def _too_few_to_judge(source: Path, rows: Mapping[str, list[tuple[str, str]]]) -
     absent = sorted(of_split["train"] - of_split["eval"])
     if not absent:
         return []
-    told = f"{source}: {counted(len(absent), 'class', 'classes')} of too few images to hold any "
-    told += "out, so all are trained on: nothing judges them"
+    why = "of too few images to hold any out, so all are trained on"
     fix = "more images of these classes, or folders train/CLASS and val/CLASS"
-    kind = "classes without held out images"
-    return [Finding(WARNING, kind, told, len(absent), first(absent), fix)]
+    return [_unjudged(source, absent, why, fix)]
 
 
 def _beside_splits(source: Path, images: Sequence[str], splits: Mapping[str, str]) -> list[Finding]:
