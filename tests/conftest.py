@@ -34,7 +34,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path not in longer, item.path not in long))
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
+    yield  # so that it is the last that is told, where the end of a long log is all that is shown
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if session.config.getoption("no_skips") and skipped:
