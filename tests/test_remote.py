@@ -1,6 +1,8 @@
 """Names of files in stores, as Beam's file systems take them."""
 
-from components.file_list_example_gen.remote import sizes_and_times
+import logging
+
+from components.file_list_example_gen.remote import file_systems, sizes_and_times
 
 
 def test_names_that_hold_the_letters_of_patterns_are_names(tmp_path):
@@ -11,3 +13,8 @@ def test_names_that_hold_the_letters_of_patterns_are_names(tmp_path):
     paths = [str(tmp_path / name) for name in [*names, "missing [2].png"]]
     found = sizes_and_times(paths)
     assert {path: size for path, (size, _) in found.items()} == dict.fromkeys(paths[:-1], 5)
+
+
+def test_what_beam_tries_again_is_told_without_its_tracebacks(tmp_path):
+    file_systems(str(tmp_path))
+    assert not logging.getLogger("apache_beam.utils.retry").isEnabledFor(logging.WARNING)

@@ -198,7 +198,7 @@ def _list_text(list_path: str) -> str:
     try:
         content = read_bytes(list_path)
     except OSError as error:
-        reason = error if error.errno else f"it {error}"
+        reason = error if error.errno or is_remote(list_path) else f"it {error}"
         raise InputError(f"{list_path}: cannot be read: {reason}") from error
     return _decoded(content, list_path)
 
