@@ -32,8 +32,9 @@ from trainer_module.image_headers import (
 
 REFUSED = (
     "The picture is none that the model decodes itself: JPEG, PNG, WebP and GIF of one whole "
-    f"frame, BMP without compression, of at most {MOST_PIXELS // 10**6} million pixels; save it "
-    "as PNG, or ask pipeline.predict, which reads more"
+    "frame, BMP of 8, 24 or 32 bits without compression, of at most "
+    f"{MOST_PIXELS // 10**6} million pixels; save it as PNG, or ask pipeline.predict, which reads "
+    "more"
 )
 BASELINE = b"\xff\xc0"  # the marker of an ordinary JPEG's size
 # Those of JPEG that holds any number of pixels in a few bytes: progressive, arithmetic.

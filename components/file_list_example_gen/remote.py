@@ -106,7 +106,7 @@ def _ready() -> Any:
     from apache_beam.io.filesystems import FileSystems
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    # Without credentials it would print a traceback for each of five tries; WAITING says what is up.
+    # Without credentials each of five tries would print a traceback; WAITING says what is up.
     logging.getLogger("apache_beam.utils.retry").setLevel(logging.ERROR)
     if getattr(FileSystems, "_pipeline_options", None) is None:  # a pipeline sets its own
         flags = shlex.split(os.environ.get(BEAM_ARGS_VARIABLE, ""))
