@@ -40,6 +40,9 @@ def keys(project, task_name):
     """
     for name in [name for name in sys.modules if name.split(".")[0] in SOURCES]:
         del sys.modules[name]
+    # Bytecode goes by seconds and bytes: of an edit undone in its second it would be taken for the
+    # file as it was.
+    sys.dont_write_bytecode = True
     sys.path.insert(0, str(project))
     from pipeline.choices import Choices, Lists
     from pipeline.pipeline import Folders, graph_of
