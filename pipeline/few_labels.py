@@ -132,7 +132,7 @@ def refuse_bad_rows(flags: argparse.Namespace, others: list[str]) -> None:
 def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[str]) -> int:
     rows, labels = [], 0
     for fraction in sorted(flags.fractions, reverse=True):
-        row = {"label_fraction": fraction}
+        row, intervals = {"label_fraction": fraction}, {}
         for way in WAYS:
             before = _summary(flags.pipeline_root).get("run_id", "")
             code = run(command_of(way, fraction, labels, flags) + others)
@@ -140,7 +140,8 @@ def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[st
                 return code
             told = summary_of(flags.pipeline_root, before)
             labels, row[way] = told["labels"], told["metrics"]["accuracy"]
-        rows.append(row | {"labels": labels})
+            intervals[way] = told["intervals"]["accuracy"]
+        rows.append(row | {"labels": labels, "intervals": intervals})
         write(flags.pipeline_root, rows, arguments)
     print(table(rows))
     return DONE
@@ -187,14 +188,18 @@ def run(flags: list[str]) -> int:
 
 
 def table(rows: list[dict]) -> str:
-    """Returns the table in Markdown, the fewest labels first."""
+    """Returns the table in Markdown, the fewest labels first, with intervals of 95 %."""
     lines = ["| labels | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
     for row in sorted(rows, key=lambda row: row["label_fraction"]):
-        cells = " | ".join(f"{100 * row[way]:.1f} %" for way in WAYS)
+        cells = " | ".join(_cell(row[way], *row["intervals"][way]) for way in WAYS)
         lines.append(
             f"| {100 * row['label_fraction']:g} % ({counted(row['labels'], 'image')}) | {cells} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _cell(accuracy: float, low: float, high: float) -> str:
+    return f"{100 * accuracy:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def write(root: Path, rows: list[dict], arguments: list[str]) -> None:

@@ -60,14 +60,19 @@ def test_flags_of_pretraining_go_where_there_is_pretraining():
     assert others == ["--recipe", "demo"]
 
 
-def test_the_table_begins_with_the_fewest_labels(tmp_path):
-    rows = [{"label_fraction": 1.0, "labels": 1000} | dict.fromkeys(few_labels.WAYS, 0.625)]
-    rows += [{"label_fraction": 0.01, "labels": 10} | dict.fromkeys(few_labels.WAYS, 0.5)]
+def row_of(fraction, labels, accuracy, low, high):
+    told = {"label_fraction": fraction, "labels": labels}
+    intervals = {"intervals": dict.fromkeys(few_labels.WAYS, [low, high])}
+    return told | dict.fromkeys(few_labels.WAYS, accuracy) | intervals
+
+
+def test_the_table_begins_with_the_fewest_labels_and_has_intervals(tmp_path):
+    rows = [row_of(1.0, 1000, 0.625, 0.61, 0.64), row_of(0.01, 10, 0.5, 0.46, 0.54)]
     few_labels.write(tmp_path, rows, ["--recipe=demo"])
     shown = (tmp_path / "few_labels.md").read_text().splitlines()
     assert shown[2:] == [
-        "| 1 % (10 images) | 50.0 % | 50.0 % | 50.0 % |",
-        "| 100 % (1,000 images) | 62.5 % | 62.5 % | 62.5 % |",
+        "| 1 % (10 images) |" + 3 * " 50.0 % (46.0 to 54.0) |",
+        "| 100 % (1,000 images) |" + 3 * " 62.5 % (61.0 to 64.0) |",
     ]
     assert json.loads((tmp_path / "few_labels.json").read_text())["rows"] == rows
 
