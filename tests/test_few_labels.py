@@ -62,8 +62,8 @@ def test_flags_of_pretraining_go_where_there_is_pretraining():
 
 def row_of(fraction, labels, accuracy, low, high):
     told = {"label_fraction": fraction, "labels": labels}
-    intervals = {"intervals": dict.fromkeys(few_labels.WAYS, [low, high])}
-    return told | dict.fromkeys(few_labels.WAYS, accuracy) | intervals
+    told["intervals"] = {way: [low, high] for way in few_labels.WAYS}
+    return told | dict.fromkeys(few_labels.WAYS, accuracy)
 
 
 def test_the_table_begins_with_the_fewest_labels_and_has_intervals(tmp_path):
