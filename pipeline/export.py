@@ -28,7 +28,7 @@ from pipeline.stopping import run_tool
 from pipeline.terminal import libraries_to_log
 from pipeline.weights import MADE_BY, OURS, OWN_MEAN, OWN_STD
 from trainer_module.errors import InputError
-from trainer_module.saved_encoder import EXTRAS, HEAD_FILE, EncoderRecord, read_record
+from trainer_module.saved_encoder import EXTRAS, EncoderRecord, read_record
 from trainer_module.settings import Encoder
 
 ENDINGS = {"safetensors": ".safetensors", "onnx": ".onnx", "keras": ".keras", "saved_model": ""}
@@ -80,11 +80,9 @@ def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, prep
     """Writes what is made of encoder and head; returns what it is."""
     import keras
 
-    from trainer_module.export import load_encoder
+    from trainer_module.export import load_encoder, load_head
 
-    encoder = load_encoder(str(model_dir))
-    head_file = model_dir / EXTRAS / HEAD_FILE
-    head = keras.models.load_model(head_file, compile=False) if head_file.is_file() else None
+    encoder, head = load_encoder(str(model_dir)), load_head(str(model_dir))
     alone = (
         "" if head else ", without a head: of other tasks than classification saved_model has it"
     )

@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from test_weights_in import chosen
 from pipeline.export import main
 from pipeline.model_card import THROUGH_JPEG
 from pipeline.weights import find_weights
+from trainer_module import dotted
 from trainer_module.export import save_head
 from trainer_module.finetune import head_alone
 from trainer_module.normalize import normalize
@@ -25,6 +27,7 @@ from trainer_module.resnet import build_encoder
 from trainer_module.saved_encoder import (
     ENCODER_FILE,
     EXTRAS,
+    HEAD_FILE,
     TASK_FILE,
     EncoderRecord,
     write_record,
@@ -309,6 +312,88 @@ def test_a_network_of_ones_own_is_told_by_its_builder(tmp_path, capsys):
     small_encoder.build(settings, (SIDE, SIDE)).save(folder / EXTRAS / ENCODER_FILE)
     exported(folder, tmp_path, "keras")
     assert capsys.readouterr().out.startswith("an encoder of small_encoder.build, without a head")
+
+
+OWN_LAYERS = """
+import keras
+
+@keras.saving.register_keras_serializable("own_layers")
+class Scale(keras.layers.Layer):
+    def call(self, tensor):
+        return tensor * 0.5
+
+def build(settings, image_size, dtype="float32", seed=0):
+    images = keras.Input((*image_size, 3))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(Scale()(images)))
+"""
+
+
+def left_with_own_layers(folder, recorded):
+    """What a run leaves of an encoder with a layer of its own, as a process finds it that has not
+    built it; `recorded` is the builder that the record names.
+    """
+    (folder.parent / "own_layers.py").write_text(OWN_LAYERS)
+    write_record(str(folder), EncoderRecord(Encoder(builder=recorded), (SIDE, SIDE), MEAN, STD))
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    dotted.function("own_layers.build")(None, (SIDE, SIDE)).save(folder / EXTRAS / ENCODER_FILE)
+    del sys.modules["own_layers"]
+    keras.saving.get_custom_objects().pop("own_layers>Scale")
+
+
+def test_layers_of_ones_own_are_known_where_only_the_record_names_their_module(
+    tmp_path, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "17"
+    left_with_own_layers(folder, "own_layers.build")
+    again = keras.models.load_model(exported(folder, tmp_path, "keras"), compile=False)
+    np.testing.assert_allclose(again(normalized()), normalized().mean((1, 2)) / 2, atol=1e-6)
+
+
+def test_a_layer_that_no_builder_registers_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    left_with_own_layers(tmp_path / "17", "small_encoder.build")
+    flags = ["--format=keras", f"--output={tmp_path}/w.keras"]
+    assert main([str(tmp_path / "17"), *flags]) == 2
+    told = capsys.readouterr().err
+    assert "must hold layers that are known. Received: class 'Scale'. Fix: its class regis" in told
+
+
+def rewritten(file, member, change):
+    """Changes one member of an archive."""
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, old in content.items():
+            archive.writestr(name, change(old) if name == member else old)
+
+
+DAMAGES = {
+    "cut short": lambda file: file.write_bytes(file.read_bytes()[:-3000]),
+    "empty": lambda file: file.write_bytes(b""),
+    "something else": lambda file: file.write_bytes(b"x" * 5000),
+    "missing": lambda file: file.unlink(),
+    "a byte of it": lambda file: file.write_bytes(file.read_bytes().replace(b"HDF", b"HDG", 1)),
+    "its weights": lambda file: rewritten(file, "model.weights.h5", lambda old: old[:-5000]),
+    "its layers": lambda file: rewritten(file, "config.json", lambda old: b"[]"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *((ENCODER_FILE, damage) for damage in DAMAGES),
+        *((HEAD_FILE, damage) for damage in DAMAGES if damage != "missing"),
+    ],
+)
+def test_a_damaged_file_is_named_with_the_fix(models, tmp_path, capsys, name, damage):
+    folder = Path(shutil.copytree(models("small 18")[0], tmp_path / "17"))
+    file = folder / EXTRAS / name
+    DAMAGES[damage](file)
+    assert main([str(folder), "--format=safetensors", f"--output={tmp_path}/w.safetensors"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"pipeline.export: `{file}` must be a whole Keras file. Received: ")
+    assert "File not found" not in told and "Fix: a whole copy of the folder" in told
 
 
 def test_an_encoder_that_was_padded_otherwise_is_refused(tmp_path, capsys):
