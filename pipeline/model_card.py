@@ -75,13 +75,16 @@ def card_of_record(record: EncoderRecord) -> str:
     )
 
 
-def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -> str:
-    """Returns what the card of an exported model says beside that: what it takes, and in which
-    order it answers.
+def card_of_input(
+    record: EncoderRecord, classes: Sequence[str], left_behind: str, pixels: bool
+) -> str:
+    """Returns what the card of an exported model says beside that: what it takes, and what it
+    answers, in which order.
 
     Args:
         record: of its encoder.
-        classes: their names in the order of logits; empty where there are none.
+        classes: their names in the order of logits; empty where there are none, of features alone.
+        left_behind: name of the task whose head lies in the SavedModel alone, '' of none.
         pixels: whether it resizes and normalizes by itself.
     """
     size = " x ".join(map(str, record.image_size))
@@ -96,6 +99,13 @@ def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -
     if classes:
         named = ", ".join(f"{place} {name}" for place, name in enumerate(classes))
         lines.append(f"- Classes, in the order of the logits: {named}.")
+    elif left_behind:
+        lines.append(
+            f"- It is the encoder alone and answers features; scores of {left_behind} are those of "
+            f"the SavedModel (`--format=saved_model`), which alone has the head."
+        )
+    else:
+        lines.append("- It answers features.")
     return "\n".join(lines) + "\n"
 
 

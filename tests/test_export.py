@@ -35,6 +35,8 @@ from trainer_module.saved_encoder import (
 from trainer_module.settings import Encoder
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.registry import task_to_json
+from trainer_module.tasks.segmentation import Segmentation
+from trainer_module.tasks.unlabelled import Unlabelled
 from trainer_module.weights.exchange import put_in
 from trainer_module.weights.files import WeightsFile
 from trainer_module.weights.names import tensors_of
@@ -95,6 +97,14 @@ def exported(model, place, kind, *flags):
     output = place / f"exported.{kind}"
     assert main([str(model), f"--format={kind}", f"--output={output}", *flags]) == 0
     return output
+
+
+def headless(models, place, task):
+    """A model of a task whose head lies in the SavedModel alone."""
+    folder = Path(shutil.copytree(models("small 18")[0], place / "17"))
+    (folder / EXTRAS / HEAD_FILE).unlink()
+    (folder / EXTRAS / TASK_FILE).write_text(task_to_json(task))
+    return folder
 
 
 @pytest.mark.parametrize("name", ["small 18", "grid 18"])
@@ -227,6 +237,33 @@ def test_a_card_says_how_images_are_normalized_and_in_which_order_classes_come(
     assert "- Classes, in the order of the logits: 0 cat, 1 dog, 2 fox." in card
 
 
+@pytest.mark.parametrize("kind", ["safetensors", "onnx", "keras"])
+def test_a_card_without_a_head_says_whose_the_scores_are(models, tmp_path, capsys, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnx", reason="needs make extra NAME=onnx")
+    folder = headless(models, tmp_path, Segmentation(3))
+    exported(folder, tmp_path, kind)
+    card = (tmp_path / f"exported.{kind}.md").read_text()
+    assert (
+        "- It is the encoder alone and answers features; scores of segmentation are those of the "
+        "SavedModel (`--format=saved_model`), which alone has the head." in card
+    )
+    assert "without the head of segmentation, which saved_model has" in capsys.readouterr().out
+
+
+def test_a_classifier_without_a_head_file_gets_no_classes(models, tmp_path):
+    output = exported(headless(models, tmp_path, TASK), tmp_path, "safetensors")
+    assert "in the order of the logits" not in (tmp_path / "exported.safetensors.md").read_text()
+    assert WeightsFile(str(output)).metadata["classes"] == "[]"
+
+
+def test_an_encoder_that_answers_no_task_has_no_head_to_miss(models, tmp_path, capsys):
+    exported(headless(models, tmp_path, Unlabelled()), tmp_path, "keras")
+    card = (tmp_path / "exported.keras.md").read_text()
+    assert "- It answers features." in card and "SavedModel" not in card
+    assert capsys.readouterr().out.startswith("a ResNet-18 of width 0.125 -> ")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -311,7 +348,7 @@ def test_a_network_of_ones_own_is_told_by_its_builder(tmp_path, capsys):
     (folder / "saved_model.pb").write_bytes(b"graph")
     small_encoder.build(settings, (SIDE, SIDE)).save(folder / EXTRAS / ENCODER_FILE)
     exported(folder, tmp_path, "keras")
-    assert capsys.readouterr().out.startswith("an encoder of small_encoder.build, without a head")
+    assert capsys.readouterr().out.startswith("an encoder of small_encoder.build -> ")
 
 
 OWN_LAYERS = """
