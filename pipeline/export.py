@@ -63,7 +63,8 @@ def export(model_dir: Path, kind: str, output: Path, preprocessing: bool = False
         card = model_dir / EXTRAS / CARD_FILE
         text = card.read_text(encoding="utf-8") if card.is_file() else card_of_record(record)
         if kind != "saved_model":
-            text += f"\n{card_of_input(record, _classes(model_dir), preprocessing)}"
+            answers = _classes(model_dir), _task_left_behind(model_dir)
+            text += f"\n{card_of_input(record, *answers, preprocessing)}"
         _card(draft).write_text(text, encoding="utf-8")
         _card(draft).rename(_card(output))
         if draft.is_file():  # safetensors are written for their owner alone
@@ -80,14 +81,11 @@ def _write(model_dir: Path, record: EncoderRecord, kind: str, output: Path, prep
     """Writes what is made of encoder and head; returns what it is."""
     import keras
 
-    from trainer_module.export import load_encoder
+    from trainer_module.export import load_encoder, load_head
 
-    encoder = load_encoder(str(model_dir))
-    head_file = model_dir / EXTRAS / HEAD_FILE
-    head = keras.models.load_model(head_file, compile=False) if head_file.is_file() else None
-    alone = (
-        "" if head else ", without a head: of other tasks than classification saved_model has it"
-    )
+    encoder, head = load_encoder(str(model_dir)), load_head(str(model_dir))
+    task = _task_left_behind(model_dir)
+    alone = f", without the head of {task}, which saved_model has" if task else ""
     what = f"{encoder_name(record.encoder)}{alone}"
     if kind == "keras":
         from trainer_module.weights.plain_keras import plain
@@ -180,8 +178,20 @@ def _metadata(model_dir: Path, record: EncoderRecord) -> dict[str, str]:
 
 
 def _classes(model_dir: Path) -> list[str]:
-    """Returns the names of the classes in the order of their ids; [] of other tasks."""
-    return getattr(task_of(model_dir), "names_by_id", list)()
+    """Returns the names of the classes in the order of logits; [] where no head goes along."""
+    return getattr(task_of(model_dir), "names_by_id", list)() if _has_head(model_dir) else []
+
+
+def _task_left_behind(model_dir: Path) -> str:
+    """Returns the name of the task whose head lies in the SavedModel alone; '' where it goes along,
+    or there is no task.
+    """
+    task = task_of(model_dir)
+    return task.name if task.has_target and not _has_head(model_dir) else ""
+
+
+def _has_head(model_dir: Path) -> bool:
+    return (model_dir / EXTRAS / HEAD_FILE).is_file()
 
 
 def main(arguments: list[str]) -> int:

@@ -5,6 +5,8 @@ A run leaves it in the pushed folder, from what its summary says; `pipeline.expo
 what it writes. Standard library alone.
 """
 
+import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.encoder_name import encoder_name
 from pipeline.plan import Plan
+from trainer_module.errors import visible
 from trainer_module.findings import counted
 from trainer_module.intervals import told
 from trainer_module.metric_names import EPOCHS, PRETRAINED, UNTRAINED
@@ -20,6 +23,8 @@ from trainer_module.settings import Encoder
 from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
+# what Markdown takes for something else than itself; an underscore not within a word
+MARKS = re.compile(r"[\\`*<|&\[\]~]|(?<![^\W_])_|_(?![^\W_])")
 THROUGH_JPEG = (
     "It learned from images that JPEG had compressed (stored_as=jpeg). As a SavedModel it does so "
     "to every picture first; in other formats nothing does, and answers differ a little."
@@ -75,13 +80,16 @@ def card_of_record(record: EncoderRecord) -> str:
     )
 
 
-def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -> str:
-    """Returns what the card of an exported model says beside that: what it takes, and in which
-    order it answers.
+def card_of_input(
+    record: EncoderRecord, classes: Sequence[str], left_behind: str, pixels: bool
+) -> str:
+    """Returns what the card of an exported model says beside that: what it takes, and what it
+    answers, in which order.
 
     Args:
         record: of its encoder.
-        classes: their names in the order of logits; empty where there are none.
+        classes: their names in the order of logits; empty where there are none, of features alone.
+        left_behind: name of the task whose head lies in the SavedModel alone, '' of none.
         pixels: whether it resizes and normalizes by itself.
     """
     size = " x ".join(map(str, record.image_size))
@@ -94,8 +102,16 @@ def card_of_input(record: EncoderRecord, classes: Sequence[str], pixels: bool) -
         f"- Images, RGB: {takes}, in [0, 1], minus the mean {mean}, divided by {std}{done}.",
     ]
     if classes:
-        named = ", ".join(f"{place} {name}" for place, name in enumerate(classes))
+        quoted = [_plain(json.dumps(name, ensure_ascii=False)) for name in classes]
+        named = ", ".join(f"{place} {name}" for place, name in enumerate(quoted))
         lines.append(f"- Classes, in the order of the logits: {named}.")
+    elif left_behind:
+        lines.append(
+            f"- It is the encoder alone and answers features; scores of {left_behind} are those of "
+            f"the SavedModel (`--format=saved_model`), which alone has the head."
+        )
+    else:
+        lines.append("- It answers features.")
     return "\n".join(lines) + "\n"
 
 
@@ -104,14 +120,29 @@ def _begun(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _plain(text: str) -> str:
+    """Returns Markdown that shows a text as it is: names of classes and files have any characters,
+    and in a table or as HTML they would be something else.
+    """
+    return MARKS.sub(r"\\\g<0>", visible(text, kept=""))
+
+
+def _code(text: str) -> str:
+    """Returns a text as code, between more backticks than it has."""
+    text = visible(text, kept="")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
 def _numbers(values) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
 def _data(summary: dict, plan: Plan) -> list[str]:
-    lines = [f"- {split}: `{path}`" for split, path in plan.lists.given().items()]
+    lines = [f"- {split}: {_code(path)}" for split, path in plan.lists.given().items()]
     lines.append(f"- held out and judged by: {counted(summary.get('eval_images', 0), 'image')}")
-    return lines + [f"- {one['severity']}: {one['told']}" for one in summary["findings"]]
+    return lines + [f"- {one['severity']}: {_plain(one['told'])}" for one in summary["findings"]]
 
 
 def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
@@ -122,15 +153,15 @@ def _recipe(summary: dict, plan: Plan, command: list[str]) -> list[str]:
     if plan.choices.from_scratch:
         how = "none, the whole network was learned from labels"
     elif plan.saved_encoder.replaces_pretraining:
-        how = f"none in this run, the encoder is that of `{plan.saved_encoder.path}`"
+        how = f"none in this run, the encoder is that of {_code(plan.saved_encoder.path)}"
     elif plan.saved_encoder.begins_pretraining:
-        how += f", begun with the weights in `{plan.saved_encoder.path}`"
+        how += f", begun with the weights in {_code(plan.saved_encoder.path)}"
     finetuning = plan.choices.finetuning
     trained = "frozen" if finetuning.freeze else "trained along"
     head = f"{finetuning.head} head" if plan.task.on_features else "decoder"
     line = shlex.join(["python", "local_runner.py", *command])
     return [
-        f"- recipe `{plan.choices.recipe}`: `{line}`",
+        f"- recipe `{plan.choices.recipe}`: {_code(line)}",
         f"- pretraining: {how}",
         f"- then: a {head}, the encoder {trained}, seed {finetuning.seed}"
         if plan.task.has_target
@@ -151,7 +182,7 @@ def _scores(summary: dict, plan: Plan) -> list[str]:
     for name, value in by_class.items():
         low, high = (f"{100 * end:.0f}" for end in ends.get(name, (0, 0)))
         interval = f" ({low} to {high})" if name in ends else ""
-        rows.append(f"| {name} | {plan.task.shown(value)}{interval} |")
+        rows.append(f"| {_plain(name)} | {plan.task.shown(value)}{interval} |")
     return rows
 
 
@@ -212,7 +243,7 @@ def _origin(summary: dict, plan: Plan) -> list[str]:
         f"- versions: {', '.join(f'{name} {number}' for name, number in versions.items())}",
     ]
     if saved.path:
-        lines.insert(1, f"- encoder: `{saved.path}`, fingerprint {saved.fingerprint}")
+        lines.insert(1, f"- encoder: {_code(saved.path)}, fingerprint {saved.fingerprint}")
     if saved.mapping:
-        lines.insert(2, f"- its weights: {saved.mapping}")
+        lines.insert(2, f"- its weights: {_plain(saved.mapping)}")
     return [*lines, "- all of it: `python -m pipeline.lineage --pipeline_root ROOT MODEL`"]

@@ -1,12 +1,20 @@
 """The model card says what a run's summary says, and lies in the folder that the run pushed to."""
 
+import re
 import resource
 from dataclasses import replace
 
 import pytest
 
 from pipeline.choices import Choices, Lists
-from pipeline.model_card import CARD_FILE, THROUGH_JPEG, card_of_record, card_of_run, leave_card
+from pipeline.model_card import (
+    CARD_FILE,
+    THROUGH_JPEG,
+    card_of_input,
+    card_of_record,
+    card_of_run,
+    leave_card,
+)
 from pipeline.plan import as_chosen
 from pipeline.save_paths import SavedEncoder
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
@@ -83,6 +91,47 @@ def test_a_network_of_ones_own_is_named_by_its_builder(summary):
     assert "\n\nAn encoder of small_encoder.build for images of" in of_run
     assert of_record.startswith("# An encoder of small_encoder.build\n")
     assert "ResNet" not in of_run + of_record
+
+
+IMAGE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a|b", r"a\|b"),
+        (IMAGE, r"\<img src=x onerror=alert(1)>"),
+        ("`rm`", r"\`rm\`"),
+        ("**bold** [a](b)", r"\*\*bold\*\* \[a\](b)"),
+        ("_red_ dark_red", r"\_red\_ dark_red"),
+        ("&lt;", r"\&lt;"),
+        ("\\|", r"\\\|"),
+        ("two\nlines", r"two\\nlines"),
+    ],
+)
+def test_the_name_of_a_class_stays_a_name_in_markdown(summary, name, shown):
+    by_class = {"metrics_by_class": {name: 0.8}, "intervals_by_class": {}}
+    assert f"\n| {shown} | 80.00 % |\n" in card_of_run(summary | by_class, PLAN, FLAGS)
+
+
+def test_no_text_of_a_run_becomes_html_or_ends_its_code(summary):
+    plan = replace(
+        PLAN,
+        lists=Lists(f"/lists/`{IMAGE}.csv"),
+        saved_encoder=SavedEncoder(f"/`{IMAGE}", "abc", mapping=IMAGE, begins_pretraining=True),
+    )
+    told = {"findings": [{"severity": "note", "told": IMAGE, "kind": "k"}]}
+    card = card_of_run(summary | told, plan, [f"--weights=`{IMAGE}"])
+    lines = [line for line in card.splitlines() if "<img" in line]
+    in_code = [line for line in lines if re.search(r"``.*`<img.*``", line)]
+    escaped = [line for line in lines if r"\<img" in line]
+    assert (len(in_code), len(escaped), len(lines)) == (4, 2, 6)
+
+
+def test_classes_are_quoted_so_that_commas_and_numbers_in_them_are_theirs():
+    record = EncoderRecord(Encoder(), (32, 32), (0.5,) * 3, (0.2,) * 3)
+    card = card_of_input(record, ["cat, 1 dog", 'the "fox"', "a|b"], "", pixels=False)
+    assert r'logits: 0 "cat, 1 dog", 1 "the \\"fox\\"", 2 "a\|b".' in card
 
 
 def test_it_lies_in_the_pushed_folder_and_stays_that_of_the_run_that_pushed(summary, tmp_path):

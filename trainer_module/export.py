@@ -5,6 +5,7 @@ B requests, H x W pixels after Transform's resizing.
 """
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,18 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 import trainer_module.resnet  # noqa: F401 (registers its layers with Keras, or no encoder could be loaded)
+from trainer_module import dotted
+from trainer_module.errors import InputError
 from trainer_module.normalize import normalize
 from trainer_module.preprocessing import CHANNEL_MEAN, CHANNEL_STD, IMAGE
-from trainer_module.saved_encoder import ENCODER_FILE, EXTRAS, HEAD_FILE, TASK_FILE
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    HEAD_FILE,
+    TASK_FILE,
+    holds_encoder,
+    read_record,
+)
 from trainer_module.stored_images import unpack_images
 from trainer_module.tasks.registry import task_to_json
 from trainer_module.tasks.task import Task
@@ -163,16 +173,33 @@ def save_projection_head(head: keras.Model, directory: str) -> None:
 def load_projection_head(model_uri: str) -> keras.Model | None:
     """Loads the projection head that pretraining left beside a SavedModel, or None where there is
     none.
+
+    Raises:
+      InputError: if it is damaged.
     """
-    path = os.path.join(model_uri, EXTRAS, PROJECTION_HEAD_FILE)
-    return keras.models.load_model(path, compile=False) if tf.io.gfile.exists(path) else None
+    return _loaded_if_there(os.path.join(model_uri, EXTRAS, PROJECTION_HEAD_FILE))
+
+
+def load_head(model_uri: str) -> keras.Model | None:
+    """Loads a classifier's head, features -> logits, or None where there is none.
+
+    Raises:
+      InputError: if it is damaged.
+    """
+    return _loaded_if_there(os.path.join(model_uri, EXTRAS, HEAD_FILE))
 
 
 def load_encoder(model_uri: str, image_size: tuple[int, int] | None = None) -> keras.Model:
     """Loads the encoder that `save_served_model` left beside a SavedModel, for images of another
     size (H, W) if one is given.
+
+    Raises:
+      InputError: if it, or its record, is damaged.
     """
-    encoder = keras.models.load_model(os.path.join(model_uri, EXTRAS, ENCODER_FILE), compile=False)
+    if holds_encoder(model_uri):  # else it has no record, as one that is being made
+        # whose module may register layers, without which nothing is loaded
+        dotted.function(read_record(model_uri).encoder.builder)
+    encoder = _loaded(os.path.join(model_uri, EXTRAS, ENCODER_FILE))
     if image_size is None or tuple(encoder.input_shape[1:3]) == tuple(image_size):
         return encoder
     resized = keras.models.clone_model(
@@ -180,3 +207,40 @@ def load_encoder(model_uri: str, image_size: tuple[int, int] | None = None) -> k
     )
     resized.set_weights(encoder.get_weights())
     return resized
+
+
+def _loaded_if_there(file: str) -> keras.Model | None:
+    return _loaded(file) if tf.io.gfile.exists(file) else None
+
+
+def _loaded(file: str) -> keras.Model:
+    try:
+        return keras.models.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError, LookupError, zipfile.BadZipFile) as error:
+        reason = str(error)
+        if "Could not locate" in reason:
+            raise InputError(
+                f"`{file}` must hold layers that are known. Received: {_unknown(reason)}. Fix: "
+                f"its class registered with Keras, in the module of the encoder's builder or in "
+                f"one that this imports"
+            ) from error
+        raise InputError(
+            f"`{file}` must be a whole Keras file. Received: {_received(file, reason)}. Fix: a "
+            f"whole copy of the folder, or another model"
+        ) from error
+
+
+def _unknown(reason: str) -> str:
+    """Returns what Keras could not locate, as "class 'Scale'"."""
+    return reason.partition("Could not locate ")[2].partition(".")[0]
+
+
+def _received(file: str, reason: str) -> str:
+    """Returns what is wrong with a Keras file; of one that is no archive Keras says that it is not
+    there.
+    """
+    if not os.path.exists(file):
+        return "none"
+    if not zipfile.is_zipfile(file):
+        return "one that was cut short, or something else"
+    return reason.partition("\n")[0]

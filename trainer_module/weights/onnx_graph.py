@@ -102,7 +102,9 @@ def _prepared(graph: _Graph, record: EncoderRecord) -> str:
     batch = graph.node("Shape", [pixels], start=0, end=1)
     shape = graph.constant(np.array([3, height, width], np.int64))
     size = graph.node("Concat", [batch, shape], axis=0)
-    resized = graph.node("Resize", [pixels, "", "", size], mode="linear", antialias=1)
+    # at the border TensorFlow drops the weights outside the image, ONNX repeats its last pixels
+    how = {"mode": "linear", "antialias": 1, "exclude_outside": 1}
+    resized = graph.node("Resize", [pixels, "", "", size], **how)
     limits = [graph.constant(np.array(limit, np.float32)) for limit in (0, 255)]
     whole = graph.node("Clip", [graph.node("Round", [resized]), *limits])
     mean, std = (
