@@ -111,10 +111,35 @@ def test_the_network_that_learns_is_taken_and_its_followers_and_heads_are_left_o
     assert len(found.left_out) == len(narrow()) + 2
 
 
-def test_two_networks_that_learn_are_refused_by_name():
-    tensors = narrow("left.") | narrow("then.")
-    with pytest.raises(InputError, match=r"must hold one ResNet.*below left\., then\."):
-        found_in(tensors)
+@pytest.mark.parametrize(
+    ("learns", "follows"),
+    [
+        ("backbone.", "backbone_momentum."),  # lightly's MoCo and BYOL
+        ("student_backbone.", "teacher_backbone."),
+        ("backbone.", "teacher_backbone."),
+        ("module.encoder_q.", "module.encoder_k."),  # MoCo
+        ("query_encoder.", "key_encoder."),
+        ("model.query.", "model.key."),
+        ("net_q.", "net_k."),
+        ("module.base_encoder.", "module.momentum_encoder."),
+        ("online_network.encoder.", "target_network.encoder."),  # BYOL
+        ("student.module.backbone.", "teacher.backbone."),  # DINO
+        ("keypoints.", "key.keypoints."),
+        ("target_model.backbone.", "target_model.backbone_momentum."),
+    ],
+)
+def test_of_twins_the_one_that_learns_is_taken(learns, follows):
+    assert found_in(narrow(learns) | narrow(follows)).prefix == learns
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("left.", "then."), ("left.", "right."), ("model.", "model_best."), ("ema.", "teacher.")],
+)
+def test_two_networks_of_equal_rank_are_refused_by_name(one, other):
+    below = f"{one}, {other}".replace(".", r"\.")
+    with pytest.raises(InputError, match=rf"must hold one ResNet.*with 2, below {below}"):
+        found_in(narrow(one) | narrow(other))
 
 
 def test_every_tensor_that_does_not_fit_is_named():

@@ -15,15 +15,15 @@ from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, STAGE_CHA
 from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import Encoder
 
-VERSION = 1  # raise it where the same file would become another encoder
+VERSION = 2  # raise it where the same file would become another encoder
 SHOWN = 20  # tensors named in an error, and prefixes
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean"}
 NORM |= {"running_var": "moving_variance"}
 # heads of a classifier, which an encoder does without
 HEADS = re.compile(r"(fc|linear|classifier|head|last_linear)\.")
 COUNTERS = "num_batches_tracked"  # of PyTorch's normalization, which nothing reads
-# averages that follow the network that learns
-FOLLOWERS = re.compile(r"(^|[._])(momentum|teacher|target|ema|encoder_k)")
+# averages that follow the network that learns, as the keys of MoCo do
+FOLLOWERS = re.compile(r"(^|[._])(momentum|teacher|target|ema|(key|k)(?=[._]))")
 STEM_OF_KERNEL = {3: "small", 7: "imagenet"}
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -129,21 +129,22 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
 
 
 def _prefix_of(shapes: Shapes, source: str) -> str:
-    """Returns what stands before the names of the ResNet's tensors."""
+    """Returns what stands before the names of the ResNet's tensors: of several, of the one that
+    learns and that stands highest.
+    """
     stages = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
     prefixes = {
         match[1] for name in shapes if (match := stages.match(name))
         and f"{match[1]}{'conv1' if match[2] == 'layer1' else '0'}.weight" in shapes
     }  # fmt: skip
-    learning = {prefix for prefix in prefixes if not FOLLOWERS.search(prefix)} or prefixes
-    shortest = [one for one in learning if len(one) == min(map(len, learning))]
-    if len(shortest) == 1:
-        return shortest[0]
-    if shortest:
+    ranks = {one: (len(FOLLOWERS.findall(one)), one.count(".")) for one in prefixes}
+    first = sorted(one for one in prefixes if ranks[one] == min(ranks.values()))
+    if len(first) == 1:
+        return first[0]
+    if first:
         raise InputError(
-            f"`--encoder_weights` must hold one ResNet. Received: {source} with "
-            f"{len(learning)}, below {', '.join(sorted(learning)[:SHOWN])}. Fix: save the "
-            f"state_dict of one of them"
+            f"`--encoder_weights` must hold one ResNet. Received: {source} with {len(first)}, "
+            f"below {', '.join(first[:SHOWN])}. Fix: save the state_dict of one of them"
         )
     some = ", ".join(list(shapes)[:3])
     raise InputError(
