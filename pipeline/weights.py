@@ -68,8 +68,8 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     if asked.get("stem") == "auto":
         del asked["stem"]
     grid = {"grid": choices.encoder.grid}  # which has no weights
-    asked = grid | _own_architecture(path, file.metadata) | asked
-    found = find_resnet(file.shapes, asked, path)
+    own = grid | _own_architecture(path, file.metadata)
+    found = find_resnet(file.shapes, asked, path, own)
     _refuse_not_finite(path, file.read(found.tensors.values()))
     _refuse_small_views(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)

@@ -142,6 +142,76 @@ def test_two_networks_of_equal_rank_are_refused_by_name(one, other):
         found_in(narrow(one) | narrow(other))
 
 
+def zeros(**shapes):
+    """Tensors of these shapes, `__` in a name for a dot."""
+    return {name.replace("__", "."): np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        zeros(fc__weight=(10, 64), fc__bias=(10,)),
+        zeros(  # SwAV
+            projection_head__0__weight=(8, 64),
+            projection_head__1__running_mean=(8,),
+            prototypes__weight=(30, 8),
+        ),
+        zeros(projector__0__weight=(8, 64), predictor__bias=(8,)),
+        zeros(g__0__weight=(8, 64), g__1__bias=(8,)),
+        zeros(queue=(8, 128)),
+        zeros(head__0__weight=(8, 64, 1, 1)),
+        narrow("ema."),
+        narrow("momentum_net.backbone."),
+    ],
+    ids=lambda others: next(iter(others)),
+)
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_heads_and_twins_beside_the_first_convolution_are_left_out(others, prefix):
+    found = found_in(narrow(prefix) | {f"{prefix}{name}": one for name, one in others.items()})
+    assert (found.prefix, len(found.left_out)) == (prefix, len(others))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("ca.fc1.weight", (4, 64, 1, 1)),  # CBAM's attention
+        ("prelu.weight", (8,)),
+        ("bn2.weight", (64,)),
+        ("conv1.0.weight", (8, 8)),
+        ("layer1.0.se.fc.weight", (8, 8)),
+        ("layer1.0.ema.weight", (8,)),
+        ("other.conv1.weight", (8, 3, 3, 3)),
+    ],
+)
+def test_what_may_change_the_features_is_refused_beside_the_first_convolution(name, shape):
+    with pytest.raises(InputError, match=rf"1 too many.*\n  too many: {name}"):
+        found_in(narrow() | {name: np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("others", "asked", "fix"),
+    [
+        ({}, {"depth": 34}, "Fix: other weights, or leave out --depth"),
+        (
+            {},
+            {"depth": 34, "width": 0.125, "stem": "small", "grid": 1},
+            "Fix: other weights, or leave out --depth, --width and encoder.stem",
+        ),
+        (zeros(bn1__bias=(9,)), {}, "Fix: other weights"),
+        (
+            zeros(prelu__weight=(8,)),
+            {},
+            "Fix: other weights, or a file without what is too many, if the features do not need "
+            "it (docs/weights.md)",
+        ),
+    ],
+)
+def test_a_fix_names_what_was_given_and_what_can_help(others, asked, fix):
+    with pytest.raises(InputError) as refused:
+        found_in(narrow() | others, **asked)
+    assert str(refused.value).split("\n")[0].endswith(fix)
+
+
 def test_every_tensor_that_does_not_fit_is_named():
     tensors = narrow()
     del tensors["layer3.1.conv2.weight"]
