@@ -85,12 +85,52 @@ def test_a_channel_that_hardly_varies_is_normalized_as_pytorch_does():
     np.testing.assert_allclose(deviation, np.sqrt(1e-6 + 1e-5), rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_half_precision_is_read_as_float32(tmp_path, kind):
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float64"])
+def test_half_and_double_precision_are_read_as_float32(tmp_path, kind):
     import ml_dtypes  # noqa: F401
 
     path = written(tmp_path, {"one": np.array([0.5, -2.0], kind)})
-    np.testing.assert_array_equal(WeightsFile(path).read(["one"])["one"], np.float32([0.5, -2]))
+    values = WeightsFile(path).read(["one"])["one"]
+    assert values.dtype == np.float32 and values.tolist() == [0.5, -2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("float8_e4m3fn", "F8_E4M3"),
+        ("float8_e5m2", "F8_E5M2"),
+        ("int8", "I8"),
+        ("int64", "I64"),
+        ("bool", "BOOL"),
+        ("complex64", "C64"),
+    ],
+)
+def test_tensors_that_are_no_weights_of_a_resnet_are_refused_by_name_and_type(tmp_path, kind, told):
+    import ml_dtypes  # noqa: F401
+
+    path = written(tmp_path, {"other": np.zeros(2, "uint8"), "one": np.array([0, 1]).astype(kind)})
+    with pytest.raises(InputError, match=rf"float64\. Received: .*whose one is {told}.*Fix: "):
+        WeightsFile(path).read(["one"])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda one, torch: one.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (lambda one, torch: one.to(torch.int8), "int8"),
+        (lambda one, torch: one.to(torch.complex64), "complex64"),
+        (lambda one, torch: one.to_sparse(), "sparse_coo float32"),
+        (lambda one, torch: one.to("meta"), "float32 without values"),
+        (lambda one, torch: torch.quantize_per_tensor(one, 0.1, 0, torch.quint8), "quint8"),
+    ],
+)
+def test_tensors_of_pytorch_that_are_no_weights_are_refused_by_name_and_type(
+    tmp_path, change, told
+):
+    torch = pytest.importorskip("torch", reason="needs make extra NAME=torch")
+    torch.save({"one": change(torch.tensor([0.0, 1.0]), torch)}, tmp_path / "one.pth")
+    with pytest.raises(InputError, match=rf"float64\. Received: .*whose one is {told} .*Fix: "):
+        WeightsFile(str(tmp_path / "one.pth")).read(["one"])
 
 
 @pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16"])

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 
+# what a weight may be, as safetensors and as PyTorch say it
+TAKEN = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
 ZIP, PICKLE = b"PK", b"\x80"
 # Safetensors begin with the length of a header, whose first byte may be any, and the header with {.
 HEADER = 8
@@ -48,13 +51,40 @@ class WeightsFile:
             self.shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
 
     def read(self, names: Iterable[str]) -> dict:
-        """Returns name -> float32 array of some tensors."""
+        """Returns name -> float32 array of some tensors.
+
+        Raises:
+            InputError: naming the first that holds no floating-point numbers, those of 8 bits
+                included, or that is sparse or without values.
+        """
+        names = list(names)
         if self._tensors is not None:
-            return {name: self._tensors[name].detach().float().numpy() for name in names}
+            chosen = {name: self._tensors[name] for name in names}
+            self._refuse_other_kinds({name: _kind(tensor) for name, tensor in chosen.items()})
+            return {name: tensor.detach().float().numpy() for name, tensor in chosen.items()}
         import ml_dtypes  # noqa: F401 (teaches numpy bfloat16)
 
         with _safetensors(self._path) as opened:
+            self._refuse_other_kinds({name: opened.get_slice(name).get_dtype() for name in names})
             return {name: opened.get_tensor(name).astype("float32") for name in names}
+
+    def _refuse_other_kinds(self, kinds: dict[str, str]) -> None:
+        bad = [name for name, kind in kinds.items() if kind not in TAKEN]
+        if bad:
+            raise InputError(
+                f"`--encoder_weights` must hold weights of float16, bfloat16, float32 or float64. "
+                f"Received: {self._path}, whose {bad[0]} is {kinds[bad[0]]} "
+                f"({counted(len(bad), 'such tensor')}). Fix: the same weights as dense float32, "
+                f"from before they were quantized or made smaller"
+            )
+
+
+def _kind(tensor) -> str:
+    """Returns what a tensor of PyTorch holds, and how where that is not plainly."""
+    kind, layout = (str(one).removeprefix("torch.") for one in (tensor.dtype, tensor.layout))
+    if layout != "strided":
+        return f"{layout} {kind}"
+    return f"{kind} without values" if tensor.is_meta else kind
 
 
 def _start(path: str) -> bytes:
