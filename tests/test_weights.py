@@ -121,7 +121,6 @@ def test_tensors_that_are_no_weights_of_a_resnet_are_refused_by_name_and_type(tm
         (lambda one, torch: one.to(torch.complex64), "complex64"),
         (lambda one, torch: one.to_sparse(), "sparse_coo float32"),
         (lambda one, torch: one.to("meta"), "float32 without values"),
-        (lambda one, torch: torch.quantize_per_tensor(one, 0.1, 0, torch.quint8), "quint8"),
     ],
 )
 def test_tensors_of_pytorch_that_are_no_weights_are_refused_by_name_and_type(
@@ -352,6 +351,15 @@ def test_a_file_that_was_cut_short_is_refused(tmp_path, ending):
     whole.write_bytes(whole.read_bytes()[:-30])
     with pytest.raises(InputError, match="cut short"):
         WeightsFile(str(whole))
+
+
+def test_an_archive_of_torchscript_is_told_as_such_with_what_reads_it(tmp_path):
+    with zipfile.ZipFile(tmp_path / "ts.pth", "w") as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py", "version"):
+            archive.writestr(f"ts/{name}", "")
+    told = r"must hold tensors alone.*, an archive of TorchScript.*Fix: .*torch\.jit\.load\("
+    with pytest.raises(InputError, match=told):
+        WeightsFile(str(tmp_path / "ts.pth"))
 
 
 def test_a_file_of_keras_is_told_where_it_belongs(tmp_path):

@@ -136,7 +136,7 @@ def _of_pytorch(path: str, start: bytes) -> dict:
 
 
 def _refuse_other_archive(path: str) -> None:
-    """Refuses zip files that are not PyTorch's, and those that are not whole."""
+    """Refuses zip files that are not PyTorch's tensors, and those that are not whole."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -145,6 +145,12 @@ def _refuse_other_archive(path: str) -> None:
             f"`--encoder_weights` must be a whole file. Received: {path}, which was cut short "
             f"({error}). Fix: copy or download it again"
         ) from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise InputError(
+            f"`--encoder_weights` must hold tensors alone. Received: {path}, an archive of "
+            f"TorchScript, which holds code, too. Fix: `torch.jit.load({path!r}).state_dict()` as "
+            f"safetensors, made where the file is trusted (docs/weights.md)"
+        )
     if not any(name.endswith("data.pkl") for name in names):
         keras = "config.json" in names
         kind = "a file of Keras" if keras else "an archive of another kind"
