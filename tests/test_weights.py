@@ -1,7 +1,10 @@
 """Weights of other programs: the features are PyTorch's, and what does not fit is named."""
 
+import argparse
 import json
 import pickle
+import re
+import textwrap
 import zipfile
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from trainer_module.weights.names import find_resnet, tensors_of
 
 GOLDEN = json.loads(Path(__file__).with_name("golden").joinpath("torch_features.json").read_text())
 NARROW = Encoder(18, 0.125, "small")
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "weights.md"
 TORCHVISION = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160, 152: 60_192_808}
 
 
@@ -301,6 +305,42 @@ def test_another_architecture_is_told_by_what_it_holds():
     tensors = {"patch_embed.proj.weight": np.zeros((192, 3, 16, 16), np.float32)}
     with pytest.raises(InputError, match=r"must hold a ResNet under .*1 tensors, patch_embed"):
         found_in(tensors)
+
+
+def saved_by_programs(torch):
+    """What programs of PyTorch save: options, optimizers, shared tensors, models themselves."""
+    state = {name: torch.from_numpy(value) for name, value in narrow().items()}
+    kernel = torch.nn.Parameter(state["conv1.weight"].to(memory_format=torch.channels_last))
+    shared = state | {"conv1.weight": kernel}
+    module = torch.nn.Module()
+    module.conv1 = torch.nn.Conv2d(3, 8, 3, bias=False)
+    return {
+        "options": {"model": state, "args": argparse.Namespace(lr=1)},
+        "optimizer": {"model": state, "optimizer": {"state": {0: {"m": kernel}}}, "epoch": 3},
+        "shared": {"student": shared, "teacher": shared},
+        "module": {"model": module, "epoch": 3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("saved", "name"),
+    [
+        ("options", "model.conv1.weight"),
+        ("optimizer", "model.conv1.weight"),
+        ("shared", "student.conv1.weight"),
+        ("module", "model.conv1.weight"),
+    ],
+)
+def test_the_recipe_of_the_docs_makes_safetensors_of_what_programs_save(
+    saved, name, tmp_path, monkeypatch
+):
+    torch = pytest.importorskip("torch", reason="needs make extra NAME=torch")
+    monkeypatch.chdir(tmp_path)
+    torch.save(saved_by_programs(torch)[saved], "model.ckpt")
+    page = DOCS.read_text(encoding="utf-8")
+    recipe = re.search(r"becomes safetensors:\n\n((?: {6}.*\n|\n)+)", page)[1]
+    exec(textwrap.dedent(recipe), {})
+    assert WeightsFile("model.safetensors").shapes[name] == (8, 3, 3, 3)
 
 
 class Evil:
