@@ -7,6 +7,7 @@ earlier run would have left (pipeline/imported.py). Standard library alone, but 
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from pipeline.choices import Choices, Weights
@@ -30,6 +31,8 @@ MAPPING_FILE = "weights.json"  # beside the encoder: which of its tensors was wh
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # metadata of a file that pipeline/export.py wrote
 MADE_BY, OURS = "made_by", "simclr-tfx"
+HUB = "models--"  # a model's folder among those that clients of huggingface.co keep
+BLURRED = re.compile(r"resnet(aa|blur)", re.IGNORECASE)
 OWN_MEAN, OWN_STD = "channel_mean", "channel_std"
 OWN_KINDS = {"depth": int, "width": float, "stem": str, "grid": int}
 
@@ -59,6 +62,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
             of such that are not finite.
     """
     path = choices.weights.file
+    _refuse_blurred(path)
     file = WeightsFile(path)
     asked = {
         name: getattr(choices.encoder, name)
@@ -92,6 +96,24 @@ def for_images(saved: SavedEncoder, image_size: tuple[int, int]) -> SavedEncoder
     record = dataclasses.replace(saved.from_weights, image_size=image_size)
     fingerprint = _fingerprint(saved.path, record)
     return dataclasses.replace(saved, from_weights=record, fingerprint=fingerprint)
+
+
+def _refuse_blurred(path: str) -> None:
+    """Refuses timm's ResNets that blur before a stride: blurring has no tensors, so that no more
+    than a name tells them from plain ones.
+
+    Raises:
+        InputError: if the file, or the folder in which the hub's clients keep it, is named so.
+    """
+    parts = Path(path).parts
+    named = [part for part in parts if part == parts[-1] or part.startswith(HUB)]
+    if any(BLURRED.search(part) for part in named):
+        raise InputError(
+            f"`--encoder_weights` must be those of a ResNet that does not blur before its strides, "
+            f"as timm's resnetaa and resnetblur do. Received: {path}, which is named as one of "
+            f"these. Fix: weights of timm's plain resnet50, or, if they are, give the file another "
+            f"name"
+        )
 
 
 def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:
