@@ -27,7 +27,8 @@ from trainer_module.weights.files import WeightsFile
 from trainer_module.weights.names import VERSION, Found, find_resnet
 
 MAPPING_FILE = "weights.json"  # beside the encoder: which of its tensors was which in the file
-# What torchvision, timm and lightly normalize images with, in units of [0, 1] pixels.
+# What torchvision, lightly and most of timm normalize images with, in units of [0, 1] pixels; of
+# timm resnet34.ra4_e3600_r224_in1k has 0.5, and no tensor tells.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # metadata of a file that pipeline/export.py wrote
 MADE_BY, OURS = "made_by", "simclr-tfx"
