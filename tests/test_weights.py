@@ -218,6 +218,7 @@ def test_heads_and_twins_beside_the_first_convolution_are_left_out(others, prefi
     ("name", "shape"),
     [
         ("ca.fc1.weight", (4, 64, 1, 1)),  # CBAM's attention
+        ("key_conv.weight", (8, 64, 1, 1)),
         ("prelu.weight", (8,)),
         ("bn2.weight", (64,)),
         ("conv1.0.weight", (8, 8)),

@@ -27,6 +27,8 @@ FLAGS = {"depth": "--depth", "width": "--width", "stem": "encoder.stem"}
 COUNTERS = "num_batches_tracked"  # of PyTorch's normalization, which nothing reads
 # averages that follow the network that learns, as the keys of MoCo do
 FOLLOWERS = re.compile(r"(^|[._])(momentum|teacher|target|ema|(key|k)(?=[._]))")
+# the first block of a ResNet, by what stands before its name
+FIRST_BLOCK = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
 STEM_OF_KERNEL = {3: "small", 7: "imagenet"}
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -138,9 +140,8 @@ def _prefix_of(shapes: Shapes, source: str) -> str:
     """Returns what stands before the names of the ResNet's tensors: of several, of the one that
     learns and that stands highest.
     """
-    stages = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
     prefixes = {
-        match[1] for name in shapes if (match := stages.match(name))
+        match[1] for name in shapes if (match := FIRST_BLOCK.match(name))
         and f"{match[1]}{'conv1' if match[2] == 'layer1' else '0'}.weight" in shapes
     }  # fmt: skip
     ranks = {one: (len(FOLLOWERS.findall(one)), one.count(".")) for one in prefixes}
@@ -230,11 +231,12 @@ def _beside(theirs: Shapes) -> set[str]:
     for name, shape in theirs.items():
         part = _part(name)
         ranks[part] = max(len(shape), ranks.get(part, 0))
+    networks = {_part(name) for name in theirs if FIRST_BLOCK.match(name)}
+    twins = {part for part in networks if FOLLOWERS.search(part)}
     return {
         part
         for part, rank in ranks.items()
-        if not OWN_PARTS.match(part)
-        and (HEADS.match(part) or FOLLOWERS.search(part) or rank == DENSE)
+        if not OWN_PARTS.match(part) and (HEADS.match(part) or part in twins or rank == DENSE)
     }
 
 
