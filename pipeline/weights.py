@@ -7,6 +7,7 @@ earlier run would have left (pipeline/imported.py). Standard library alone, but 
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from pipeline.choices import Choices, Weights
@@ -26,10 +27,13 @@ from trainer_module.weights.files import WeightsFile
 from trainer_module.weights.names import VERSION, Found, find_resnet
 
 MAPPING_FILE = "weights.json"  # beside the encoder: which of its tensors was which in the file
-# What torchvision, timm and lightly normalize images with, in units of [0, 1] pixels.
+# What torchvision, lightly and most of timm normalize images with, in units of [0, 1] pixels; of
+# timm resnet34.ra4_e3600_r224_in1k has 0.5, and no tensor tells.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # metadata of a file that pipeline/export.py wrote
 MADE_BY, OURS = "made_by", "simclr-tfx"
+HUB = "models--"  # a model's folder among those that clients of huggingface.co keep
+BLURRED = re.compile(r"resnet(aa|blur)", re.IGNORECASE)
 OWN_MEAN, OWN_STD = "channel_mean", "channel_std"
 OWN_KINDS = {"depth": int, "width": float, "stem": str, "grid": int}
 
@@ -59,6 +63,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
             of such that are not finite.
     """
     path = choices.weights.file
+    _refuse_blurred(path)
     file = WeightsFile(path)
     asked = {
         name: getattr(choices.encoder, name)
@@ -68,8 +73,8 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     if asked.get("stem") == "auto":
         del asked["stem"]
     grid = {"grid": choices.encoder.grid}  # which has no weights
-    asked = grid | _own_architecture(path, file.metadata) | asked
-    found = find_resnet(file.shapes, asked, path)
+    own = grid | _own_architecture(path, file.metadata)
+    found = find_resnet(file.shapes, asked, path, own)
     _refuse_not_finite(path, file.read(found.tensors.values()))
     _refuse_small_views(found.encoder, choices)
     (mean, std), whose = _normalization(choices, file.metadata)
@@ -92,6 +97,24 @@ def for_images(saved: SavedEncoder, image_size: tuple[int, int]) -> SavedEncoder
     record = dataclasses.replace(saved.from_weights, image_size=image_size)
     fingerprint = _fingerprint(saved.path, record)
     return dataclasses.replace(saved, from_weights=record, fingerprint=fingerprint)
+
+
+def _refuse_blurred(path: str) -> None:
+    """Refuses timm's ResNets that blur before a stride: blurring has no tensors, so that no more
+    than a name tells them from plain ones.
+
+    Raises:
+        InputError: if the file, or the folder in which the hub's clients keep it, is named so.
+    """
+    parts = Path(path).parts
+    named = [part for part in parts if part == parts[-1] or part.startswith(HUB)]
+    if any(BLURRED.search(part) for part in named):
+        raise InputError(
+            f"`--encoder_weights` must be those of a ResNet that does not blur before its strides, "
+            f"as timm's resnetaa and resnetblur do. Received: {path}, which is named as one of "
+            f"these. Fix: weights of timm's plain resnet50, or, if they are, give the file another "
+            f"name"
+        )
 
 
 def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:

@@ -60,6 +60,27 @@ def test_a_file_of_ours_that_says_no_architecture_is_named(wrong, tmp_path):
         find_weights(chosen(path))
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "resnetblur50.bt_in1k.safetensors",
+        "timm_ResNetAA50.safetensors",
+        "models--timm--resnetaa50.a1h_in1k/snapshots/0f/model.safetensors",  # as the hub keeps it
+    ],
+)
+def test_a_file_named_as_a_resnet_with_blurred_strides_is_refused(path, tmp_path):
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    Path(written(tmp_path, narrow())).rename(tmp_path / path)
+    told = r"does not blur .* Received: .*, which is named as .*Fix: .* give the file another name"
+    with pytest.raises(InputError, match=told):
+        find_weights(chosen(tmp_path / path))
+
+
+def test_a_plain_resnet_in_a_folder_named_as_a_blurred_one_is_taken(tmp_path):
+    (tmp_path / "resnetblur50").mkdir()
+    assert find_weights(chosen(written(tmp_path / "resnetblur50", narrow())))[0].depth == 18
+
+
 @pytest.mark.parametrize("stem", ["of the weights", "named"])
 def test_views_that_follow_from_the_images_are_not_too_small_for_the_stem(
     stem, tmp_path, image_list, monkeypatch

@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer_module.errors import InputError
+from trainer_module.findings import counted
 
+# what a weight may be, as safetensors and as PyTorch say it
+TAKEN = {"F16", "BF16", "F32", "F64", "float16", "bfloat16", "float32", "float64"}
 ZIP, PICKLE = b"PK", b"\x80"
 # Safetensors begin with the length of a header, whose first byte may be any, and the header with {.
 HEADER = 8
@@ -48,13 +51,40 @@ class WeightsFile:
             self.shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in names}
 
     def read(self, names: Iterable[str]) -> dict:
-        """Returns name -> float32 array of some tensors."""
+        """Returns name -> float32 array of some tensors.
+
+        Raises:
+            InputError: naming the first that holds no floating-point numbers, those of 8 bits
+                included, or that is sparse or without values.
+        """
+        names = list(names)
         if self._tensors is not None:
-            return {name: self._tensors[name].detach().float().numpy() for name in names}
+            chosen = {name: self._tensors[name] for name in names}
+            self._refuse_other_kinds({name: _kind(tensor) for name, tensor in chosen.items()})
+            return {name: tensor.detach().float().numpy() for name, tensor in chosen.items()}
         import ml_dtypes  # noqa: F401 (teaches numpy bfloat16)
 
         with _safetensors(self._path) as opened:
+            self._refuse_other_kinds({name: opened.get_slice(name).get_dtype() for name in names})
             return {name: opened.get_tensor(name).astype("float32") for name in names}
+
+    def _refuse_other_kinds(self, kinds: dict[str, str]) -> None:
+        bad = [name for name, kind in kinds.items() if kind not in TAKEN]
+        if bad:
+            raise InputError(
+                f"`--encoder_weights` must hold weights of float16, bfloat16, float32 or float64. "
+                f"Received: {self._path}, whose {bad[0]} is {kinds[bad[0]]} "
+                f"({counted(len(bad), 'such tensor')}). Fix: the same weights as dense float32, "
+                f"from before they were quantized or made smaller"
+            )
+
+
+def _kind(tensor) -> str:
+    """Returns what a tensor of PyTorch holds, and how where that is not plainly."""
+    kind, layout = (str(one).removeprefix("torch.") for one in (tensor.dtype, tensor.layout))
+    if layout != "strided":
+        return f"{layout} {kind}"
+    return f"{kind} without values" if tensor.is_meta else kind
 
 
 def _start(path: str) -> bytes:
@@ -106,7 +136,7 @@ def _of_pytorch(path: str, start: bytes) -> dict:
 
 
 def _refuse_other_archive(path: str) -> None:
-    """Refuses zip files that are not PyTorch's, and those that are not whole."""
+    """Refuses zip files that are not PyTorch's tensors, and those that are not whole."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -115,6 +145,12 @@ def _refuse_other_archive(path: str) -> None:
             f"`--encoder_weights` must be a whole file. Received: {path}, which was cut short "
             f"({error}). Fix: copy or download it again"
         ) from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise InputError(
+            f"`--encoder_weights` must hold tensors alone. Received: {path}, an archive of "
+            f"TorchScript, which holds code, too. Fix: `torch.jit.load({path!r}).state_dict()` as "
+            f"safetensors, made where the file is trusted (docs/weights.md)"
+        )
     if not any(name.endswith("data.pkl") for name in names):
         keras = "config.json" in names
         kind = "a file of Keras" if keras else "an archive of another kind"

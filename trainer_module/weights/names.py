@@ -15,15 +15,20 @@ from trainer_module.resnets import BLOCKS, BOTTLENECK_FROM, EXPANSION, STAGE_CHA
 from trainer_module.saved_encoder import CHANNELS
 from trainer_module.settings import Encoder
 
-VERSION = 1  # raise it where the same file would become another encoder
+VERSION = 2  # raise it where the same file would become another encoder
 SHOWN = 20  # tensors named in an error, and prefixes
 NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean"}
 NORM |= {"running_var": "moving_variance"}
-# heads of a classifier, which an encoder does without
-HEADS = re.compile(r"(fc|linear|classifier|head|last_linear)\.")
+# what stands beside the first convolution: parts of the ResNet, and heads, which it does without
+OWN_PARTS = re.compile(r"(conv1|bn1|layer\d+)\.")
+HEADS = re.compile(r"(fc|linear|classifier|heads?|last_linear)\d*\.|project|predict|prototype")
+DENSE = 2  # dimensions of a dense layer's kernel
+FLAGS = {"depth": "--depth", "width": "--width", "stem": "encoder.stem"}
 COUNTERS = "num_batches_tracked"  # of PyTorch's normalization, which nothing reads
-# averages that follow the network that learns
-FOLLOWERS = re.compile(r"(^|[._])(momentum|teacher|target|ema|encoder_k)")
+# averages that follow the network that learns, as the keys of MoCo do
+FOLLOWERS = re.compile(r"(^|[._])(momentum|teacher|target|ema|(key|k)(?=[._]))")
+# the first block of a ResNet, by what stands before its name
+FIRST_BLOCK = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
 STEM_OF_KERNEL = {3: "small", 7: "imagenet"}
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -95,13 +100,16 @@ def _norm(theirs: str, ours: str, channels: int) -> dict[str, Tensor]:
     }
 
 
-def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Found:
+def find_resnet(
+    shapes: Shapes, asked: Mapping[str, object], source: str, own: Mapping[str, object] = {}
+) -> Found:
     """Returns the ResNet that tensors are.
 
     Args:
         shapes: name -> shape of every tensor.
         asked: settings of the encoder that the person named; the others follow from the tensors.
         source: the file, for messages.
+        own: settings that the file says itself, for those that the person did not name.
 
     Raises:
         InputError: if they are none, or not the one asked for: every tensor that is missing, too
@@ -118,10 +126,10 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
             f"trained on three channels, as grey images are read, too"
         )
     theirs = {name: shapes[original] for name, original in names.items()}
-    encoder = _architecture(theirs, bare, asked)
+    encoder = _architecture(theirs, bare, {**own, **asked})
     problems = _problems(theirs, encoder)
     if problems:
-        raise InputError(_told(problems, encoder, source))
+        raise InputError(_told(problems, encoder, source, asked))
     needed = tensors_of(encoder)
     used = {name: names[name] for name in needed}
     left_out = sorted(set(shapes) - set(used.values()))
@@ -129,21 +137,21 @@ def find_resnet(shapes: Shapes, asked: Mapping[str, object], source: str) -> Fou
 
 
 def _prefix_of(shapes: Shapes, source: str) -> str:
-    """Returns what stands before the names of the ResNet's tensors."""
-    stages = re.compile(r"(.*?)(layer1|\d+)\.0\.conv1\.weight$")
+    """Returns what stands before the names of the ResNet's tensors: of several, of the one that
+    learns and that stands highest.
+    """
     prefixes = {
-        match[1] for name in shapes if (match := stages.match(name))
+        match[1] for name in shapes if (match := FIRST_BLOCK.match(name))
         and f"{match[1]}{'conv1' if match[2] == 'layer1' else '0'}.weight" in shapes
     }  # fmt: skip
-    learning = {prefix for prefix in prefixes if not FOLLOWERS.search(prefix)} or prefixes
-    shortest = [one for one in learning if len(one) == min(map(len, learning))]
-    if len(shortest) == 1:
-        return shortest[0]
-    if shortest:
+    ranks = {one: (len(FOLLOWERS.findall(one)), one.count(".")) for one in prefixes}
+    first = sorted(one for one in prefixes if ranks[one] == min(ranks.values()))
+    if len(first) == 1:
+        return first[0]
+    if first:
         raise InputError(
-            f"`--encoder_weights` must hold one ResNet. Received: {source} with "
-            f"{len(learning)}, below {', '.join(sorted(learning)[:SHOWN])}. Fix: save the "
-            f"state_dict of one of them"
+            f"`--encoder_weights` must hold one ResNet. Received: {source} with {len(first)}, "
+            f"below {', '.join(first[:SHOWN])}. Fix: save the state_dict of one of them"
         )
     some = ", ".join(list(shapes)[:3])
     raise InputError(
@@ -197,7 +205,8 @@ def _architecture(theirs: Shapes, bare: bool, asked: Mapping[str, object]) -> En
 def _problems(theirs: Shapes, encoder: Encoder) -> dict[str, list[str]]:
     """Returns kind of problem -> what is told of each tensor that has it."""
     needed = tensors_of(encoder)
-    extra = [name for name in theirs if name not in needed and not HEADS.match(name)]
+    beside = _beside(theirs)
+    extra = [name for name in theirs if name not in needed and _part(name) not in beside]
     misshapen = [
         f"{name} is {list(theirs[name])} and not {list(tensor.shape)}"
         for name, tensor in needed.items()
@@ -208,7 +217,32 @@ def _problems(theirs: Shapes, encoder: Encoder) -> dict[str, list[str]]:
     return {kind: names for kind, names in found.items() if names}
 
 
-def _told(problems: dict[str, list[str]], encoder: Encoder, source: str) -> str:
+def _part(name: str) -> str:
+    """Returns the first part of a tensor's name, with its dot."""
+    return name.partition(".")[0] + "."
+
+
+def _beside(theirs: Shapes) -> set[str]:
+    """Returns the parts beside a ResNet that its features do without: heads and twins.
+
+    Other heads show by dense layers: attention and norms, which do change features, have none.
+    """
+    ranks: dict[str, int] = {}  # part -> dimensions of the tensor that has most
+    for name, shape in theirs.items():
+        part = _part(name)
+        ranks[part] = max(len(shape), ranks.get(part, 0))
+    networks = {_part(name) for name in theirs if FIRST_BLOCK.match(name)}
+    twins = {part for part in networks if FOLLOWERS.search(part)}
+    return {
+        part
+        for part, rank in ranks.items()
+        if not OWN_PARTS.match(part) and (HEADS.match(part) or part in twins or rank == DENSE)
+    }
+
+
+def _told(
+    problems: dict[str, list[str]], encoder: Encoder, source: str, asked: Mapping[str, object]
+) -> str:
     counts = ", ".join(f"{len(names)} {kind}" for kind, names in problems.items())
     lines = [f"{kind}: {name}" for kind, names in problems.items() for name in names]
     more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
@@ -216,6 +250,19 @@ def _told(problems: dict[str, list[str]], encoder: Encoder, source: str) -> str:
         f"`--encoder_weights` must hold a ResNet of 18, 34, 50, 101 or 152 layers, and the one "
         f"asked for. Received: {source}, whose tensors differ from those of a ResNet-"
         f"{encoder.depth} of width {encoder.width:g} with the {encoder.stem} stem: {counts}. Fix: "
-        f"other weights, or leave out --depth, --width and encoder.stem\n  "
-        + "\n  ".join([*lines[:SHOWN], *more])
+        f"{_fix(problems, asked)}\n  " + "\n  ".join([*lines[:SHOWN], *more])
     )
+
+
+def _fix(problems: dict[str, list[str]], asked: Mapping[str, object]) -> str:
+    """Returns what can help: flags are named if they were given."""
+    fixes = ["other weights"]
+    *before, last = [flag for name, flag in FLAGS.items() if name in asked] or [""]
+    if last:
+        given = f"{', '.join(before)} and {last}" if before else last
+        fixes.append(f"leave out {given}")
+    if problems.keys() == {"too many"}:
+        fixes.append(
+            "a file without what is too many, if the features do not need it (docs/weights.md)"
+        )
+    return ", or ".join(fixes)
