@@ -18,6 +18,13 @@ def pytest_addoption(parser):
         action="store_true",
         help="a skipped test fails the run, for machines that have everything",
     )
+    parser.addoption(
+        "--but",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="with --no_skips: one whose reason says WHAT may be skipped, as NAME=spark",
+    )
 
 
 def pytest_configure():
@@ -38,13 +45,16 @@ def pytest_collection_modifyitems(items):
 def pytest_sessionfinish(session):
     yield  # so that it is the last that is told, where the end of a long log is all that is shown
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
+    but = session.config.getoption("but")
+    skipped = {
+        report.nodeid: report.longrepr[2]
+        for report in (reporter.stats.get("skipped", []) if reporter else [])
+        if not any(what in report.longrepr[2] for what in but)
+    }
     if session.config.getoption("no_skips") and skipped:
         reporter.write_line("")
-        for report in skipped:
-            reporter.write_line(
-                f"skipped, where nothing may be: {report.nodeid}: {report.longrepr[2]}"
-            )
+        for name, reason in skipped.items():
+            reporter.write_line(f"skipped, where nothing may be: {name}: {reason}")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -9,7 +9,14 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("flags", "code"), [((), 0), (("--no_skips",), 1), (("--no_skips", "-n1"), 1)]
+    ("flags", "code"),
+    [
+        ((), 0),
+        (("--no_skips",), 1),
+        (("--no_skips", "-n1"), 1),
+        (("--no_skips", "--but", "sound"), 1),
+        (("--no_skips", "--but", "sound", "--but", "browser"), 0),
+    ],
 )
 def test_a_skip_fails_the_run_where_nothing_may_be_skipped(tmp_path, flags, code):
     shutil.copy(Path(__file__).with_name("conftest.py"), tmp_path)
