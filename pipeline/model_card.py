@@ -23,6 +23,8 @@ from trainer_module.settings import Encoder
 from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
+# how a picture of another size is brought to the model's
+RESIZED = "others stretched by bilinear interpolation with antialiasing, to whole grey levels"
 # what Markdown takes for something else than itself; an underscore not within a word
 MARKS = re.compile(r"[\\`*<|&\[\]~]|(?<![^\W_])_|_(?![^\W_])")
 THROUGH_JPEG = (
@@ -94,6 +96,7 @@ def card_of_input(
     """
     size = " x ".join(map(str, record.image_size))
     takes = f"Pixels of any size; within, they become {size}" if pixels else f"{size} pixels"
+    takes += f" ({RESIZED})"
     done = ", which it does by itself" if pixels else ""
     mean, std = (_numbers(values) for values in (record.channel_mean, record.channel_std))
     lines = [
