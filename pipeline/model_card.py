@@ -60,7 +60,7 @@ def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:
         "Data": _data(summary, plan),
         "Recipe": _recipe(summary, plan, command),
         "How good it is": _scores(summary, plan),
-        "What pretraining brought": _brought(summary, plan),
+        _worth(plan): _brought(summary, plan),
         "Limits": _limits(summary, plan),
         "Where it is from": _origin(summary, plan),
     }
@@ -198,9 +198,15 @@ def _shown(summary: dict, plan: Plan, name: str) -> str:
     return f"{shown} {told(interval, summary['eval_images'], percent=shown.endswith('%'))}"
 
 
+def _worth(plan: Plan) -> str:
+    """Returns the heading of what makes the encoder better than random weights."""
+    saved = plan.saved_encoder
+    return "What the encoder is worth" if saved.path else "What pretraining brought"
+
+
 def _brought(summary: dict, plan: Plan) -> list[str]:
-    """Returns the gain in words, and each metric beside the one of the same name without
-    pretraining.
+    """Returns the gain in words, and each metric beside the one of the same name with random
+    weights.
     """
     metrics = summary.get("metrics", {})
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
