@@ -23,6 +23,8 @@ from trainer_module.saved_encoder import (
 )
 from trainer_module.settings import Encoder
 
+IMPORTED = "imported"  # in the pipeline root: copies of encoders that runs took
+
 
 @dataclass(frozen=True)
 class SavedEncoder:
@@ -46,6 +48,11 @@ class SavedEncoder:
     def replaces_pretraining(self) -> bool:
         """Whether it is taken instead of pretraining one."""
         return bool(self.path) and not self.begins_pretraining
+
+
+def place_of(saved: SavedEncoder, root: Path) -> str:
+    """Returns the folder of an encoder's copy in the pipeline root, or '' where none was taken."""
+    return str(root / IMPORTED / saved.fingerprint) if saved.path else ""
 
 
 def check_save_paths(choices: Choices) -> None:

@@ -94,6 +94,8 @@ def for_images(saved: SavedEncoder, image_size: tuple[int, int]) -> SavedEncoder
     """Returns the encoder of a file of weights for images of (H, W) pixels, which are decided after
     it was found.
     """
+    if saved.from_weights.image_size == image_size:
+        return saved
     record = dataclasses.replace(saved.from_weights, image_size=image_size)
     fingerprint = _fingerprint(saved.path, record)
     return dataclasses.replace(saved, from_weights=record, fingerprint=fingerprint)
