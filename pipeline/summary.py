@@ -189,12 +189,21 @@ def held_out_copies(examples: str, plan: Plan) -> list[dict[str, str]]:
 
 
 def look_next(summary: dict, root: Path) -> str:
-    """Returns what a person may look at after a run: the report as a link, and the command that
-    tells the lineage.
+    """Returns what a person may look at after a run: the report as a link, the command that tells
+    the lineage, and, where an encoder was all that was asked for, those that use it.
     """
     python, root_here = (os.path.relpath(path) for path in (sys.executable, root))
     python = "python" if python.startswith("..") else python
     lineage = f"{python} -m pipeline.lineage --pipeline_root {shlex.quote(root_here)}"
     report = Path(summary["report"]).as_uri() if summary["report"] else "none"
     model = " latest" if summary["pushed_model"] else ""
-    return f"\n\n  Look at it:       {report}\n  Where it is from: {lineage}{model}"
+    lines = [f"Look at it:       {report}", f"Where it is from: {lineage}{model}"]
+    if summary["configuration"]["task"] == "pretrain" and summary["pushed_model"]:
+        taken = summary["saved"].get(PRETRAINER) or summary["pushed_model"]
+        place = shlex.quote(os.path.relpath(taken))
+        lines += [
+            f"See its features: {python} -m pipeline.embed {shlex.quote(root_here)} IMAGES "
+            f"--neighbours 5",
+            f"Use it on labels: {python} local_runner.py --images=DIR --pretrain_save_path={place}",
+        ]
+    return "\n\n" + "\n".join(f"  {line}" for line in lines)
