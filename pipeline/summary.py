@@ -18,7 +18,7 @@ from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
 from pipeline.choices import Gate
 from pipeline.plan import Plan, threshold_from, to_dict
-from trainer_module.findings import Finding, as_dicts, from_dicts, merged
+from trainer_module.findings import Finding, as_dicts, from_dicts, in_line, merged
 from trainer_module.findings import table as told_of_data
 from trainer_module.gains import advice, from_dict
 from trainer_module.intervals import told
@@ -173,7 +173,10 @@ def _class_rows(summary: dict, task: Task) -> list[tuple[str, str]]:
         return []
     ends = {name: f" ({100 * low:.0f} to {100 * high:.0f})"
             for name, (low, high) in intervals.items()}  # fmt: skip
-    shown = (f"{name} {task.shown(value)}{ends.get(name, '')}" for name, value in by_class.items())
+    shown = (
+        f"{told_as} {task.shown(by_class[name])}{ends.get(name, '')}"
+        for name, told_as in zip(by_class, in_line([*by_class]), strict=True)
+    )
     return [("by class", ", ".join(shown))]
 
 
