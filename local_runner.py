@@ -76,7 +76,7 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     """Continues an interrupted run with the settings that it was started with."""
     from pipeline.config_file import CONFIG_FILE
     from pipeline.lock import lock
-    from pipeline.plan import make_plan
+    from pipeline.resumed import plan_again
     from pipeline.root import Root, interrupted_root, refuse_unfit
     from pipeline.runner import run_held
 
@@ -87,7 +87,7 @@ def _resume(parser: Parser, flags: argparse.Namespace) -> int:
     os.chdir(record["folder"])  # its data/ lies there
     choices = choices_of(parser.parse_args([f"--config={root.path / CONFIG_FILE}"]))
     with lock(root.path):
-        plan = make_plan(choices, record.get("took_encoder", True))
+        plan = plan_again(choices, record, root.path)
         root = Root(root.path, flags.metadata or record.get("metadata", ""))
         refuse_unfit(root)
         return run_held(plan, root, record["flags"], resume=True, engine=engine)

@@ -122,18 +122,19 @@ def check(choices: Choices, show: Show = lambda text: None) -> tuple[tuple[Findi
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from components.file_list_example_gen import image_index
     from components.file_list_example_gen.noticed import noticed
-    from components.file_list_example_gen.rows import refuse
+    from components.file_list_example_gen.rows import refuse_of_run
     from trainer_module.decoding import REMARKS
 
     tallies, problems, records = read_images(checked, show)
-    if choices.on_bad_row == "fail":
-        refuse(sorted([*checked.problems, *problems], key=lambda one: (one.list_path, one.line)))
     indexes = {
         split: image_index.Index(b"".join(sorted(found))) for split, found in records.items()
     }
     problems += checked.problems
     ingest = noticed(tallies, problems, indexes, lists.given(), checked.task, REMARKS)
     others = [finding for finding in ingest if finding.severity != REFUSED]
+    if choices.on_bad_row == "fail":
+        ordered = sorted(problems, key=lambda one: (one.list_path, one.line))
+        refuse_of_run(ordered, rest_will_do=len(others) == len(ingest))
     if len(others) < len(ingest) and others:
         print(table(others))
     refuse_worst(ingest)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.file_list_example_gen.held_out import is_held_out, is_split
 from components.file_list_example_gen.layout import folder_of
@@ -21,7 +21,7 @@ from components.file_list_example_gen.rows import (
     check_rows,
     path_problem,
     read_list,
-    refuse,
+    refuse_of_run,
     told_by_reason,
 )
 from components.file_list_example_gen.same_images import doubles
@@ -79,7 +79,7 @@ def checked_rows(choices: Choices, lists: Lists) -> Checked:
     files = {split: read_list(path) for split, path in lists.given().items()}
     for split, file in files.items():
         _refuse_absent(lists.given()[split], file)
-    rows, task, problems = _good_rows(choices, files)
+    rows, task, problems = _good_rows(choices, lists, files)
     total = sum(len(file.rows) + len(file.problems) for file in files.values())
     for split, good in rows.items():
         _refuse_nothing(lists.given()[split], good, problems)
@@ -115,7 +115,9 @@ def _refuse_same_list(lists: Lists) -> None:
         )
 
 
-def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, Task, list[Problem]]:
+def _good_rows(
+    choices: Choices, lists: Lists, files: Mapping[str, ListFile]
+) -> tuple[Rows, Task, list[Problem]]:
     """Returns the rows to use, what they make the task, and the bad ones, which are refused unless
     they are to be skipped.
     """
@@ -129,18 +131,30 @@ def _good_rows(choices: Choices, files: Mapping[str, ListFile]) -> tuple[Rows, T
     try:
         task = TASKS[choices.task].from_targets(targets, choices.target)
     except InputError:
-        refuse([] if skip else problems)  # malformed rows, whose targets are missing
+        if not skip:  # malformed rows, whose targets are missing
+            _refuse_rows(problems, choices, lists)
         raise
     for split, file in files.items():
         problems += check_rows(file.rows, Unlabelled() if split == "pretrain" else task)
     if not skip:
-        refuse(problems)
+        _refuse_rows(problems, choices, lists)
     bad = {(problem.list_path, problem.line) for problem in problems}
     good = {
         split: [row for row in file.rows if (row.list_path, row.line) not in bad]
         for split, file in files.items()
     }
     return good, task, problems
+
+
+def _refuse_rows(problems: list[Problem], choices: Choices, lists: Lists) -> None:
+    """Refuses bad rows, if there are any, once it is tried whether a run could leave them out."""
+    if not problems:
+        return
+    try:
+        checked_rows(replace(choices, on_bad_row="skip"), lists)
+    except InputError:
+        refuse_of_run(problems, rest_will_do=False)
+    refuse_of_run(problems, rest_will_do=True)
 
 
 def _refuse_absent(list_path: str, file: ListFile) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.file_list_example_gen.rows import (
+    MEND_ALL,
     Problem,
     Row,
     read_list,
@@ -106,7 +107,7 @@ def embed(model_dir: Path, rows: list[Row]) -> tuple[Embedding, list[Problem]]:
             served = signature(image_bytes=tf.constant(read))
             parts.append(served["features"].numpy())
     if not parts:
-        refuse(problems)
+        refuse(problems, MEND_ALL)
     paths, targets = [row.path for row in good], [row.target for row in good]
     return Embedding(np.concatenate(parts), paths, targets), problems
 

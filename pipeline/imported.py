@@ -15,17 +15,10 @@ from components.metadata.names import PUSHED_DESTINATION, SAVED_MODEL
 from components.metadata.snapshot import read
 from components.metadata.store import artifacts_at, mark
 from pipeline.lineage.models import all_models
-from pipeline.save_paths import SavedEncoder
+from pipeline.save_paths import IMPORTED, SavedEncoder, place_of
 from pipeline.weights import make_encoder
 from trainer_module.errors import InputError
 from trainer_module.saved_encoder import EXTRAS, encoder_fingerprint
-
-FOLDER = "imported"  # of the pipeline root
-
-
-def place_of(saved: SavedEncoder, root: Path) -> str:
-    """Returns the folder of an encoder in the pipeline root, or '' where none was taken."""
-    return str(root / FOLDER / saved.fingerprint) if saved.path else ""
 
 
 def bring_in(saved: SavedEncoder, root: Path) -> str:
@@ -83,7 +76,7 @@ def remove_others(saved: SavedEncoder, root: Path, store: MetadataStore) -> None
       root: the pipeline root.
       store: its metadata.
     """
-    others = {str(folder) for folder in (root / FOLDER).glob("*")} - {place_of(saved, root)}
+    others = {str(folder) for folder in (root / IMPORTED).glob("*")} - {place_of(saved, root)}
     for uri in others - _origins_of_served(store) if others else ():
         mark(store, artifacts_at(store, uri), mlmd.Artifact.DELETED)
         shutil.rmtree(uri)

@@ -5,7 +5,6 @@ A run leaves it in the pushed folder, from what its summary says; `pipeline.expo
 what it writes. Standard library alone.
 """
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from components.metadata.names import FINETUNER, PRETRAINER
 from pipeline.encoder_name import encoder_name
 from pipeline.plan import Plan
 from trainer_module.errors import visible
-from trainer_module.findings import counted
+from trainer_module.findings import counted, quoted
 from trainer_module.intervals import told
 from trainer_module.metric_names import EPOCHS, PRETRAINED, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
@@ -105,8 +104,7 @@ def card_of_input(
         f"- Images, RGB: {takes}, in [0, 1], minus the mean {mean}, divided by {std}{done}.",
     ]
     if classes:
-        quoted = [_plain(json.dumps(name, ensure_ascii=False)) for name in classes]
-        named = ", ".join(f"{place} {name}" for place, name in enumerate(quoted))
+        named = ", ".join(f"{place} {_plain(quoted(name))}" for place, name in enumerate(classes))
         lines.append(f"- Classes, in the order of the logits: {named}.")
     elif left_behind:
         lines.append(

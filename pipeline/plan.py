@@ -28,6 +28,7 @@ from trainer_module.tasks.registry import TASKS, task_from_json
 from trainer_module.tasks.task import Task
 from trainer_module.tasks.unlabelled import Unlabelled
 
+Found = tuple[Encoder, SavedEncoder]  # of a run, and where it comes from
 LEAST_JPEG_SIDE = 64  # pixels; of smaller images JPEG's blocks of 8 x 8 are a part that shows
 
 
@@ -72,6 +73,7 @@ def make_plan(
     choices: Choices,
     may_take_encoder: bool = True,
     hold_root: Callable[[], object] = lambda: None,
+    kept: Found | None = None,
 ) -> Plan:
     """Looks for what the choices name, writes the recipe's data set if it is not there, and checks
     every row of every list.
@@ -82,11 +84,12 @@ def make_plan(
         that is there by now is its own.
       hold_root: called before lists are written into the pipeline root, those of a folder of
         images; without it the caller holds the root.
+      kept: an encoder that is taken whatever lies where the choices look for one (resumed.py).
 
     Raises:
       InputError: naming what breaks a rule; all bad rows together.
     """
-    found = encoder_of(choices, may_take_encoder)
+    found = encoder_of(choices, may_take_encoder, kept)
     lists = lists_of(choices, hold_root)
     checked = checked_rows(choices, lists)
     if checked.findings:
@@ -94,9 +97,7 @@ def make_plan(
     return decided(choices, lists, checked, found)
 
 
-def decided(
-    choices: Choices, lists: Lists, checked: Checked, found: tuple[Encoder, SavedEncoder]
-) -> Plan:
+def decided(choices: Choices, lists: Lists, checked: Checked, found: Found) -> Plan:
     """Returns the plan of a run on lists that are checked.
 
     Args:
@@ -152,13 +153,16 @@ def decided(
     )
 
 
-def encoder_of(choices: Choices, may_take_encoder: bool = True) -> tuple[Encoder, SavedEncoder]:
-    """Returns the encoder of a run and where it comes from, and tells it if that is elsewhere.
+def encoder_of(choices: Choices, may_take_encoder: bool = True, kept: Found | None = None) -> Found:
+    """Returns the encoder of a run and where it comes from, and tells it if that is elsewhere; the
+    one that was `kept` as it is.
 
     Raises:
       InputError: if a save path cannot be one, or the encoder is not the one asked for.
     """
     check_save_paths(choices)
+    if kept:
+        return kept
     if choices.weights.file:
         if may_take_encoder:
             refuse_two_encoders(choices)

@@ -200,11 +200,16 @@ def interrupted_root(given: Path | None, runs: Path) -> Root:
     """Returns the root to continue: the one given, or the latest below `runs` that did not finish.
 
     Raises:
-      InputError: if there is none.
+      InputError: if there is none, naming where it was looked for.
     """
     waiting = [root for root in ([Root(given)] if given else _latest_first(runs)) if root.waits]
     if not waiting:
-        raise InputError("`--resume`: no interrupted run was found; start a new one without it")
+        place = f"in {given.resolve()}" if given else f"in any folder of {runs.resolve()}"
+        other = "the --pipeline_root of that run" if given else "--pipeline_root of one elsewhere"
+        raise InputError(
+            f"`--resume`: no interrupted run was found {place}. Fix: {other}, or a new run without "
+            f"--resume"
+        )
     return Root(waiting[0].path.resolve())
 
 

@@ -6,10 +6,12 @@ pipeline/imported.py copies an encoder that is taken from there. Standard librar
 """
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.metadata.names import SAVED_MODEL
+from pipeline.asked_model import newest_model
 from pipeline.choices import Choices
 from pipeline.left_folder import LIST, foreign, put, refuse_unwritable, some
 from trainer_module.errors import InputError
@@ -22,6 +24,8 @@ from trainer_module.saved_encoder import (
     read_record,
 )
 from trainer_module.settings import Encoder
+
+IMPORTED = "imported"  # in the pipeline root: copies of encoders that runs took
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class SavedEncoder:
         return bool(self.path) and not self.begins_pretraining
 
 
+def place_of(saved: SavedEncoder, root: Path) -> str:
+    """Returns the folder of an encoder's copy in the pipeline root, or '' where none was taken."""
+    return str(root / IMPORTED / saved.fingerprint) if saved.path else ""
+
+
 def check_save_paths(choices: Choices) -> None:
     """Refuses folders that hold anything no run has left: what a run leaves replaces what was
     there.
@@ -71,7 +80,7 @@ def check_save_paths(choices: Choices) -> None:
             raise InputError(
                 f"`{flag}` must be a new or empty folder, or one that holds nothing but what an "
                 f"earlier run left, unchanged, as its {LIST} lists it: it is replaced whole. "
-                f"Received: {path}, with {some(found)}. Fix: another folder"
+                f"Received: {path}, with {some(found)}. Fix: {_other_folder(path, choices.task)}"
             )
     if paths.pretrain and paths.finetune and _overlap(Path(paths.pretrain), Path(paths.finetune)):
         raise InputError(
@@ -79,6 +88,23 @@ def check_save_paths(choices: Choices) -> None:
             f"within "
             f"the other. Received: {paths.pretrain} and {paths.finetune}"
         )
+
+
+def pushed_encoder(path: str) -> str:
+    """Returns the folder of the encoder that a folder means as every tool takes it: its own, or
+    that of the newest model that was pushed there; '' where there is none.
+    """
+    try:
+        found = newest_model(Path(path))
+    except (OSError, ValueError):
+        return ""
+    return str(found) if holds_encoder(found) else ""
+
+
+def _other_folder(path: str, task: str) -> str:
+    pushed = pushed_encoder(path) if task != "pretrain" else ""
+    taken = f"--pretrain_save_path={shlex.quote(pushed)}, the encoder that was pushed there; or "
+    return f"{taken if pushed else ''}another folder"
 
 
 def _refuse_unwritable(flag: str, path: str) -> None:

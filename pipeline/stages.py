@@ -7,6 +7,7 @@ the last node: whether all are done.
 
 import os
 import shlex
+from dataclasses import asdict
 
 from ml_metadata.metadata_store import MetadataStore
 
@@ -33,6 +34,7 @@ def record_of(plan: Plan, root: Root, run_id: str, flags: list[str]) -> dict:
         "flags": [without_password(flag) for flag in flags],
         "folder": os.getcwd(),
         "took_encoder": plan.saved_encoder.replaces_pretraining,
+        "encoder": asdict(plan.saved_encoder),
         "metadata": without_password(root.server),
     }
 

@@ -18,7 +18,7 @@ from components.metadata.snapshot import METRIC
 from components.metadata.stored_run import StoredRun
 from pipeline.choices import Gate
 from pipeline.plan import Plan, threshold_from, to_dict
-from trainer_module.findings import Finding, as_dicts, from_dicts, merged
+from trainer_module.findings import Finding, as_dicts, from_dicts, in_line, merged
 from trainer_module.findings import table as told_of_data
 from trainer_module.gains import Gain, advice, from_dict, words
 from trainer_module.intervals import told
@@ -179,7 +179,10 @@ def _class_rows(summary: dict, task: Task) -> list[tuple[str, str]]:
         return []
     ends = {name: f" ({100 * low:.0f} to {100 * high:.0f})"
             for name, (low, high) in intervals.items()}  # fmt: skip
-    shown = (f"{name} {task.shown(value)}{ends.get(name, '')}" for name, value in by_class.items())
+    shown = (
+        f"{told_as} {task.shown(by_class[name])}{ends.get(name, '')}"
+        for name, told_as in zip(by_class, in_line([*by_class]), strict=True)
+    )
     return [("by class", ", ".join(shown))]
 
 
@@ -195,12 +198,21 @@ def held_out_copies(examples: str, plan: Plan) -> list[dict[str, str]]:
 
 
 def look_next(summary: dict, root: Path) -> str:
-    """Returns what a person may look at after a run: the report as a link, and the command that
-    tells the lineage.
+    """Returns what a person may look at after a run: the report as a link, the command that tells
+    the lineage, and, where an encoder was all that was asked for, those that use it.
     """
     python, root_here = (os.path.relpath(path) for path in (sys.executable, root))
     python = "python" if python.startswith("..") else python
     lineage = f"{python} -m pipeline.lineage --pipeline_root {shlex.quote(root_here)}"
     report = Path(summary["report"]).as_uri() if summary["report"] else "none"
     model = " latest" if summary["pushed_model"] else ""
-    return f"\n\n  Look at it:       {report}\n  Where it is from: {lineage}{model}"
+    lines = [f"Look at it:       {report}", f"Where it is from: {lineage}{model}"]
+    if summary["configuration"]["task"] == "pretrain" and summary["pushed_model"]:
+        taken = summary["saved"].get(PRETRAINER) or summary["pushed_model"]
+        place = shlex.quote(os.path.relpath(taken))
+        lines += [
+            f"See its features: {python} -m pipeline.embed {shlex.quote(root_here)} IMAGES "
+            f"--neighbours 5",
+            f"Use it on labels: {python} local_runner.py --images=DIR --pretrain_save_path={place}",
+        ]
+    return "\n\n" + "\n".join(f"  {line}" for line in lines)

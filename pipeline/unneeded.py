@@ -18,9 +18,9 @@ from components.metadata.names import PUSHED_DESTINATION
 from components.metadata.snapshot import Artifact, Snapshot, read
 from components.metadata.store import mark
 from components.metadata.stored_run import StoredRun
-from pipeline import imported
 from pipeline.faults import FULL
 from pipeline.root import Root
+from pipeline.save_paths import IMPORTED
 from pipeline.summary import ROOT
 from trainer_module.findings import counted
 from trainer_module.finished import CHECKPOINTS
@@ -166,7 +166,7 @@ def _kept_runs(snapshot: Snapshot, root: Root, keep: int) -> set[str]:
 
 def _own(artifact: Artifact, root: Root) -> list[Path]:
     """Returns the folder of an artifact, if it is there and where a run puts one."""
-    below = {root.artifacts: 3, root.path / imported.FOLDER: 1}  # NODE/KEY/EXECUTION, FINGERPRINT
+    below = {root.artifacts: 3, root.path / IMPORTED: 1}  # NODE/KEY/EXECUTION, FINGERPRINT
     return [place for folder, depth in below.items() for place in _in(artifact.uri, folder, depth)]
 
 

@@ -8,10 +8,11 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 
 from pipeline.choices import Choices, Weights
-from pipeline.save_paths import SavedEncoder
+from pipeline.save_paths import SavedEncoder, pushed_encoder
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
 from trainer_module.resnets import require_views_fit
@@ -64,6 +65,7 @@ def find_weights(choices: Choices) -> tuple[Encoder, SavedEncoder]:
     """
     path = choices.weights.file
     _refuse_blurred(path)
+    _refuse_model(path, choices.task)
     file = WeightsFile(path)
     asked = {
         name: getattr(choices.encoder, name)
@@ -94,6 +96,8 @@ def for_images(saved: SavedEncoder, image_size: tuple[int, int]) -> SavedEncoder
     """Returns the encoder of a file of weights for images of (H, W) pixels, which are decided after
     it was found.
     """
+    if saved.from_weights.image_size == image_size:
+        return saved
     record = dataclasses.replace(saved.from_weights, image_size=image_size)
     fingerprint = _fingerprint(saved.path, record)
     return dataclasses.replace(saved, from_weights=record, fingerprint=fingerprint)
@@ -115,6 +119,25 @@ def _refuse_blurred(path: str) -> None:
             f"these. Fix: weights of timm's plain resnet50, or, if they are, give the file another "
             f"name"
         )
+
+
+def _refuse_model(path: str, task: str) -> None:
+    """Refuses a folder in which an encoder of ours lies, with the ways to take it.
+
+    Raises:
+        InputError: naming both.
+    """
+    found = pushed_encoder(path)
+    if not found:
+        return
+    place = shlex.quote(found)
+    as_it_is = f"--pretrain_save_path={place} instead, which takes it as it is; or, to "
+    raise InputError(
+        f"`--encoder_weights` must be a file of weights. Received: {path}, a folder with an "
+        f"encoder of ours. Fix: {'to ' if task == 'pretrain' else as_it_is}begin pretraining "
+        f"with it, the file of `python -m pipeline.export {place} --format safetensors --output "
+        f"encoder.safetensors`"
+    )
 
 
 def _own_architecture(path: str, metadata: dict[str, str]) -> dict[str, object]:

@@ -89,7 +89,23 @@ def test_rows_that_are_missing_and_those_that_cannot_be_decoded_are_refused_toge
     assert check.main(lists) == 2
     told = capsys.readouterr().err.splitlines()
     assert told[0] == "pipeline.check: 2 bad rows:"
-    assert [line.split("/")[-1].split(": ")[0] for line in told[1:]] == ["4.png", "3.png"]
+    assert [line.split("/")[-1].split(": ")[0] for line in told[1:-1]] == ["4.png", "3.png"]
+
+
+SKIP = "Fix: mend or remove them, or --on_bad_row=skip"
+
+
+@pytest.mark.parametrize(("bad", "fix"), [(1, SKIP), (6, "Fix: mend them")])
+@pytest.mark.parametrize("kind", ["missing", "no image"])
+def test_bad_rows_are_refused_with_skipping_them_as_a_way_out_where_the_rest_will_do(
+    bad, fix, kind, image_list, tmp_path, capsys
+):
+    lists = [str(image_list("train", 12)), str(image_list("val", 12))]
+    for number in range(bad):  # all six of a class
+        file = tmp_path / "train" / f"{2 * number}.png"
+        file.unlink() if kind == "missing" else file.write_bytes(b"no image")
+    assert check.main(lists) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == fix
 
 
 def test_a_folder_is_checked_without_a_word_of_lists_that_are_gone(tmp_path, capsys):

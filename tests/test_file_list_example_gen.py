@@ -176,6 +176,16 @@ def test_undecodable_images_of_all_lists_are_told_together(tmp_path, image_list)
         ingest(tmp_path, lists)
     assert f"train.csv:3: {tmp_path}/train/2.png: cannot be decoded as an image" in str(error.value)
     assert "eval.csv:2" in str(error.value)
+    assert str(error.value).endswith("Fix: mend or remove them, or --on_bad_row=skip")
+
+
+def test_where_nothing_is_left_without_undecodable_images_they_are_to_be_mended(
+    tmp_path, image_list
+):
+    lists = {"train": image_list("train", 4), "eval": image_list("eval", 1)}
+    (tmp_path / "eval" / "0.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"1 bad row:\n.*\nFix: mend them$"):
+        ingest(tmp_path, lists)
 
 
 def test_a_label_map_is_read_and_checked_beside_its_image(tmp_path, image_list):

@@ -58,6 +58,12 @@ def test_a_folder_a_class_is_classified_by_sorted_names_and_a_fifth_is_held_out(
     assert "cat/tabby/0.png,cat" in {*train, *held_out}
 
 
+def test_classes_are_quoted_where_they_stand_in_a_line_and_one_holds_a_comma():
+    many("dog, big", "cat", "it's #1")
+    told_as = """are 3 classes, ids 0 to 2 in this order: "cat", "dog, big", "it's #1\""""
+    assert told_as in told(planned())
+
+
 @pytest.mark.parametrize(
     ("main", "flags"),
     [(local_runner.main, []), (compile.main, ["--for=airflow", "--output=dag.py"])],

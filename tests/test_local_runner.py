@@ -305,7 +305,17 @@ def test_all_bad_rows_are_told_before_anything_starts(tmp_path, image_list):
     assert result.returncode == 2
     assert "list.csv:2: " in result.stderr
     assert "label 5 lies outside [0, 2)" in result.stderr
+    assert result.stderr.splitlines()[-1] == "Fix: mend them"  # one class is left without them
     assert not (tmp_path / "runs").exists()
+
+
+def test_bad_rows_that_a_run_can_do_without_are_refused_with_the_flag_for_that(
+    tmp_path, image_list
+):
+    path = image_list("train", 12)
+    path.write_text(f"{path.read_text()}absent.png,cat\n")
+    with pytest.raises(InputError, match=r"1 bad row:\n.*\nFix: .*, or --on_bad_row=skip$"):
+        make_plan(choose(f"--train_file_path={path}"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -195,6 +196,21 @@ def test_no_root_with_a_damaged_record_is_to_be_resumed(root):
     root.run_file.write_bytes(b"")
     with pytest.raises(InputError, match="no interrupted run was found"):
         interrupted_root(None, root.path.parent)
+
+
+def test_a_resume_that_finds_no_run_says_where_it_looked_and_how_one_elsewhere_is_named(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    told = rf"found in any folder of {tmp_path}/runs\. Fix: --pipeline_root of one elsewhere"
+    with pytest.raises(InputError, match=told):
+        interrupted_root(None, Path("runs"))
+
+
+def test_a_resume_of_a_root_without_an_interrupted_run_names_it(root):
+    root.write_record(run_id="1", finished=True)
+    with pytest.raises(InputError, match=rf"found in {root.path}\. Fix: the --pipeline_root of"):
+        interrupted_root(root.path, root.path.parent)
 
 
 def test_tools_find_the_store_behind_a_damaged_record(root):

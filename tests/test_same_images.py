@@ -55,7 +55,7 @@ OTHERS = "train/2.png,cat\ntrain/3.png,dog\n"
 def test_an_image_of_both_lists_is_refused_with_both_rows(spelled, check):
     with pytest.raises(InputError) as refused:
         check(train=f"{OTHERS}train/0.png,cat\n", val=f"train/1.png,dog\n{spelled},cat\n")
-    first, told = str(refused.value).splitlines()
+    first, told, _ = str(refused.value).splitlines()
     assert first == "1 bad row:"
     assert "val.csv:2: " in told and "train.csv:3" in told
 
@@ -96,7 +96,7 @@ def test_a_row_twice_with_two_targets_is_refused_with_both_rows(split, spelled, 
     lists[split] += f"train/0.png,cat\n{spelled},dog\n"
     with pytest.raises(InputError) as refused:
         check(**lists)
-    first, told = str(refused.value).splitlines()
+    first, told, _ = str(refused.value).splitlines()
     assert first == "1 bad row:"
     assert f"{split}.csv:4: " in told and f"{split}.csv:3: " in told
     assert "'cat'" in told and "'dog'" in told

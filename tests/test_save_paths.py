@@ -222,6 +222,24 @@ def test_there_is_a_whole_model_after_every_line_that_runs(tmp_path):
     assert all(seen)
 
 
+@pytest.mark.parametrize("asked", ["", "serving"])
+def test_a_root_in_place_of_an_encoder_is_refused_with_the_folder_that_was_pushed_there(
+    tmp_path, asked
+):
+    pushed = write_model(tmp_path / "a root" / "serving" / "17")
+    (tmp_path / "a root" / "run.json").touch()
+    folder, fix = tmp_path / "a root" / asked, f"Fix: --pretrain_save_path='{pushed}', the encoder"
+    with pytest.raises(InputError) as refused:
+        encoder_of(choices(pretrain=folder))
+    assert fix in str(refused.value)
+
+
+def test_a_root_is_no_folder_to_pretrain_into_whatever_was_pushed_there(tmp_path):
+    write_model(tmp_path / "serving" / "17")
+    with pytest.raises(InputError, match=r"Received: .*, with serving\. Fix: another folder"):
+        encoder_of(replace(choices(pretrain=tmp_path), task="pretrain"))
+
+
 def test_without_an_exchange_the_new_model_still_takes_the_place_of_the_old(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
     write_model(old, b"old")

@@ -15,7 +15,14 @@ from pipeline.plan import make_plan
 from pipeline.weights import IMAGENET, find_weights
 from trainer_module.errors import InputError
 from trainer_module.export import load_encoder
-from trainer_module.saved_encoder import EXTRAS, holds_encoder, read_record
+from trainer_module.saved_encoder import (
+    ENCODER_FILE,
+    EXTRAS,
+    EncoderRecord,
+    holds_encoder,
+    read_record,
+    write_record,
+)
 from trainer_module.settings import Encoder
 from trainer_module.weights.names import tensors_of
 
@@ -74,6 +81,19 @@ def test_a_file_named_as_a_resnet_with_blurred_strides_is_refused(path, tmp_path
     told = r"does not blur .* Received: .*, which is named as .*Fix: .* give the file another name"
     with pytest.raises(InputError, match=told):
         find_weights(chosen(tmp_path / path))
+
+
+@pytest.mark.parametrize("task", ["classification", "pretrain"])
+def test_a_root_in_place_of_a_file_is_refused_with_the_ways_to_take_its_encoder(task, tmp_path):
+    pushed = tmp_path / "serving" / "17"
+    write_record(str(pushed), EncoderRecord(Encoder(), (16, 16), (0.5,), (0.2,)))
+    (pushed / EXTRAS / ENCODER_FILE).write_bytes(b"weights")
+    (pushed / "saved_model.pb").touch()
+    with pytest.raises(InputError) as refused:
+        find_weights(chosen(tmp_path, f"--task={task}"))
+    told = str(refused.value)
+    assert (f"--pretrain_save_path={pushed} instead" in told) == (task != "pretrain")
+    assert f"`python -m pipeline.export {pushed} --format safetensors" in told
 
 
 def test_a_plain_resnet_in_a_folder_named_as_a_blurred_one_is_taken(tmp_path):

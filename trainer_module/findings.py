@@ -58,6 +58,19 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
+def quoted(name: str) -> str:
+    """Returns a name in double quotes, with escapes for those within."""
+    return json.dumps(name, ensure_ascii=False)
+
+
+def in_line(names: Sequence[str]) -> list[str]:
+    """Returns names as they stand in a line with commas: where one holds a comma or a quote, all of
+    them in quotes.
+    """
+    unclear = any(mark in name for name in names for mark in ",\"'")
+    return [quoted(name) for name in names] if unclear else list(names)
+
+
 def refuse_worst(findings: Sequence[Finding]) -> None:
     """Raises an InputError that tells every finding that makes a result meaningless.
 

@@ -170,8 +170,6 @@ class Executor(BaseBeamExecutor):
             for split in patterns
             for problem in _read_json(folder, REPORT, split)
         ]
-        if options["on_bad_row"] == "fail":
-            rows.refuse(problems)
         tallies = {split: Tally.from_dict(_read_json(folder, TALLY, split)) for split in patterns}
         found = noticed(
             tallies,
@@ -181,6 +179,8 @@ class Executor(BaseBeamExecutor):
             task_from_json(options["task"]),
             REMARKS,
         )
+        if options["on_bad_row"] == "fail":
+            rows.refuse_of_run(problems, all(finding.severity != REFUSED for finding in found))
         found = [_with_files(finding, folder, patterns) for finding in found]
         with open(os.path.join(folder, FINDINGS_FILE), "w", encoding="utf-8") as file:
             json.dump({"findings": as_dicts(found)}, file, indent=1)

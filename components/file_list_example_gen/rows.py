@@ -32,6 +32,8 @@ from trainer_module.tasks.task import Task
 
 ON_BAD_ROW = ("fail", "skip")  # what a row does that cannot be read: end the run, or be left out
 SHOWN_PROBLEMS = 20  # reasons
+MEND = "mend or remove them"
+MEND_ALL = "mend them"
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"
 EXPECTED = "expected a text file with one image a line"
@@ -290,10 +292,15 @@ def told_by_reason(problems: Iterable[Problem]) -> list[str]:
     return lines + ([f"... and {left:,} more"] if left else [])
 
 
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raises an InputError that tells how many problems there are, and their reasons, if there are
-    any.
+def refuse(problems: Sequence[Problem], fix: str = MEND) -> None:
+    """Raises an InputError that tells how many problems there are, their reasons and the fix, if
+    there are any.
     """
     if problems:
-        lines = [f"{counted(len(problems), 'bad row')}:", *told_by_reason(problems)]
+        lines = [f"{counted(len(problems), 'bad row')}:", *told_by_reason(problems), f"Fix: {fix}"]
         raise InputError("\n".join(lines))
+
+
+def refuse_of_run(problems: Sequence[Problem], rest_will_do: bool) -> None:
+    """Raises an InputError as `refuse`, of rows that a run could leave out if the rest will do."""
+    refuse(problems, f"{MEND}, or --on_bad_row=skip" if rest_will_do else MEND_ALL)

@@ -20,7 +20,7 @@ from pipeline.arguments import BAD_INPUT, at_home, nearest, one_of, refuse_addre
 from pipeline.datasets import files, utkface
 from pipeline.stopping import run_tool
 from trainer_module.errors import InputError
-from trainer_module.findings import table
+from trainer_module.findings import in_line, table
 
 SPLITS = (("train", "train"), ("val", "eval"))  # flag of local_runner.py, list
 
@@ -223,7 +223,10 @@ def summary(lists: dict[str, Path], label_map_classes: int, numbers: bool = Fals
         classes = (
             _span(counts)
             if numbers
-            else ", ".join(f"{label} {count:,}" for label, count in sorted(counts.items()))
+            else ", ".join(
+                f"{label} {counts[key]:,}"
+                for key, label in zip(sorted(counts), in_line(sorted(counts)), strict=True)
+            )
         )
         images = "image" if len(rows) == 1 else "images"
         lines.append(f"  {path.name:<24} {len(rows):>7,} {images}  {classes or 'with label maps'}")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.datasets import files
 from pipeline.datasets.folder_names import SPLITS, is_of_maps, is_segmentation_set, split_named
 from trainer_module.errors import InputError, require
-from trainer_module.findings import NOTE, WARNING, Finding, counted, first
+from trainer_module.findings import NOTE, WARNING, Finding, counted, first, in_line
 from trainer_module.image_headers import ENDINGS
 
 LISTS_ALONE = True  # images stay at their source, which may change between two runs
@@ -230,7 +230,7 @@ def _in_order(source: Path, labels: Mapping[str, str]) -> Finding:
     classes = sorted(set(labels.values()), key=int if ids else None)
     more = ", ..." if len(classes) > SHOWN_CLASSES else ""
     told = f"{source}: its folders are {len(classes)} classes, ids 0 to {len(classes) - 1} in "
-    told += f"this order: {', '.join(classes[:SHOWN_CLASSES])}{more}"
+    told += f"this order: {', '.join(in_line(classes[:SHOWN_CLASSES]))}{more}"
     return Finding(NOTE, "folders as classes", told, len(classes))
 
 
@@ -261,8 +261,8 @@ def _classes_of_splits(source: Path, rows: Mapping[str, list[tuple[str, str]]]) 
         if unknown := sorted(of_split[split] - of_split["train"]):
             raise InputError(
                 f"'{source}': the folder that becomes {split}.csv has classes that the training "
-                f"folder has not: {', '.join(unknown[:SHOWN_CLASSES])}. Fix: the same class "
-                f"folders in both"
+                f"folder has not: {', '.join(in_line(unknown[:SHOWN_CLASSES]))}. Fix: the same "
+                f"class folders in both"
             )
         if absent := sorted(of_split["train"] - of_split[split]):
             why, fix = f"without an image in {split}.csv", "images of these classes in that folder"
@@ -293,8 +293,8 @@ def _beside_splits(source: Path, images: Sequence[str], splits: Mapping[str, str
     beside = [name for name in images if "/" in name and name.split("/")[0] not in splits]
     if not beside:
         return []
-    tops = sorted({name.split("/")[0] for name in beside})
-    told = f"{source}: {counted(len(beside), 'image')} in {', '.join(f'{top}/' for top in tops)} "
+    tops = sorted({f"{name.split('/')[0]}/" for name in beside})
+    told = f"{source}: {counted(len(beside), 'image')} in {', '.join(in_line(tops))} "
     told += f"beside {', '.join(f'{top}/' for top in sorted(splits))} are in no list"
     fix = "if these are classes, move them into the folders of the splits"
     return [Finding(WARNING, "folders beside splits", told, len(beside), first(beside), fix)]
@@ -310,7 +310,7 @@ def _like_splits(source: Path, images: Sequence[str]) -> list[Finding]:
         if split_named(folder):
             within.setdefault(top, []).append(folder)
     mixed = [
-        ", ".join(f"{top}/{folder}" for folder in folders)
+        ", ".join(in_line([f"{top}/{folder}" for folder in folders]))
         for top, folders in within.items()
         if len({*map(split_named, folders)}) > 1
     ]

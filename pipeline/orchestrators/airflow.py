@@ -18,12 +18,12 @@ from tfx.dsl.compiler import compiler
 from components.metadata.url import is_mysql
 from pipeline.config_file import text_of
 from pipeline.engines.engine import IN_PROCESS, PROJECT
-from pipeline.imported import place_of
 from pipeline.orchestrators.choosing import Compilation
 from pipeline.orchestrators.names import BEGIN, END
 from pipeline.pipeline import Folders, graph_of
 from pipeline.plan import Plan
 from pipeline.root import Root
+from pipeline.save_paths import place_of
 from trainer_module.whole_files import write_text
 
 AT_ONCE = 16  # tasks; one where the metadata are a SQLite file, which has one writer

@@ -68,6 +68,7 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
     from pipeline.compiled import compiled_pipeline
     from pipeline.lock import lock
     from pipeline.plan import make_plan
+    from pipeline.resumed import plan_again
     from pipeline.root import refuse_unfit
     from pipeline.stages import enter, prepare, record_of
     from trainer_module.whole_files import write_bytes
@@ -76,7 +77,7 @@ def _begin(choices, root, flags: argparse.Namespace, engine: Engine) -> int:
         refuse_unfit(root)
         record = root.record()
         again = record.get("run_id") == flags.run_id
-        plan = make_plan(choices, record.get("took_encoder", True) if again else True)
+        plan = plan_again(choices, record, root.path) if again else make_plan(choices)
         record = record_of(plan, root, flags.run_id, [f"--config={flags.config}"])
         compiled = partial(compiled_pipeline, plan, root, None)
         graph, record = prepare(compiled, plan, root, record, again, engine)
@@ -120,12 +121,12 @@ def _end(choices, root, run_id: str) -> int:
     """Says how the run ended, leaves its models, and writes summary.json."""
     from pipeline.ending import run_and_end
     from pipeline.lock import lock
-    from pipeline.plan import make_plan
+    from pipeline.resumed import plan_again
     from pipeline.stages import finished
 
     with lock(root.path):
         graph, record = _graph_of(root, run_id), root.record()
-        plan = make_plan(choices, record["took_encoder"])
+        plan = plan_again(choices, record, root.path)
         begun = time.monotonic() - (time.time() - root.stored_run(run_id).started)
         del record["finished"]
         nodes = partial(finished, graph, root, run_id)

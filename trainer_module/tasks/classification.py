@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from trainer_module.errors import InputError
-from trainer_module.findings import Finding
+from trainer_module.findings import Finding, in_line
 from trainer_module.settings import Finetuning, Target
 from trainer_module.tasks.labels import one_answer, one_class, refuse_files
 from trainer_module.tasks.task import Task, Value
@@ -77,7 +77,7 @@ class Classification(Task):
         names = () if ids else tuple(sorted(labels, key=_as_numbers if integers else None))
         if len(names) > classes:
             more = ", ..." if len(names) > SHOWN_NAMES else ""
-            shown = ", ".join(names[:SHOWN_NAMES]) + more
+            shown = ", ".join(in_line(names[:SHOWN_NAMES])) + more
             raise InputError(
                 f"The training list names {len(names)} classes ({shown}), more than "
                 f"`num_classes`. Received: num_classes={classes}"
