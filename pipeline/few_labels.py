@@ -1,10 +1,12 @@
 """What few labels are worth, with and without pretraining: `python -m pipeline.few_labels --recipe
 NAME [flags of local_runner.py]`.
 
-Every number is the accuracy of a run of the whole pipeline, all in one pipeline root: pretraining
-is done once, from all images. Each fraction of the labels is used three times: by a linear head on
-the frozen encoder, by fine-tuning the pretrained encoder, and by the same training of the same
-network from scratch. The last two take as many steps whatever the fraction, to a whole epoch.
+For lists and recipes of classification. Every number is of a run of the whole pipeline, all in one
+pipeline root: pretraining is done once, from all images. Each fraction of the labels is used three
+times: by a linear head on the frozen encoder, by fine-tuning the pretrained encoder, and by the
+same training of the same network from scratch. The last two take as many steps whatever the
+fraction, to a whole epoch. Beside these stand linear heads on 16 x 16 pixels and on the untrained
+encoder, which the first run measures.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from pipeline.setting_types import numbers
 from pipeline.stopping import run_tool, stoppable
 from trainer_module.errors import InputError
 from trainer_module.findings import counted
+from trainer_module.metric_names import PIXELS_LINEAR, UNTRAINED_LINEAR
 from trainer_module.whole_files import read_json
 
 RUNNER = Path(__file__).resolve().parents[1] / "local_runner.py"
@@ -31,6 +34,13 @@ WAYS = {  # -> flags of local_runner.py
     "fine-tuned": ["--freeze=False"],
     "supervised from scratch": ["--from_scratch"],
 }
+FIRST = next(iter(WAYS))
+# what the first way's run measures beside its own accuracy
+BESIDE = {
+    "linear, 16 x 16 pixels": f"{PIXELS_LINEAR}accuracy",
+    "linear head, untrained encoder": f"{UNTRAINED_LINEAR}accuracy",
+}
+COLUMNS = (*BESIDE, *WAYS)
 PRETRAINING_FLAGS = ("--pretrain_epochs", "--minutes", "--eval_epochs")
 OWN_FLAGS = (
     "--freeze",
@@ -78,7 +88,10 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     flags, others = parser.parse_known_args(arguments)
     clashing = [flag for flag in others if flag.split("=")[0] in OWN_FLAGS]
     if clashing:
-        raise InputError(f"{', '.join(clashing)}: chosen here, row by row; leave it out")
+        raise InputError(
+            f"{', '.join(clashing)}: chosen here, row by row, all of them classification; leave it "
+            f"out"
+        )
     if PRINTS_ALONE in others:
         raise InputError(f"{PRINTS_ALONE}: runs nothing, and every number is a run's; leave it out")
     if min(flags.steps, flags.batch_size) < 1:
@@ -139,11 +152,14 @@ def _make_table(flags: argparse.Namespace, others: list[str], arguments: list[st
             if code not in (DONE, REFUSED):
                 return code
             told = summary_of(flags.pipeline_root, before)
-            labels, row[way] = told["labels"], told["metrics"]["accuracy"]
-            intervals[way] = told["intervals"]["accuracy"]
+            labels = told["labels"]
+            named = {way: "accuracy"} | (BESIDE if way == FIRST else {})
+            row |= {column: told["metrics"][name] for column, name in named.items()}
+            intervals |= {column: told["intervals"][name] for column, name in named.items()}
         rows.append(row | {"labels": labels, "intervals": intervals})
         write(flags.pipeline_root, rows, arguments)
     print(table(rows))
+    print(f"Kept in {flags.pipeline_root / TABLE_FILE} and {JSON_FILE} beside it")
     return DONE
 
 
@@ -165,7 +181,7 @@ def command_of(way: str, fraction: float, labels: int, flags: argparse.Namespace
     if "--from_scratch" not in command:
         given = {name: getattr(flags, name.removeprefix("--")) for name in PRETRAINING_FLAGS}
         command += [f"{name}={value}" for name, value in given.items() if value]
-    if way == next(iter(WAYS)):
+    if way == FIRST:
         return command
     steps_per_epoch = -(-labels // flags.batch_size)
     epochs = max(1, round(flags.steps / steps_per_epoch))
@@ -189,9 +205,9 @@ def run(flags: list[str]) -> int:
 
 def table(rows: list[dict]) -> str:
     """Returns the table in Markdown, the fewest labels first, with intervals of 95 %."""
-    lines = ["| labels | " + " | ".join(WAYS) + " |", "|---" * (1 + len(WAYS)) + "|"]
+    lines = ["| labels | " + " | ".join(COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
     for row in sorted(rows, key=lambda row: row["label_fraction"]):
-        cells = " | ".join(_cell(row[way], *row["intervals"][way]) for way in WAYS)
+        cells = " | ".join(_cell(row[name], *row["intervals"][name]) for name in COLUMNS)
         lines.append(
             f"| {100 * row['label_fraction']:g} % ({counted(row['labels'], 'image')}) | {cells} |"
         )

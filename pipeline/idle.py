@@ -40,6 +40,8 @@ def idle(choices: Choices, task: Task, pretrains: bool) -> list[str]:
       pretrains: whether there will be pretraining.
     """
     told, lines = {NEEDED_WITHOUT_PRETRAINING}, []
+    if choices.weights.file and not choices.pretraining.epochs:
+        told.add("pretraining.epochs")  # that nothing is pretrained is its effect
     for reason, settings in (*_of_the_run(choices, task, pretrains), *_of_views(choices)):
         of_no_effect = sorted(_among(settings, choices.named) - told)
         told |= set(of_no_effect)

@@ -23,6 +23,8 @@ from trainer_module.settings import Encoder
 from trainer_module.whole_files import write_text
 
 CARD_FILE = "model_card.md"  # in `assets.extra` of a pushed model
+# how a picture of another size is brought to the model's
+RESIZED = "others stretched by bilinear interpolation with antialiasing, to whole grey levels"
 # what Markdown takes for something else than itself; an underscore not within a word
 MARKS = re.compile(r"[\\`*<|&\[\]~]|(?<![^\W_])_|_(?![^\W_])")
 THROUGH_JPEG = (
@@ -58,7 +60,7 @@ def card_of_run(summary: dict, plan: Plan, command: list[str]) -> str:
         "Data": _data(summary, plan),
         "Recipe": _recipe(summary, plan, command),
         "How good it is": _scores(summary, plan),
-        "What pretraining brought": _brought(summary, plan),
+        _worth(plan): _brought(summary, plan),
         "Limits": _limits(summary, plan),
         "Where it is from": _origin(summary, plan),
     }
@@ -94,6 +96,7 @@ def card_of_input(
     """
     size = " x ".join(map(str, record.image_size))
     takes = f"Pixels of any size; within, they become {size}" if pixels else f"{size} pixels"
+    takes += f" ({RESIZED})"
     done = ", which it does by itself" if pixels else ""
     mean, std = (_numbers(values) for values in (record.channel_mean, record.channel_std))
     lines = [
@@ -195,9 +198,15 @@ def _shown(summary: dict, plan: Plan, name: str) -> str:
     return f"{shown} {told(interval, summary['eval_images'], percent=shown.endswith('%'))}"
 
 
+def _worth(plan: Plan) -> str:
+    """Returns the heading of what makes the encoder better than random weights."""
+    saved = plan.saved_encoder
+    return "What the encoder is worth" if saved.path else "What pretraining brought"
+
+
 def _brought(summary: dict, plan: Plan) -> list[str]:
-    """Returns the gain in words, and each metric beside the one of the same name without
-    pretraining.
+    """Returns the gain in words, and each metric beside the one of the same name with random
+    weights.
     """
     metrics = summary.get("metrics", {})
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]

@@ -20,8 +20,9 @@ from pipeline.choices import Gate
 from pipeline.plan import Plan, threshold_from, to_dict
 from trainer_module.findings import Finding, as_dicts, from_dicts, merged
 from trainer_module.findings import table as told_of_data
-from trainer_module.gains import advice, from_dict
+from trainer_module.gains import Gain, advice, from_dict, words
 from trainer_module.intervals import told
+from trainer_module.origin import is_brought
 from trainer_module.tasks.task import Task
 from trainer_module.whole_files import write_json
 
@@ -47,7 +48,7 @@ def collect(run: StoredRun, plan: Plan, seconds: float) -> dict:
         "metric": plan.task.metric,  # the one that gates
         "metrics": run.metrics,
         "intervals": run.intervals,  # 95 %
-        "gains": run.gains,  # what pretraining brought
+        "gains": run.gains,  # what pretraining or a brought encoder is worth
         "labels": run.labels,  # that fine-tuning learned from
         "eval_images": run.held_out_images.get("", 0),
         "metrics_by_class": run.metrics_by_class,
@@ -126,7 +127,8 @@ def write(root: Path, summary: dict) -> None:
 def table(summary: dict, task: Task) -> str:
     """Returns the summary as a small table for the terminal."""
     rows = _metric_rows(summary, task) + _class_rows(summary, task)
-    rows += [("with pretraining", gain["told"]) for gain in summary["gains"]]
+    gains = [from_dict(gain) for gain in summary["gains"]]
+    rows += [(_with(gain), words(gain)) for gain in gains]
     rows.append(("verdict", verdict(summary, task)))
     rows += [("because", reason) for reason in summary["refused_because"]]
     rows.append(("pushed model", summary["pushed_model"] or "none"))
@@ -138,9 +140,13 @@ def table(summary: dict, task: Task) -> str:
     noticed = told_of_data(from_dicts(summary["findings"]))
     noticed = [noticed, ""] if noticed else []
     rows = [f"  {name:<{width}}  {value}" for name, value in rows]
-    gains = [from_dict(gain) for gain in summary["gains"]]
     behind = advice(gains, summary["metrics"], summary["configuration"])
     return "\n".join(["", *noticed, *rows, *epochs, *(["", behind] if behind else [])])
+
+
+def _with(gain: Gain) -> str:
+    """Returns what a gain is that of, as short as the name of a row."""
+    return "with this encoder" if is_brought(gain.of) else "with pretraining"
 
 
 def verdict(summary: dict, task: Task) -> str:

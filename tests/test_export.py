@@ -233,7 +233,8 @@ def test_a_card_says_how_images_are_normalized_and_in_which_order_classes_come(
     (folder / EXTRAS / "model_card.md").unlink()
     card = (tmp_path / f"exported.{kind}.md").read_text()
     assert card.startswith("# The card\n\n## Input and output\n")
-    assert "36 x 36 pixels, in [0, 1], minus the mean 0.4000, 0.5000, 0.6000, divided by " in card
+    assert "36 x 36 pixels (others stretched by bilinear interpolation with" in card
+    assert "in [0, 1], minus the mean 0.4000, 0.5000, 0.6000, divided by " in card
     assert '- Classes, in the order of the logits: 0 "cat", 1 "dog", 2 "fox".' in card
 
 

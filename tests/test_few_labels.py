@@ -62,8 +62,8 @@ def test_flags_of_pretraining_go_where_there_is_pretraining():
 
 def row_of(fraction, labels, accuracy, low, high):
     told = {"label_fraction": fraction, "labels": labels}
-    told["intervals"] = {way: [low, high] for way in few_labels.WAYS}
-    return told | dict.fromkeys(few_labels.WAYS, accuracy)
+    told["intervals"] = {name: [low, high] for name in few_labels.COLUMNS}
+    return told | dict.fromkeys(few_labels.COLUMNS, accuracy)
 
 
 def test_the_table_begins_with_the_fewest_labels_and_has_intervals(tmp_path):
@@ -71,8 +71,8 @@ def test_the_table_begins_with_the_fewest_labels_and_has_intervals(tmp_path):
     few_labels.write(tmp_path, rows, ["--recipe=demo"])
     shown = (tmp_path / "few_labels.md").read_text().splitlines()
     assert shown[2:] == [
-        "| 1 % (10 images) |" + 3 * " 50.0 % (46.0 to 54.0) |",
-        "| 100 % (1,000 images) |" + 3 * " 62.5 % (61.0 to 64.0) |",
+        "| 1 % (10 images) |" + 5 * " 50.0 % (46.0 to 54.0) |",
+        "| 100 % (1,000 images) |" + 5 * " 62.5 % (61.0 to 64.0) |",
     ]
     assert json.loads((tmp_path / "few_labels.json").read_text())["rows"] == rows
 

@@ -9,12 +9,13 @@ import pytest
 from trainer_module import gains
 from trainer_module.gains import BETTER, CHANCE, OVER_UNTRAINED, WORSE, Gain, Judged, gain_of, words
 from trainer_module.intervals import of_mean_error, of_share
+from trainer_module.origin import BROUGHT, PRETRAINING, SAVED, brought_and
 from trainer_module.segmentation import iou
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
-from trainer_module.to_try import TOO_EASY, what_to_try
+from trainer_module.to_try import TOO_EASY, Seen, what_to_try
 
 
 def right(count, images):
@@ -214,7 +215,7 @@ def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
     behind = gain(-0.05, (-0.07, -0.03), against=gains.OVER_PIXELS)
     told = gains.advice([gain(0.2, (0.1, 0.3)), behind], {}, {"encoder": {"grid": 1}})
     assert told.startswith(
-        "Pretraining has not beaten a linear model of 16 x 16 pixels: "
+        "Pretraining did not do better than a linear model of 16 x 16 pixels: "
         "behind a linear model of 16 x 16 pixels by 5.0 points [3.0, 7.0]."
     )
     assert "--set encoder.grid=4" in told
@@ -226,13 +227,13 @@ def test_pixels_that_are_ahead_are_told_with_what_keeps_places():
 )
 def test_no_finer_grid_is_told_than_a_run_takes(side, stem, advice):
     sizes = {"image_size": [side, side], "view_size": [24, 24]}
-    told = what_to_try({"encoder": {"stem": stem}, **sizes}, 0.5, pixels_ahead=True)
+    told = what_to_try({"encoder": {"stem": stem}, **sizes}, 0.5, Seen(pixels_ahead=True))
     assert advice in told
 
 
 def test_no_grid_is_told_of_where_the_last_stage_is_one_cell():
     sizes = {"image_size": [32, 32], "view_size": [32, 32]}
-    told = what_to_try({"encoder": {"stem": "imagenet"}, **sizes}, 0.5, pixels_ahead=True)
+    told = what_to_try({"encoder": {"stem": "imagenet"}, **sizes}, 0.5, Seen(pixels_ahead=True))
     assert "encoder.grid" not in told
 
 
@@ -246,3 +247,79 @@ def test_where_the_untrained_encoder_is_right_everywhere_only_other_images_help(
     behind = gain(0.0, (-0.01, 0.01))
     told = gains.advice([behind], {behind.over: 1.0}, {})
     assert told.endswith(TOO_EASY)
+
+
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [
+        (PRETRAINING, "+5.0 points [+1.0, +9.0] over the untrained encoder"),
+        (BROUGHT, "the encoder that was brought: +5.0 points [+1.0, +9.0] over random weights"),
+        (SAVED, "the saved encoder: +5.0 points [+1.0, +9.0] over random weights"),
+        (
+            brought_and(1),
+            "the brought weights and 1 epoch: +5.0 points [+1.0, +9.0] over random weights",
+        ),
+    ],
+)
+def test_a_gain_is_told_as_that_of_what_made_the_encoder(of, told):
+    assert words(gains.with_origin(gain(0.05, (0.01, 0.09)), of)) == told
+
+
+def test_a_gain_over_pixels_stays_one_over_pixels_whatever_made_the_encoder():
+    one = gains.with_origin(gain(0.05, (0.01, 0.09), against=gains.OVER_PIXELS), BROUGHT)
+    assert words(one).endswith("over a linear model of 16 x 16 pixels")
+
+
+@pytest.mark.parametrize("of", [BROUGHT, SAVED])
+def test_where_nothing_was_pretrained_no_advice_is_about_pretraining(of):
+    one = gains.with_origin(gain(-0.02, (-0.1, 0.06)), of)
+    told = gains.advice([one], {}, {"pretraining": {"epochs": 0}, "encoder": {"stem": "small"}})
+    assert told.startswith(f"T{of[1:]} did not do better than random weights: behind random")
+    of_it = ("retraining", "--pretrain_epochs", "--minutes", "--temperature", "augmentation")
+    rows = told.splitlines()[2:]
+    assert rows and not any(word in row for word in of_it for row in rows)
+
+
+@pytest.mark.parametrize("of", [BROUGHT, SAVED, brought_and(4)])
+def test_a_stem_that_came_with_an_encoder_is_no_advice_but_larger_images_are(of):
+    sizes = {"image_size": [32, 32], "view_size": [32, 32]}
+    told = what_to_try({"encoder": {"stem": "imagenet"}, **sizes}, 0.5, Seen(of))
+    assert "encoder.stem" not in told and "--input_size=64" in told
+
+
+def test_the_grid_of_a_saved_encoder_is_no_advice():
+    sizes = {"image_size": [64, 64], "view_size": [64, 64]}
+    told = what_to_try({"encoder": {"stem": "small"}, **sizes}, 0.5, Seen(SAVED, pixels_ahead=True))
+    assert "encoder.grid" not in told
+
+
+def test_of_a_gain_that_few_images_leave_open_more_to_hold_out_is_the_first_advice():
+    told = gains.advice([gain(0.2, (-0.021, 0.399))], {}, {}).splitlines()
+    assert told[0] == (
+        "100 held-out images cannot tell whether pretraining did better than the untrained "
+        "encoder: +20.0 points [-2.1, +39.9] over the untrained encoder, within chance."
+    )
+    assert "--val_file_path" in told[2]
+
+
+@pytest.mark.parametrize(
+    ("one", "score", "is_open"),
+    [
+        (gain(0.02, (-0.01, 0.051)), math.nan, True),
+        (gain(0.02, (-0.01, 0.049)), math.nan, False),  # not so much that it would matter
+        (gain(0.2, (0.1, 0.3)), math.nan, False),  # known to be better
+        (gain(-0.02, (-0.1, 0.06)), math.nan, False),  # behind
+        (gain(0.0, (-0.1, 0.1)), math.nan, False),
+        (gain(-0.2, (-0.6, 0.2), "mean_absolute_error", higher=False), 10.0, True),
+        (gain(-0.2, (-0.6, 0.2), "mean_absolute_error", higher=False), 20.0, False),
+        (gain(0.2, (-0.6, 2.0), "mean_absolute_error", higher=False), 1.0, False),
+    ],
+)
+def test_images_are_too_few_where_a_gain_within_chance_may_be_much(one, score, is_open):
+    assert gains.is_open(one, score) == is_open
+
+
+def test_a_gain_that_was_stored_before_encoders_were_told_apart_is_one_of_pretraining():
+    stored = gains.as_dict(gain(0.2, (0.1, 0.3)))
+    del stored["of"]
+    assert gains.from_dict(stored).of == PRETRAINING

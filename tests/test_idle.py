@@ -124,3 +124,8 @@ def test_many_settings_are_counted():
     flags = [part for name in names for part in ("--set", f"finetuning.{name}=1")]
     (line,) = told(["--task=pretrain", *flags, "--set", "gate.min_metric=0.5"])
     assert "finetuning.epochs, finetuning.learning_rate and 2 others are of no effect" in line
+
+
+def test_no_epochs_beside_weights_are_why_nothing_is_pretrained_and_not_of_no_effect():
+    flags = ["--encoder_weights=w.safetensors", "--pretrain_epochs=0"]
+    assert told(flags, pretrains=False) == []

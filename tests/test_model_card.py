@@ -81,6 +81,7 @@ def test_it_names_the_weights_that_the_encoder_began_with(summary):
     saved = SavedEncoder("/w.safetensors", "abc", mapping="its tensors", begins_pretraining=True)
     card = card_of_run(summary, replace(PLAN, saved_encoder=saved), FLAGS)
     assert "begun with the weights in `/w.safetensors`" in card
+    assert "What pretraining brought" not in card and "## What the encoder is worth" in card
     assert "- encoder: `/w.safetensors`, fingerprint abc\n- its weights: its tensors" in card
 
 

@@ -167,6 +167,26 @@ def test_an_encoder_that_is_better_than_before_is_not_warned_of(learner, capsys)
     assert capsys.readouterr().out == ""
 
 
+def test_a_lead_that_few_images_leave_open_is_told_as_such_with_more_to_hold_out(learner, capsys):
+    watched = colours_to_watch(3)  # one of each colour; without colours one is right
+    started(Monitor(mean_colours(0.0), watched.train_images, 2, watched), learner, 1)
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "Epoch 1: 3 held-out images cannot tell yet whether it is better than random weights, by "
+        "the nearest neighbours: +66.7 points ["
+    )
+    assert "more held out:" in told
+
+
+def test_weights_that_training_began_with_are_not_taken_for_random_ones(learner, capsys):
+    watched, told = colours_to_watch(60), {"brought": True, "encoder": {"stem": "imagenet"}}
+    told["view_size"] = (32, 32)
+    started(Monitor(mean_colours(1.0), watched.train_images, 2, watched, told), learner, 1)
+    lines = capsys.readouterr().out
+    assert "+0.0 points" in lines and "over random weights" in lines
+    assert "untrained" not in lines and "encoder.stem" not in lines
+
+
 def test_views_are_embedded_in_pairs_whatever_goes_into_the_encoder_at_once(learner, monkeypatch):
     images = plain(np.random.default_rng(0).uniform(size=(16, 3)))
     monkeypatch.setattr("trainer_module.features.LEAST_AT_ONCE", 6)

@@ -302,6 +302,13 @@ def test_features_that_are_no_numbers_leave_a_report_that_says_no_numbers(latest
     assert "features are not all numbers" in page
 
 
+@pytest.mark.parametrize(("brought", "told"), [(True, "this encoder"), (False, "pretraining")])
+def test_the_page_tells_a_gain_as_that_of_what_made_the_encoder(latest, brought, told):
+    of = {"brought": brought, "told": ["+2.0 points"], "advice": []}
+    page = render(dataclasses.replace(collect(latest), gains=of))
+    assert f"With {told}: <b>+2.0 points</b>" in page
+
+
 def test_features_that_are_numbers_have_a_map():
     rng = np.random.default_rng(0)
     near = nearness(Unlabelled(), sample_of(rng.normal(size=(12, 4))), [[""]] * 12)

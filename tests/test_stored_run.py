@@ -11,7 +11,9 @@ from components.metadata.snapshot import Artifact, Execution, Run, Snapshot, rea
 from components.metadata.store import note_run, open_store
 from components.metadata.stored_run import StoredRun
 from components.report.learning import accuracy_by_epoch
+from trainer_module.gains import OVER_UNTRAINED, Gain, as_dict
 from trainer_module.intervals import of_share
+from trainer_module.log_files import EVALUATION_FILE
 
 
 def run_of(*nodes):
@@ -58,6 +60,37 @@ def test_a_model_is_blessed_by_every_gate_and_refused_by_any(evaluator, model_ch
         ]
     )
     assert run.blessed is blessed
+
+
+FILE, FOLDER = {"mapping": "its tensors"}, {"source": "/saved"}
+PRETRAINED = ("Pretrainer", "model", "", {})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        ([PRETRAINED], "+20.0 points over the untrained encoder"),
+        (
+            [("Encoder", "result", "", FILE)],
+            "the encoder that was brought: +20.0 points over random weights",
+        ),
+        (
+            [("Encoder", "result", "", FOLDER)],
+            "the saved encoder: +20.0 points over random weights",
+        ),
+        (
+            [("Encoder", "result", "", FILE), PRETRAINED],
+            "the brought weights and 4 epochs: +20.0 points over random weights",
+        ),
+    ],
+)
+def test_what_is_better_than_random_weights_is_told_as_what_made_it(tmp_path, nodes, told):
+    of = Gain("linear_accuracy", "untrained_linear_accuracy", OVER_UNTRAINED, 0.2, None, 100)
+    measured = {"metrics": {}, "gains": [as_dict(of)]}
+    (tmp_path / EVALUATION_FILE).write_text(json.dumps(measured))
+    run = run_of(*nodes, ("Finetuner", "model_run", str(tmp_path), {}))
+    run.row.metrics["Pretrainer"] = {"pretraining_epochs": 4}
+    assert [gain["told"] for gain in run.gains] == [told]
 
 
 def test_one_run_reads_alone_as_it_does_among_all_others(store):

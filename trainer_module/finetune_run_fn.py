@@ -188,7 +188,7 @@ def _beside_linear_heads(run: _Run):
     task, (train, held_out) = run.task, run.splits
     linear = dataclasses.replace(run.finetuning, head="linear", freeze=True)
     images = counted(len(train.images) + len(held_out.images), "image")
-    print(f"Features of {images}, by the encoder with and without pretraining", flush=True)
+    print(f"Features of {images}, by the encoder and by one of random weights", flush=True)
     # [N, D] and [M, D], the first longer where copies help
     features, untrained_features = (
         (features_to_learn(network, task, train, linear), held_out.features(network))
@@ -241,7 +241,7 @@ def _beside_an_untrained_twin(run: _Run):
     """
     metric = run.task.metric
     model = _trained(run, LOGS, run.encoder, run.finetuning)
-    print("The same head and training on the untrained encoder, for comparison:")
+    print("The same head and training on an encoder of random weights, for comparison:")
     twin = _trained(run, UNTRAINED_LOGS, run.untrained, run.finetuning)
     untrained = metric_names.UNTRAINED + metric
     both = run.score({metric: model, untrained: twin})

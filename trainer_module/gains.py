@@ -1,5 +1,5 @@
-"""What pretraining brought: how much better a model is than another one on the same held-out
-images, how sure that is, and the words for it.
+"""What pretraining brought, or an encoder that came from elsewhere: how much better a model is than
+another one on the same held-out images, how sure that is, and the words for it.
 
 The comparison is paired: image by image, so that what is hard about an image counts on both sides
 and the interval is as narrow as the images allow.
@@ -15,15 +15,21 @@ from typing import Any
 
 import numpy as np
 
+from trainer_module.findings import counted
 from trainer_module.intervals import SHARES, Interval, Z, of_few, of_share
+from trainer_module.origin import PRETRAINING, is_brought
 from trainer_module.thumbnails import SIDE
-from trainer_module.to_try import what_to_try
+from trainer_module.to_try import Seen, what_to_try
 
 BETTER, CHANCE, WORSE, NOT_KNOWN = "better", "within chance", "worse", "not known"
 RESAMPLES, RESAMPLED_AT_ONCE = 1000, 50
 LEAST_RESAMPLED = 2  # images: of one, nothing is known of how it differs from others
 OVER_UNTRAINED, OVER_SCRATCH = "the untrained encoder", "training from scratch"
+OVER_RANDOM = "random weights"  # what the untrained encoder is where others were brought
 OVER_PIXELS = f"a linear model of {SIDE} x {SIDE} pixels"
+# Points of a share, parts of another number: where the interval of a gain within chance leaves more
+# open, the images are too few to say that there is none.
+MUCH = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Gain:
       interval: of the difference, 95 %; None where the task does not tell image by image.
       images: that both were measured on.
       higher_is_better: which way the metric points.
+      of: whose the first number is, for a person (origin.py).
     """
 
     metric: str
@@ -47,6 +54,7 @@ class Gain:
     interval: Interval | None
     images: int
     higher_is_better: bool = True
+    of: str = PRETRAINING
 
     @property
     def verdict(self) -> str:
@@ -177,10 +185,41 @@ def of_resampled(score_of: Callable[[np.ndarray], np.ndarray], images: int) -> I
     return float(low), float(high)
 
 
+def with_origin(gain: Gain, of: str) -> Gain:
+    """Returns a gain as that of what made the encoder (origin.py): over random weights, where these
+    are not what pretraining began with.
+    """
+    against = OVER_RANDOM if is_brought(of) and gain.against == OVER_UNTRAINED else gain.against
+    return dataclasses.replace(gain, against=against, of=of)
+
+
+def is_open(gain: Gain, score: float) -> bool:
+    """Returns whether the images are too few to tell of a gain that they show: it is within chance,
+    and may be more than MUCH.
+
+    Args:
+      gain: the gain.
+      score: the other number, which MUCH is a part of where the metric is no share.
+    """
+    sign = 1 if gain.higher_is_better else -1
+    if gain.verdict != CHANCE or sign * gain.difference <= 0:
+        return False
+    if gain.interval is None:
+        return True
+    much = MUCH if gain.metric.endswith(SHARES) else MUCH * abs(score)
+    return max(sign * end for end in gain.interval) > much
+
+
 def words(gain: Gain) -> str:
     """Returns a gain for a person, as in '+2.0 points [-0.5, +4.5] over the untrained encoder,
-    within chance', or 'behind the untrained encoder by 10.0 points [1.0, 20.0]'.
+    within chance', or 'behind the untrained encoder by 10.0 points [1.0, 20.0]'; before it whose it
+    is, where not of pretraining alone.
     """
+    return f"{gain.of}: {compared(gain)}" if is_brought(gain.of) else compared(gain)
+
+
+def compared(gain: Gain) -> str:
+    """Returns these words without whose the gain is."""
     if gain.verdict == NOT_KNOWN:
         return f"nothing that can be told over {gain.against}: a score is not finite"
     behind = gain.difference < 0 if gain.higher_is_better else gain.difference > 0
@@ -204,8 +243,8 @@ def _difference(gain: Gain, behind: bool) -> str:
 
 
 def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[str, Any]) -> str:
-    """Returns what to say where pretraining has not beaten the untrained encoder, or pixels without
-    an encoder are ahead; else ''.
+    """Returns what to say where pretraining, or an encoder that was brought, is not better than
+    random weights beyond chance, or pixels without an encoder are ahead; else ''.
 
     Args:
       gains: of a run.
@@ -215,16 +254,21 @@ def advice(gains: list[Gain], metrics: Mapping[str, float], settings: Mapping[st
     behind = [
         one
         for one in gains
-        if (one.against == OVER_UNTRAINED and one.verdict in (CHANCE, WORSE))
+        if (one.against in (OVER_UNTRAINED, OVER_RANDOM) and one.verdict in (CHANCE, WORSE))
         or (one.against == OVER_PIXELS and one.verdict == WORSE)
     ]
     if not behind:
         return ""
-    told = f"Pretraining has not beaten {behind[0].against}: {words(behind[0])}."
-    is_share = behind[0].metric.endswith(SHARES)
-    score = metrics.get(behind[0].over, math.nan) if is_share else math.nan
-    are_ahead = behind[-1].against == OVER_PIXELS
-    return f"{told}\n{what_to_try(settings, score, are_ahead)}"
+    first, are_ahead = behind[0], behind[-1].against == OVER_PIXELS
+    score = metrics.get(first.over, math.nan)
+    few = is_open(first, score)
+    told = f"{first.of} did not do better than {first.against}"
+    if few:
+        images = counted(first.images, "held-out image")
+        told = f"{images} cannot tell whether {first.of} did better than {first.against}"
+    share = score if first.metric.endswith(SHARES) else math.nan
+    rows = what_to_try(settings, share, Seen(first.of, few, are_ahead))
+    return f"{told[:1].upper()}{told[1:]}: {compared(first)}.\n{rows}"
 
 
 def as_dict(gain: Gain) -> dict[str, Any]:
@@ -239,7 +283,9 @@ def as_dict(gain: Gain) -> dict[str, Any]:
 
 def from_dict(values: Mapping[str, Any]) -> Gain:
     """Returns the gain that `as_dict` wrote."""
-    fields = {field.name: values[field.name] for field in dataclasses.fields(Gain)}
+    names = [field.name for field in dataclasses.fields(Gain)]
+    # those that were written before encoders were told apart have no `of`
+    fields = {name: values[name] for name in names if name in values}
     interval = values["interval"] and tuple(values["interval"])
     difference = math.nan if fields["difference"] is None else fields["difference"]
     return Gain(**{**fields, "difference": difference, "interval": interval})

@@ -14,14 +14,24 @@ from keras import ops
 
 from trainer_module.augment import augment
 from trainer_module.features import at_once, encode
-from trainer_module.gains import BETTER, OVER_UNTRAINED, Judged, gain_of, words
+from trainer_module.findings import counted
+from trainer_module.gains import (
+    BETTER,
+    OVER_UNTRAINED,
+    Judged,
+    compared,
+    gain_of,
+    is_open,
+    with_origin,
+)
 from trainer_module.learner import SimCLR
 from trainer_module.loss import alignment, uniformity
 from trainer_module.metric_names import KNN, PROBE, UNTRAINED_KNN
 from trainer_module.neighbours import knn_right
 from trainer_module.normalize import normalize
+from trainer_module.origin import PRETRAINING, brought_and
 from trainer_module.replicas import machine_count
-from trainer_module.to_try import what_to_try
+from trainer_module.to_try import Seen, what_to_try
 
 RIDGE = 1e-2  # times the mean squared feature
 MOST_TRAIN_IMAGES = 10_000  # so that watching costs little beside training
@@ -73,7 +83,7 @@ class Monitor(keras.callbacks.Callback):
     last.
 
     With labels: `knn_accuracy` and `probe_accuracy`, also early on, and beside the first that of
-    the encoder before training; while that is not beaten, a person is told. Without labels:
+    the encoder with random weights; while that is not beaten, a person is told. Without labels:
     `alignment` and `uniformity` of the embedding.
     """
 
@@ -88,12 +98,13 @@ class Monitor(keras.callbacks.Callback):
         """Takes over what to measure on.
 
         Args:
-            encoder: float32 twin of the encoder before it trained; it receives the weights of the
-              one that is training before every measurement.
+            encoder: float32 twin of the encoder with random weights; it receives the weights of
+              the one that is training before every measurement.
             images: uint8 [N, H, W, 3] that training uses, for measuring without labels.
             every_epochs: how often.
             watched: labelled images, or None where there are no labels.
-            settings: of the run, for what to try (to_try.py).
+            settings: of the run, for what to try (to_try.py); `brought` is whether it began with
+              other weights.
         """
         super().__init__()
         self.encoder = encoder
@@ -134,18 +145,23 @@ class Monitor(keras.callbacks.Callback):
         logs[PROBE] = ridge_accuracy(*columns)
 
     def _warn(self, epoch: int, right) -> None:
-        """Tells where the untrained encoder is not beaten, with what to try the first time."""
+        """Tells where random weights are not beaten, with what to try the first time."""
         judged = tuple(
             Judged(float(np.mean(one)), one[:, None].astype(int)) for one in (right, self.untrained)
         )
         names = KNN, UNTRAINED_KNN
+        of = brought_and(epoch) if self.settings.get("brought") else PRETRAINING
         gain = gain_of(names, OVER_UNTRAINED, judged, lambda sums, images: sums[..., 0] / images)
+        gain = with_origin(gain, of)
         if gain.verdict == BETTER or self._warnings == MOST_WARNINGS:
             return
-        told = f"Epoch {epoch}: not better than random weights yet, by the nearest neighbours: "
-        print(f"{told}{words(gain)}", flush=True)
+        few, told = is_open(gain, judged[1].score), "not better than random weights yet"
+        if few:
+            images = counted(gain.images, "held-out image")
+            told = f"{images} cannot tell yet whether it is better than random weights"
+        print(f"Epoch {epoch}: {told}, by the nearest neighbours: {compared(gain)}", flush=True)
         if not self._warnings:
-            print(what_to_try(self.settings, judged[1].score), flush=True)
+            print(what_to_try(self.settings, judged[1].score, Seen(of, few)), flush=True)
         self._warnings += 1
 
     def _columns(self, watched: Watched) -> tuple:

@@ -96,6 +96,7 @@ def pretrain(
         "encoder": dataclasses.asdict(encoder),
         "pretraining": dataclasses.asdict(settings),
         "view_size": data.view_size,
+        "brought": data.start is not None,
     }
     monitor = Monitor(result, data.images, settings.monitor_every_epochs, watched, told)
     with all_devices():

@@ -31,6 +31,7 @@ from components.metadata.snapshot import INTERRUPTED, Artifact, Execution, Run, 
 from trainer_module import metric_names
 from trainer_module.intervals import Interval, intervals_of, of_share
 from trainer_module.log_files import EVALUATION_FILE, HISTORY_FILE
+from trainer_module.origin import BROUGHT, PRETRAINING, SAVED, brought_and
 
 GOOD = ("done", "cached")  # states of a node
 STOPPED = "stopped"  # as it was asked to; by a kill it is INTERRUPTED
@@ -188,11 +189,31 @@ class StoredRun:
         return {name: value for metrics in by_node for name, value in metrics.items()}
 
     @property
+    def pretraining_epochs(self) -> int | None:
+        """How many epochs it pretrained, of minutes as many as fitted; None without pretraining."""
+        asked = self.settings(PRETRAINER).get("pretraining", {}).get("epochs")
+        return self.metrics.get(metric_names.EPOCHS, asked)
+
+    @property
+    def encoder_of(self) -> str:
+        """What made the encoder that the Finetuner began with (trainer_module/origin.py)."""
+        imported = self.artifact(ENCODER, "result")
+        if not imported:
+            return PRETRAINING
+        if PRETRAINER in self.nodes:
+            return brought_and(int(self.pretraining_epochs or 0))
+        return BROUGHT if imported.properties.get("mapping") else SAVED
+
+    @property
     def gains(self) -> list[dict]:
-        """What pretraining brought, as trainer_module/gains.py writes it; [] where nothing was
-        compared.
+        """What pretraining brought, or the encoder that it did not make alone, as
+        trainer_module/gains.py writes it; [] where nothing was compared.
         """
-        return self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("gains", [])
+        # with NumPy: only if asked
+        from trainer_module.gains import as_dict, from_dict, with_origin
+
+        found = self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("gains", [])
+        return [as_dict(with_origin(from_dict(gain), self.encoder_of)) for gain in found]
 
     @property
     def labels(self) -> int:

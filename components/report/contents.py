@@ -41,7 +41,7 @@ class Contents:
     task: Task | None
     verdict: dict
     scores: list[dict]
-    gains: dict[str, list[str]]
+    gains: dict
     learning: list[dict]
     finetuning: list[dict]
     models: list[ModelRow]

@@ -5,13 +5,14 @@ the untrained encoder and earlier models.
 import dataclasses
 from dataclasses import dataclass
 
-from components.metadata.names import EVALUATOR, PRETRAINER, PUSHER
+from components.metadata.names import EVALUATOR, PUSHER
 from components.metadata.snapshot import INTERRUPTED
 from components.metadata.stored_run import StoredRun, runs_with_other_models
 from trainer_module import metric_names
 from trainer_module.gains import advice, from_dict, words
 from trainer_module.intervals import SHARES, ends, told
 from trainer_module.metric_names import EPOCHS, KNN, NEIGHBOURS
+from trainer_module.origin import is_brought
 from trainer_module.tasks.task import Task
 from trainer_module.thumbnails import SIDE
 
@@ -93,13 +94,17 @@ def scores(run: StoredRun, task: Task) -> list[dict]:
     return rows
 
 
-def gains(run: StoredRun) -> dict[str, list[str]]:
-    """Returns what pretraining brought, a sentence for each comparison, and what to try where it
-    brought nothing.
+def gains(run: StoredRun) -> dict:
+    """Returns what pretraining brought, or an encoder that it did not make alone: a sentence for
+    each comparison, and what to try where it brought nothing.
     """
     found = [from_dict(values) for values in run.gains]
     behind = advice(found, run.metrics, run.training_settings)
-    return {"told": [words(gain) for gain in found], "advice": behind.splitlines()[1:]}
+    return {
+        "brought": is_brought(run.encoder_of),
+        "told": [words(gain) for gain in found],
+        "advice": behind.splitlines(),
+    }
 
 
 def _intervals(run: StoredRun) -> dict[str, str]:
@@ -177,7 +182,7 @@ def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
     return ModelRow(
         name,
         run.id,
-        epochs=found.get(EPOCHS, run.settings(PRETRAINER).get("pretraining", {}).get("epochs")),
+        epochs=run.pretraining_epochs,
         probe=found.get(linear),
         knn=found.get(KNN),
         served=found.get(task.metric),
