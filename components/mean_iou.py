@@ -14,9 +14,8 @@ import apache_beam as beam
 import numpy as np
 from tensorflow_model_analysis.metrics import metric_types, metric_util, preprocessors
 
-from trainer_module.gains import LEAST_RESAMPLED, of_resampled
 from trainer_module.intervals import HIGH, LOW
-from trainer_module.segmentation.iou import iou, mean_iou, pixels_of
+from trainer_module.segmentation.iou import interval, iou, mean_iou, pixels_of
 
 NAME, CLASS_NAME = "mean_iou", "iou"
 
@@ -128,21 +127,7 @@ class _Pixels(beam.CombineFn):
         return [row for rows in accumulators for row in rows]
 
     def extract_output(self, accumulator: list) -> dict:
-        # in an order that no runner decides, so that the interval is the same with all of them
-        rows = sorted(accumulator, key=lambda row: row.tobytes())
-        return {self._key: np.array(rows).reshape(-1, 3, self._num_classes)}
-
-
-def interval(rows: np.ndarray) -> tuple[float, float]:
-    """Returns the 95 % interval of the mean IoU of images that add so much, [M, 3, C]; NaN where
-    there is nothing to measure, or one image alone.
-    """
-    if not rows.any() or len(rows) < LEAST_RESAMPLED:
-        return float("nan"), float("nan")
-    flat, shape = rows.reshape(len(rows), -1), rows.shape[1:]
-    ends = of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
-    low, high = np.clip(ends, 0.0, 1.0)
-    return float(low), float(high)
+        return {self._key: np.array(accumulator).reshape(-1, 3, self._num_classes)}
 
 
 metric_types.register_metric(MeanIoU)

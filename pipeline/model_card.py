@@ -16,7 +16,7 @@ from pipeline.plan import Plan
 from trainer_module.errors import visible
 from trainer_module.findings import counted, quoted
 from trainer_module.intervals import told
-from trainer_module.metric_names import EPOCHS, PRETRAINED, UNTRAINED
+from trainer_module.metric_names import EPOCHS, UNTRAINED
 from trainer_module.saved_encoder import EXTRAS, EncoderRecord
 from trainer_module.settings import Encoder
 from trainer_module.whole_files import write_text
@@ -209,10 +209,8 @@ def _brought(summary: dict, plan: Plan) -> list[str]:
     metrics = summary.get("metrics", {})
     lines = [f"- {gain['told']}" for gain in summary.get("gains", [])]
     for name in metrics:
-        rest = name.removeprefix(UNTRAINED)
-        # at the size of Transform, as the untrained one was measured; the Evaluator has the files'
-        trained = PRETRAINED + rest if PRETRAINED + rest in metrics else rest
-        if name != rest and trained in metrics:
+        trained = name.removeprefix(UNTRAINED)
+        if name != trained and trained in metrics:
             with_it, without = (_shown(summary, plan, one) for one in (trained, name))
             lines.append(
                 f"- {trained.replace('_', ' ')}: {with_it}, with the same network untrained "

@@ -359,8 +359,13 @@ def test_label_maps_become_a_blessed_model_that_answers_at_the_size_of_each_imag
         "finetuning.learning_rate=0.01",
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    metrics = summary(place, "segmented")["metrics"]
-    assert set(metrics) == {"mean_iou", "pretrained_mean_iou", "untrained_mean_iou"}
+    told = summary(place, "segmented")
+    metrics = told["metrics"]
+    assert set(metrics) == set(told["intervals"]) == {"mean_iou", "untrained_mean_iou"}
+    (gain,) = told["gains"]  # of the numbers that are told
+    assert gain["difference"] == pytest.approx(
+        metrics["mean_iou"] - metrics["untrained_mean_iou"], abs=1e-4
+    )
     by_class = summary(place, "segmented")["metrics_by_class"]
     assert list(by_class) == ["0", "1"]
     assert np.mean(list(by_class.values())) == pytest.approx(metrics["mean_iou"])

@@ -14,6 +14,7 @@ from trainer_module.saved_encoder import encoder_record
 from trainer_module.settings import Encoder
 from trainer_module.stored_images import pack_images
 from trainer_module.tasks.classification import Classification
+from trainer_module.tasks.segmentation import Segmentation
 
 COUNT, SIZE = 7, (4, 6)
 SPEC = {
@@ -72,6 +73,30 @@ def test_a_split_comes_in_the_order_of_its_ids_from_memory_and_from_a_file(
     np.testing.assert_allclose(
         np.concatenate([read.channel_mean, read.channel_std]), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     )
+
+
+@pytest.mark.parametrize("memory", [10**9, 0])
+def test_whole_label_maps_come_in_the_order_of_the_ids_where_models_are_compared_by_them(
+    tmp_path, memory, monkeypatch
+):
+    monkeypatch.setattr("trainer_module.examples.available_memory", lambda: memory)
+    pixels = np.zeros((*SIZE, 3), np.uint8)
+    whole = {20: b"the second", 0: b"", 10: b"first"}
+    spec = SPEC | {name: SPEC[IMAGE] for name in ("label_map", "whole_label_map")}
+    spec |= {"class_pixels": tf.io.FixedLenFeature([3], tf.float32)}
+    with tf.io.TFRecordWriter(str(tmp_path / "a.gz"), tf.io.TFRecordOptions("GZIP")) as file:
+        for identity, label_map in whole.items():
+            made = tf.train.Example.FromString(example(identity, pixels))
+            packed = tf.io.serialize_tensor(np.zeros(SIZE, np.uint8)).numpy()
+            made.features.feature["label_map"].bytes_list.value.append(packed)
+            made.features.feature["whole_label_map"].bytes_list.value.append(label_map)
+            made.features.feature["class_pixels"].float_list.value.extend([1, 2, 3])
+            file.write(made.SerializeToString())
+    pattern = [str(tmp_path / "a.gz")]
+    read = read_examples(pattern, spec, SIZE, Segmentation(3), to_judge=True)
+    assert read.truth[:] == [b"", b"first", b"the second"]
+    assert read.some(np.array([2])).truth[:1] == [b"the second"]
+    assert read_examples(pattern, spec, SIZE, Segmentation(3)).judged_by is None
 
 
 @pytest.mark.parametrize("memory", [10**9, 0])

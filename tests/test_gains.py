@@ -8,7 +8,10 @@ import pytest
 
 from trainer_module import gains
 from trainer_module.gains import BETTER, CHANCE, OVER_UNTRAINED, WORSE, Gain, Judged, gain_of, words
+from trainer_module.intervals import of_mean_error, of_share
 from trainer_module.origin import BROUGHT, PRETRAINING, SAVED, brought_and
+from trainer_module.segmentation import iou
+from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import STD, Regression
 from trainer_module.tasks.segmentation import Segmentation
@@ -61,14 +64,14 @@ def test_pairs_tell_more_than_two_intervals_would():
 
 def test_the_difference_of_a_mean_iou_has_an_interval_over_images():
     task, chance = Segmentation(3), np.random.default_rng(0)
-    targets = chance.integers(0, 3, (40, 8, 8))
+    targets = chance.integers(0, 3, (40, 8, 8), np.uint8)
     targets[:, 0] = 255  # ignored
     answers = [np.where(chance.uniform(size=targets.shape) < share, targets % 3, 0)
                for share in (0.9, 0.6)]  # fmt: skip
     judged = []
     for answer in answers:
         outputs = np.eye(3)[answer]
-        rows = task.contributions(targets, outputs, {})
+        rows = task.contributions([encode_label_map(one) for one in targets], outputs, {})
         metric = task.metrics({})[0]
         metric.update_state(targets, outputs)
         assert task.metric_of(rows.sum(0), 40) == pytest.approx(float(metric.result()), abs=1e-6)
@@ -106,6 +109,24 @@ def test_what_an_image_adds_is_what_the_metric_of_its_task_counts():
     metric.update_state(*numbers)
     added = Regression().contributions(*numbers, statistics)
     assert added.mean() == pytest.approx(float(metric.result()), rel=1e-6)
+
+
+def test_the_interval_of_a_model_that_is_compared_is_that_of_a_final_one():
+    assert Classification(2).interval(right(8, 20)[:, None]) == of_share(0.4, 20)
+    errors = np.array([1.0, 3.0] * 50)[:, None]
+    assert Regression().interval(errors) == of_mean_error(2.0, 5.0, 100)
+    rows = np.random.default_rng(0).integers(1, 9, (20, 3, 3))
+    assert Segmentation(3).interval(rows.reshape(20, 9)) == iou.interval(rows)
+
+
+def test_another_metric_has_the_interval_of_images_drawn_anew_and_of_one_image_none():
+    chance, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        shares = chance.uniform(size=(40, 1))  # of right answers of an image
+        low, high = gains.own_interval(shares, mean)
+        covered += low <= 0.5 <= high
+    assert 180 <= covered <= 198
+    assert gains.own_interval(shares[:1], mean) is None
 
 
 def gain(difference, interval, metric="linear_accuracy", higher=True, against=OVER_UNTRAINED):

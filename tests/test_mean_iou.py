@@ -15,8 +15,7 @@ import tensorflow_model_analysis as tfma
 from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 
-from components.mean_iou import interval
-from trainer_module.segmentation.iou import iou, mean_iou, pixels_of
+from trainer_module.segmentation.iou import interval, iou, mean_iou, pixels_of
 from trainer_module.segmentation.label_map import encode_label_map
 
 pytestmark = pytest.mark.tfx

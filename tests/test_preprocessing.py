@@ -107,7 +107,8 @@ def test_label_maps_are_resized_to_the_nearest_pixel_and_their_classes_counted(t
     ).numpy()
     nearest = label_maps[:, 1::2, 1::3]  # the pixel in the middle of what a stored one covers
     np.testing.assert_array_equal(stored, nearest)
-    for row in rows:
+    for row, label_map in zip(rows, label_maps, strict=True):
+        assert row["whole_label_map"] == encode_label_map(label_map)
         np.testing.assert_array_equal(
             row["class_pixels"], np.bincount(nearest.ravel(), minlength=256)[:3]
         )

@@ -239,6 +239,7 @@ def test_sizes_of_discs_are_learned_judged_gated_and_served(discs, capfd):
     numbers = [float(line.split(",")[1]) for line in (discs / "eval.csv").read_text().splitlines()]
     constant = task().constant_score([str(number) for number in numbers])
     assert told["metrics"]["mean_absolute_error"] < 0.7 * constant
+    assert set(told["metrics"]) - set(told["intervals"]) == {"mean_squared_error"}
     assert told["configuration"]["gate"]["max_error"] == pytest.approx(constant, rel=1e-3)
     images = [f"{discs}/eval/{index}.png" for index in range(24)]
     capfd.readouterr()

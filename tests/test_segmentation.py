@@ -11,7 +11,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from trainer_module.encoded_images import Strings
 from trainer_module.errors import InputError
+from trainer_module.examples import Examples
+from trainer_module.judging import judge
+from trainer_module.segmentation.iou import interval, mean_iou, pixels_of
 from trainer_module.segmentation.label_map import encode_label_map, read_label_map
 from trainer_module.segmentation.painting import palette
 from trainer_module.segmentation.pixel_loss import PixelLoss, class_weights
@@ -58,7 +62,7 @@ def test_an_ignored_class_that_is_answered_is_wrong_and_no_class_of_the_mean():
     metric = task.metrics({})[0]
     metric.update_state(truth[None], logits[None])
     assert float(metric.result()) == pytest.approx((20 / 20 + 9 / 10) / 2)
-    added = task.contributions(truth[None], logits[None], {})
+    added = task.contributions([encode_label_map(truth.astype(np.uint8))], logits[None], {})
     assert task.metric_of(added.sum(axis=0), 1) == pytest.approx(0.95)
     assert task.constant_score(["a.png"]) == 1 / 2
 
@@ -163,6 +167,34 @@ def test_the_answer_has_the_size_of_each_image():
     assert np.all(answer["class_ids"][1, 17:] == 255)
 
 
+def test_models_are_compared_as_the_served_one_is_judged_at_the_size_of_each_label_map():
+    chance, sizes = np.random.default_rng(0), [(20, 31), (17, 12), (8, 8)]
+    truths = [chance.integers(0, 4, size, np.uint8) for size in sizes]
+    logits = chance.normal(size=(3, 8, 8, 4)).astype(np.float32)
+    pictures = [png("RGB", (width, height)) for height, width in sizes]
+    served = TASK.served(tf.constant(logits), tf.constant(pictures), {})["label_map_png"].numpy()
+    rows = np.stack(
+        [
+            pixels_of(truth, read_label_map(answer), 4, 255)
+            for truth, answer in zip(truths, served, strict=True)
+        ]
+    )
+    lengths = np.cumsum([0, *(len(encode_label_map(truth)) for truth in truths)])
+    content = np.frombuffer(b"".join(map(encode_label_map, truths)), np.uint8)
+    stored = np.zeros((3, 8, 8), np.uint8)  # which are not asked
+    held_out = Examples(
+        np.zeros((3, 8, 8, 3), np.uint8),
+        stored,
+        np.zeros(3),
+        np.ones(3),
+        {},
+        Strings(content, np.stack([lengths[:-1], lengths[1:]], axis=1)),
+    )
+    judged = judge(TASK, held_out, [logits[:2], logits[2:]])
+    assert judged.score == mean_iou(rows.sum(axis=0))
+    assert TASK.interval(judged.contributions) == interval(rows)
+
+
 def test_a_prediction_is_drawn_at_the_size_of_its_image():
     answer = {"label_map_png": encode_label_map(np.full((4, 6), 2, np.uint8))}
     drawn = TASK.drawn(answer, png("RGB"))
@@ -190,6 +222,7 @@ def test_one_class_everywhere_scores_up_to_one_over_the_classes_that_occur(occur
     truth = np.zeros((1, 20, 20), np.uint8)
     truth[0, 0, :occur] = np.arange(occur)
     everywhere = np.eye(4)[np.zeros(truth.shape, int)]
-    score = TASK.metric_of(TASK.contributions(truth, everywhere, {}).sum(axis=0), len(truth))
+    added = TASK.contributions([encode_label_map(truth[0])], everywhere, {})
+    score = TASK.metric_of(added.sum(axis=0), len(truth))
     assert 0.9 / occur < score < 1 / occur
     assert (score < TASK.constant_score(["a.png"])) == (occur == 4)  # of 4 classes

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.protobuf import json_format
 from tensorflow_model_analysis.proto import validation_result_pb2
 from tensorflow_model_analysis.utils import config_util
+from test_stored_run import run_of
 
 from components.metadata.verdict import (
     evaluated_metrics,
@@ -27,12 +28,14 @@ from components.metadata.verdict import (
 )
 from components.report.answers import answers, captions, evaluated_classes
 from components.report.sample import Sample
+from components.report.scores import models
 from pipeline.evaluate import scores, table
 from pipeline.flags import build_parser, choices_of
 from pipeline.least_images import with_least_images
 from pipeline.plan import as_chosen, threshold_from, to_dict
 from pipeline.summary import verdict
 from trainer_module.examples import Examples
+from trainer_module.log_files import EVALUATION_FILE
 from trainer_module.segmentation.label_map import encode_label_map
 from trainer_module.tasks.classification import Classification
 from trainer_module.tasks.regression import Regression
@@ -456,6 +459,23 @@ def test_an_evaluation_of_no_image_has_no_number_and_says_so(evaluated, task):
     place = evaluated(task, [])
     assert evaluated_metrics(place) == metrics_by_class(place) == {}
     assert evaluator_refusals(place) == ["nothing in the evaluation split was judged"]
+
+
+def test_the_model_that_the_final_one_is_compared_with_has_its_interval_in_summary_and_report(
+    evaluations, tmp_path
+):
+    metrics, ends = {"untrained_mean_iou": 0.5}, {"untrained_mean_iou": (0.4, 0.6)}
+    told = json.dumps({"metrics": metrics, "intervals": ends, "gains": []})
+    (tmp_path / EVALUATION_FILE).write_text(told, encoding="utf-8")
+    run = run_of(
+        ("Evaluator", "evaluation", evaluations["beside a baseline"], {}),
+        ("Finetuner", "model_run", str(tmp_path), {}),
+    )
+    assert list(run.intervals) == ["mean_iou", "untrained_mean_iou"]
+    assert run.intervals["untrained_mean_iou"] == (0.4, 0.6)
+    this, untrained = models(run, Segmentation(CLASSES))
+    assert this.served == pytest.approx(np.mean(list(OF_CLASS.values())))
+    assert (untrained.served, untrained.intervals) == (0.5, {"served": "40.0 to 60.0"})
 
 
 @pytest.mark.parametrize(("way", "count"), [("alone", 3), ("beside a baseline", 4)])

@@ -68,6 +68,22 @@ class EncodedImages:
         return self.content[begin:end].tobytes()
 
 
+class Strings:
+    """N strings in one array of bytes, which may be a file; `strings[:32]` are bytes."""
+
+    def __init__(self, content: np.ndarray, bounds: np.ndarray):
+        """Takes over the bytes, as `EncodedImages` does."""
+        self.content, self.bounds = content, bounds
+
+    def __len__(self) -> int:
+        """Returns N."""
+        return len(self.bounds)
+
+    def __getitem__(self, some: slice) -> list[bytes]:
+        """Returns some of the strings."""
+        return [self.content[begin:end].tobytes() for begin, end in self.bounds[some]]
+
+
 def digest_of(images: "np.ndarray | EncodedImages") -> str:
     """Returns the SHA-256 of all images, whichever way they lie."""
     if isinstance(images, EncodedImages):

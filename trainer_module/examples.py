@@ -10,6 +10,7 @@ as any other.
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from trainer_module.encoded_images import EncodedImages
+from trainer_module.encoded_images import EncodedImages, Strings
 from trainer_module.errors import InputError
 from trainer_module.features import encode
 from trainer_module.memory import MOST_OF_MEMORY, available_memory
@@ -44,6 +45,7 @@ class Examples:
       channel_mean: float32 [3] in units of [0, 1] pixels, learned by Transform.
       channel_std: float32 [3], likewise.
       statistics: what Transform learned about the target, name -> array.
+      judged_by: N strings, of a task that has `judged_by`, where they were asked for.
     """
 
     images: np.ndarray | EncodedImages
@@ -51,6 +53,12 @@ class Examples:
     channel_mean: np.ndarray
     channel_std: np.ndarray
     statistics: dict[str, np.ndarray] = field(default_factory=dict)
+    judged_by: Strings | None = None
+
+    @property
+    def truth(self) -> np.ndarray | Strings:
+        """What models are compared by, of each image."""
+        return self.targets if self.judged_by is None else self.judged_by
 
     @property
     def stored_as(self) -> str:
@@ -72,11 +80,18 @@ class Examples:
           places: which, integers [n].
         """
         targets = None if self.targets is None else _some_of(self.targets, places)
-        return dataclasses.replace(self, images=_some_of(self.images, places), targets=targets)
+        known = self.judged_by
+        judged_by = None if known is None else Strings(known.content, known.bounds[places])
+        images = _some_of(self.images, places)
+        return dataclasses.replace(self, images=images, targets=targets, judged_by=judged_by)
 
 
 def read_examples(
-    patterns: list[str], feature_spec: dict, image_size: tuple[int, int], task: Task
+    patterns: list[str],
+    feature_spec: dict,
+    image_size: tuple[int, int],
+    task: Task,
+    to_judge: bool = False,
 ) -> Examples:
     """Reads a split of transformed examples, ordered by image id.
 
@@ -87,6 +102,7 @@ def read_examples(
       feature_spec: the transform output's raw feature spec.
       image_size: (H, W) in pixels.
       task: says what of it is the target.
+      to_judge: whether models will be compared by them.
 
     Raises:
       InputError: if the split holds no example.
@@ -94,12 +110,15 @@ def read_examples(
     records = tf.data.TFRecordDataset(
         _files(patterns), compression_type="GZIP", num_parallel_reads=2
     ).batch(READ_BATCH)
-    index = _index(records, feature_spec)
+    judged_by = task.judged_by if to_judge else ""
+    index = _index(records, feature_spec, *filter(None, [judged_by]))
     if not len(index.ids):
         raise InputError(f"The split at {patterns} holds no images. Received: 0 examples")
     places = np.argsort(np.argsort(index.ids, kind="stable"))  # of the records, by their ids
-    encoded_room = partial(_EncodedRoom, index.lengths, image_size)
+    encoded = partial(EncodedImages, image_size=image_size, decode=decoder_of(*image_size))
+    encoded_room = partial(_RoomOfStrings, encoded, index.lengths[IMAGE])
     images, targets = (encoded_room if index.encoded else _Room)(places), _Room(places)
+    truth = _RoomOfStrings(Strings, index.lengths[judged_by], places) if judged_by else None
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tf.io.parse_example(serialized, feature_spec)
@@ -112,18 +131,23 @@ def read_examples(
         images.add(batch[IMAGE])
         if task.has_target:
             targets.add(batch[task.target])
+        if truth:
+            truth.add(batch[judged_by].ravel())
     return Examples(
         images=images.values,
         targets=targets.values,
         channel_mean=batch[CHANNEL_MEAN][0],
         channel_std=batch[CHANNEL_STD][0],
         statistics={name: batch[name][0] for name in task.statistics},
+        judged_by=truth.values if truth else None,
     )
 
 
-def read_split(files: list[str], transform, task: Task, image_size: tuple[int, int]) -> Examples:
+def read_split(
+    files: list[str], transform, task: Task, image_size: tuple[int, int], to_judge: bool = False
+) -> Examples:
     """Reads one split as a Trainer receives it: file patterns, and TFT's transform output."""
-    return read_examples(files, transform.transformed_feature_spec(), image_size, task)
+    return read_examples(files, transform.transformed_feature_spec(), image_size, task, to_judge)
 
 
 def _files(patterns: list[str]) -> list[str]:
@@ -136,26 +160,35 @@ class _Index:
 
     Attributes:
       ids: int64 [N], of the images.
-      lengths: int64 [N], bytes of the images as they are packed.
-      encoded: whether these are files and no pixels.
+      lengths: name -> int64 [N], bytes of the images as they are packed, and of other strings.
+      encoded: whether the images are files and no pixels.
     """
 
     ids: np.ndarray
-    lengths: np.ndarray
+    lengths: dict[str, np.ndarray]
     encoded: bool
 
 
-def _index(records: tf.data.Dataset, feature_spec: dict) -> _Index:
-    """Reads batches of serialized examples once, for what must be known before they are stored."""
-    spec = {name: feature_spec[name] for name in (IMAGE_ID, IMAGE)}
-    ids, lengths, encoded = [np.empty(0, np.int64)], [np.empty(0, np.int64)], False
+def _index(records: tf.data.Dataset, feature_spec: dict, *strings: str) -> _Index:
+    """Reads batches of serialized examples once, for what must be known before they are stored.
+
+    Args:
+      records: the batches.
+      feature_spec: of the examples.
+      *strings: names of those whose lengths must be known, beside the images.
+    """
+    spec = {name: feature_spec[name] for name in (IMAGE_ID, IMAGE, *strings)}
+    ids, encoded = [np.empty(0, np.int64)], False
+    lengths = {name: [np.empty(0, np.int64)] for name in (IMAGE, *strings)}
     for serialized in records:
         rows = tf.io.parse_example(serialized, spec)
         packed = tf.reshape(rows[IMAGE], [-1])
         ids.append(rows[IMAGE_ID].numpy().ravel())
-        lengths.append(tf.strings.length(packed).numpy())
         encoded = encoded or bool(tf.reduce_any(are_encoded(packed)))
-    return _Index(np.concatenate(ids), np.concatenate(lengths).astype(np.int64), encoded)
+        for name, known in lengths.items():
+            known.append(tf.strings.length(tf.reshape(rows[name], [-1])).numpy())
+    of_each = {name: np.concatenate(known).astype(np.int64) for name, known in lengths.items()}
+    return _Index(np.concatenate(ids), of_each, encoded)
 
 
 class _Room:
@@ -176,21 +209,26 @@ class _Room:
         self._count += len(rows)
 
 
-class _EncodedRoom:
-    """The same for N encoded images, whose lengths are known: each is laid behind the one that it
-    follows in the order that is kept.
+class _RoomOfStrings:
+    """The same for N strings, whose lengths are known: each is laid behind the one that it follows
+    in the order that is kept.
 
     Attributes:
-      values: the images.
+      values: the strings.
     """
 
-    def __init__(self, lengths: np.ndarray, image_size: tuple[int, int], places: np.ndarray):
+    def __init__(
+        self,
+        kind: Callable[[np.ndarray, np.ndarray], EncodedImages | Strings],
+        lengths: np.ndarray,
+        places: np.ndarray,
+    ):
         ordered = np.empty_like(lengths)
         ordered[places] = lengths
         ends = np.cumsum(ordered)
         bounds = np.stack([ends - ordered, ends], axis=1)  # [N, 2], as they are kept
         content = _room((int(ends[-1]),), np.dtype(np.uint8))
-        self.values = EncodedImages(content, bounds, image_size, decoder_of(*image_size))
+        self.values = kind(content, bounds)
         self._places, self._count = places, 0
 
     def add(self, rows: np.ndarray) -> None:

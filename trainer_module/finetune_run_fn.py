@@ -7,6 +7,7 @@ random weights, and proof that a frozen encoder did not move.
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from trainer_module.gains import (
     as_dict,
     gain_of,
 )
+from trainer_module.intervals import Interval
 from trainer_module.judging import judge, outputs_of
 from trainer_module.labelled_subset import labelled_subset
 from trainer_module.log_files import EVALUATION_FILE, LOGS, SCRATCH_LOGS, UNTRAINED_LOGS
@@ -65,8 +67,8 @@ def run_fn(fn_args: FnArgs) -> None:
     task, finetuning = task_from_json(settings.task), settings.finetuning
     transform = tft.TFTransformOutput(fn_args.transform_output)
     train, held_out = (
-        read_split(files, transform, task, settings.image_size)
-        for files in (fn_args.train_files, fn_args.eval_files)
+        read_split(files, transform, task, settings.image_size, to_judge)
+        for files, to_judge in ((fn_args.train_files, False), (fn_args.eval_files, True))
     )
     train = _with_few_labels(train, finetuning)
     untrained = untrained_encoder(
@@ -80,7 +82,7 @@ def run_fn(fn_args: FnArgs) -> None:
     folders = Path(checkpoint_dir(fn_args)), Path(fn_args.model_run_dir)
     run = _Run(settings, task, (train, held_out), encoder, untrained, *folders)
     before = weights_checksum(encoder)
-    model, metrics, gains = _way_to_learn(fn_args.base_model, task)(run)
+    model, judged, gains = _way_to_learn(fn_args.base_model, task)(run)
     answer = lambda outputs, encoded: task.served(outputs, encoded, train.statistics)  # noqa: E731
     served = ServedModel(model, transform, answer, (task.target, task.judged))
     save_served_model(served, fn_args.serving_model_dir, encoder, task)
@@ -92,7 +94,8 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     measured = {
         "labels": len(train.images),
-        "metrics": metrics,
+        "metrics": {name: one.score for name, one in judged.items()},
+        "intervals": _intervals(task, judged),
         "gains": [as_dict(gain) for gain in gains],
         "freeze": proof,
     }
@@ -153,9 +156,20 @@ def _with_few_labels(train: Examples, finetuning: Finetuning) -> Examples:
     return train.some(labelled_subset(train.targets, finetuning.label_fraction, finetuning.seed))
 
 
+def _intervals(task: Task, judged: dict[str, Judged]) -> dict[str, Interval]:
+    """Returns the 95 % intervals of those numbers that have one, by their names."""
+    found = {
+        name: task.interval(one.contributions)
+        for name, one in judged.items()
+        if one.contributions is not None
+    }
+    return {name: ends for name, ends in found.items() if ends and all(map(math.isfinite, ends))}
+
+
 def _way_to_learn(model_uri: str | None, task: Task):
     """Returns the function that fine-tunes and measures what pretraining was worth, if there was
-    any: of a run to its model, numbers by name, and gains.
+    any: of a run to its model, other models on the held-out images by the names of their numbers,
+    and gains.
     """
     if not model_uri:
         return _from_scratch
@@ -194,17 +208,18 @@ def _beside_linear_heads(run: _Run):
         _gain(task, pretrained | before, OVER_UNTRAINED),
         _gain(task, pretrained | by_pixels, OVER_PIXELS),
     ]
-    metrics = {name: one.score for name, one in (pretrained | before | by_pixels).items()}
+    judged = pretrained | before | by_pixels
     if task.one_class_an_image:
-        metrics[metric_names.KNN] = knn_accuracy(
+        knn = knn_accuracy(
             features[0][: len(train.images)], train.targets, features[1], held_out.targets
         )
+        judged[metric_names.KNN] = Judged(knn, None)
     model = _trained(run, LOGS, run.encoder, run.finetuning, features[0])
     if run.finetuning.beside_scratch:
-        score, gain = _beside_scratch(run, model)
-        metrics |= score
+        scratch, gain = _beside_scratch(run, model)
+        judged |= scratch
         gains.append(gain)
-    return model, metrics, gains
+    return model, judged, gains
 
 
 def _of_pixels(run: _Run, linear: Finetuning) -> Judged:
@@ -221,27 +236,25 @@ def _linear_head(run: _Run, encoder, features, linear: Finetuning) -> Judged:
 
 
 def _beside_an_untrained_twin(run: _Run):
-    """Returns the fine-tuned model, its score at the size of Transform, that of the same training
-    on an encoder never pretrained, and how they differ.
+    """Returns the fine-tuned model, the one of the same training on an encoder never pretrained as
+    it is judged, and how they differ.
     """
     metric = run.task.metric
     model = _trained(run, LOGS, run.encoder, run.finetuning)
     print("The same head and training on an encoder of random weights, for comparison:")
     twin = _trained(run, UNTRAINED_LOGS, run.untrained, run.finetuning)
-    judged = run.score(
-        {metric_names.PRETRAINED + metric: model, metric_names.UNTRAINED + metric: twin}
-    )
-    metrics = {name: one.score for name, one in judged.items()}
-    gains = [_gain(run.task, judged, OVER_UNTRAINED)]
+    untrained = metric_names.UNTRAINED + metric
+    both = run.score({metric: model, untrained: twin})
+    judged, gains = {untrained: both[untrained]}, [_gain(run.task, both, OVER_UNTRAINED)]
     if run.finetuning.beside_scratch and run.finetuning.freeze:
-        score, gain = _beside_scratch(run, model)
-        metrics |= score
+        scratch, gain = _beside_scratch(run, model)
+        judged |= scratch
         gains.append(gain)
-    return model, metrics, gains
+    return model, judged, gains
 
 
-def _beside_scratch(run: _Run, model: keras.Model) -> tuple[dict[str, float], Gain]:
-    """Returns what the whole network scores that learns from the labels alone, and how the
+def _beside_scratch(run: _Run, model: keras.Model) -> tuple[dict[str, Judged], Gain]:
+    """Returns the whole network that learns from the labels alone as it is judged, and how the
     fine-tuned model differs from it.
     """
     print("The whole network from the labels alone, for comparison:")
@@ -249,7 +262,7 @@ def _beside_scratch(run: _Run, model: keras.Model) -> tuple[dict[str, float], Ga
     scratch = _trained(run, SCRATCH_LOGS, run.untrained, whole)
     scored = metric_names.FROM_SCRATCH + run.task.metric
     judged = run.score({run.task.metric: model, scored: scratch})
-    return {scored: judged[scored].score}, _gain(run.task, judged, OVER_SCRATCH)
+    return {scored: judged[scored]}, _gain(run.task, judged, OVER_SCRATCH)
 
 
 def _trained(

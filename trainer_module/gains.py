@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from trainer_module.findings import counted
-from trainer_module.intervals import SHARES, Interval, Z, of_few
+from trainer_module.intervals import SHARES, Interval, Z, of_few, of_share
 from trainer_module.origin import PRETRAINING, is_brought
 from trainer_module.thumbnails import SIDE
 from trainer_module.to_try import Seen, what_to_try
@@ -114,8 +114,7 @@ def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) 
       second: likewise of the other model, for the same images.
       metric_of: as above.
     """
-    both = np.concatenate([first, second])
-    if both.shape[1] == 1 and np.isin(both, (0, 1)).all():
+    if _are_shares(first) and _are_shares(second):
         return of_paired_shares(first[:, 0], second[:, 0])
     images = len(first)  # the same ones for both
     if images < LEAST_RESAMPLED:
@@ -123,6 +122,27 @@ def paired_interval(first: np.ndarray, second: np.ndarray, metric_of: Callable) 
     return of_resampled(
         lambda times: metric_of(times @ first, images) - metric_of(times @ second, images), images
     )
+
+
+def own_interval(contributions: np.ndarray, metric_of: Callable) -> Interval | None:
+    """Returns the 95 % interval of the metric of one model; None where one image is all there is,
+    and its share is not what is measured.
+
+    Args:
+      contributions: what each image adds, float [M, K].
+      metric_of: as above.
+    """
+    images = len(contributions)
+    if _are_shares(contributions):
+        return of_share(float(contributions.mean()), images)
+    if images < LEAST_RESAMPLED:
+        return None
+    return of_resampled(lambda times: metric_of(times @ contributions, images), images)
+
+
+def _are_shares(contributions: np.ndarray) -> bool:
+    """Tells whether an image is right or wrong and nothing else, of [M, K]."""
+    return contributions.shape[1] == 1 and bool(np.isin(contributions, (0, 1)).all())
 
 
 def of_paired_shares(first: np.ndarray, second: np.ndarray) -> Interval:

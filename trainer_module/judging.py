@@ -17,22 +17,31 @@ SCORED_AT_ONCE = 32  # images
 
 
 def judge(task: Task, held_out: Examples, outputs: Iterable[np.ndarray]) -> Judged:
-    """Returns the task's metric, the first of its Keras metrics, of outputs against the targets of
-    the held-out images, and what each image adds to it.
+    """Returns the task's metric of outputs against the truth of the held-out images, as the
+    Evaluator has it, and what each image adds to it.
+
+    The metric is that of all that images add; the first of the task's Keras metrics, against the
+    targets, where they are not told apart.
 
     Args:
       task: gives the metric.
-      held_out: the images' targets and what Transform learned about targets.
+      held_out: the images' truth and what Transform learned about targets.
       outputs: batches of outputs, [B, ...] each, in the order of the images.
     """
     metric, start, added = task.metrics(held_out.statistics)[0], 0, []
     for batch in outputs:
-        targets = held_out.targets[start : start + len(batch)]
-        metric.update_state(targets, batch)
-        added.append(task.contributions(np.asarray(targets), batch, held_out.statistics))
+        some = slice(start, start + len(batch))
+        rows = task.contributions(held_out.truth[some], batch, held_out.statistics)
+        if rows is None:
+            metric.update_state(held_out.targets[some], batch)
+        else:
+            added.append(rows)
         start += len(batch)
-    told = bool(added) and all(rows is not None for rows in added)
-    return Judged(float(metric.result()), np.concatenate(added) if told else None)
+    if not added:
+        return Judged(float(metric.result()), None)
+    contributions = np.concatenate(added)
+    sums = contributions.sum(axis=0, dtype=np.float64)
+    return Judged(float(task.metric_of(sums, len(contributions))), contributions)
 
 
 def outputs_of(model: keras.Model, examples: Examples) -> Iterator[np.ndarray]:

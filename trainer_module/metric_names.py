@@ -4,7 +4,6 @@ model card and the report know them, and the counts that these names and their t
 
 # Before a task's metric, of what the Finetuner measures.
 UNTRAINED = "untrained_"  # of the same head and training on the network with random weights
-PRETRAINED = "pretrained_"  # of the pretrained one, beside it
 FROM_SCRATCH = "from_scratch_"  # of the whole network, trained from the labels alone
 LINEAR = "linear_"  # of a linear head on frozen, pretrained features
 UNTRAINED_LINEAR = UNTRAINED + LINEAR

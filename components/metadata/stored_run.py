@@ -234,10 +234,17 @@ class StoredRun:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """95 % intervals of those of `metrics` that have one."""
+        """95 % intervals of those of `metrics` that have one; {} before the Evaluator counted the
+        images.
+        """
+        images = self.held_out_images.get("", 0)
+        if not images:
+            return {}
         evaluation = self.uri(EVALUATOR, "evaluation")
         ends = verdict.ends_of_intervals(evaluation) if evaluation else {}
-        return intervals_of(self.metrics | ends, self.held_out_images.get("", 0))
+        told = self.json_file(FINETUNER, "model_run", EVALUATION_FILE).get("intervals", {})
+        found = told | intervals_of(self.metrics | ends, images)
+        return {name: tuple(found[name]) for name in self.metrics if name in found}
 
     @property
     def intervals_by_class(self) -> dict[str, Interval]:

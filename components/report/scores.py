@@ -28,7 +28,6 @@ SCORES = {
         ", of pixels",
         f"of the same linear head on {SIDE} x {SIDE} pixels, without a network",
     ),
-    metric_names.PRETRAINED: (", pretrained", "of this head trained on the pretrained encoder"),
     metric_names.UNTRAINED: (
         ", untrained",
         "of the same head and training on the same network with random weights",
@@ -143,8 +142,7 @@ class ModelRow:
     run_id: str = ""
     is_this: bool = False
     epochs: int | None = None
-    # the task's metric of a linear head, or of the pretrained encoder with its head
-    probe: float | None = None
+    probe: float | None = None  # the task's metric of a linear head
     knn: float | None = None
     served: float | None = None
     verdict: str = ""
@@ -158,20 +156,20 @@ def models(run: StoredRun, task: Task) -> list[ModelRow]:
     this = run.metrics
     if {*this} <= {EPOCHS}:
         return []
-    linear = metric_names.UNTRAINED_LINEAR + task.metric
-    untrained = this.get(linear, this.get(metric_names.UNTRAINED + task.metric))
-    told_before = _ends(run).get(linear, "")
-    before = (
-        []
-        if untrained is None
-        else [
-            ModelRow(
-                "the same network with random weights",
-                probe=untrained,
-                intervals={"probe": told_before},
-            )
-        ]
-    )
+    names = {
+        "probe": metric_names.UNTRAINED_LINEAR + task.metric,
+        "served": metric_names.UNTRAINED + task.metric,  # of the same head and training
+    }
+    told_ends = _ends(run)
+    before = [
+        ModelRow(
+            "the same network with random weights",
+            **{column: this[name]},
+            intervals={column: told_ends.get(name, "")},
+        )
+        for column, name in names.items()
+        if name in this
+    ]
     others = runs_with_other_models(run)[:MOST_EARLIER_MODELS]
     earlier = [_model("earlier run", other, task) for other in others]
     return [dataclasses.replace(_model("this run", run, task), is_this=True), *before, *earlier]
@@ -185,7 +183,7 @@ def _model(name: str, run: StoredRun, task: Task) -> ModelRow:
         name,
         run.id,
         epochs=run.pretraining_epochs,
-        probe=found.get(linear, found.get(metric_names.PRETRAINED + task.metric)),
+        probe=found.get(linear),
         knn=found.get(KNN),
         served=found.get(task.metric),
         verdict=WORDS[run.blessed],

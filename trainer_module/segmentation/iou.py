@@ -2,10 +2,13 @@
 
 Of a class, IoU = right pixels / (pixels of the class + pixels taken for it - right pixels).
 
-C classes.
+M images of C classes.
 """
 
 import numpy as np
+
+from trainer_module.gains import LEAST_RESAMPLED, of_resampled
+from trainer_module.intervals import Interval
 
 
 def pixels_of(truth, answer, num_classes: int, ignored: int) -> np.ndarray:
@@ -53,3 +56,17 @@ def mean_iou(pixels) -> np.ndarray:
     counts = occurs.sum(axis=-1)
     sums = np.where(occurs, of_classes, 0).sum(axis=-1)
     return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def interval(rows: np.ndarray) -> Interval:
+    """Returns the 95 % interval of the mean IoU of images that add so much, [M, 3, C]; NaN where
+    there is nothing to measure, or one image alone.
+    """
+    if not rows.any() or len(rows) < LEAST_RESAMPLED:
+        return float("nan"), float("nan")
+    # in an order that no runner decides, so that the interval is the same with all of them
+    rows = np.array(sorted(rows, key=lambda row: row.tobytes()))
+    flat, shape = rows.reshape(len(rows), -1), rows.shape[1:]
+    ends = of_resampled(lambda times: mean_iou((times @ flat).reshape(-1, *shape)), len(flat))
+    low, high = np.clip(ends, 0.0, 1.0)
+    return float(low), float(high)

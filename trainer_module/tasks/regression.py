@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from trainer_module.errors import InputError
 from trainer_module.findings import REFUSED, WARNING, Finding
+from trainer_module.intervals import Interval, of_mean_error
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.labels import one_answer, refuse_files
 from trainer_module.tasks.task import Task, Value
@@ -166,6 +167,15 @@ class Regression(Task):
         """Returns the absolute error of every image in units of the list, float [B, 1]."""
         errors = abs(targets.reshape(-1) - outputs.reshape(-1))
         return (errors * float(statistics[STD]))[:, None]
+
+    def interval(self, contributions) -> Interval | None:
+        """Returns that of the mean of absolute errors [M, 1] by their own deviation, as of the
+        final model's; None of one.
+        """
+        errors = contributions[:, 0].astype("float64")
+        if len(errors) == 1:
+            return None
+        return of_mean_error(float(errors.mean()), float((errors**2).mean()), len(errors))
 
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns the number in units of the list, float32 [B]."""

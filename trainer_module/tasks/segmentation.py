@@ -3,7 +3,8 @@ IoU. See task.py for what each part is for.
 
 A row is `image,labelmap`; a label map is an 8-bit PNG, grey or with a palette, whose values are
 class ids and whose size is the image's. Training sees both at the size of Transform; the served
-model answers at the size each image has on disk, where the Evaluator judges it.
+model answers at the size each image has on disk, where the Evaluator judges it, and where the
+Finetuner compares it with others.
 
 B images of H x W pixels as Transform stores them, C classes.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 from trainer_module.errors import InputError
 from trainer_module.findings import WARNING, Finding, counted, first
+from trainer_module.intervals import Interval
 from trainer_module.settings import Augmentation, Finetuning, Target
 from trainer_module.tasks.task import Task, Value
 
@@ -56,6 +58,7 @@ class Segmentation(Task):
     target_is_file = True
     on_features = False
     statistics = ("class_pixels",)
+    judged_by = "whole_label_map"
 
     @classmethod
     def from_targets(cls, targets: Sequence[str], settings: Target) -> "Segmentation":
@@ -176,8 +179,8 @@ class Segmentation(Task):
         """Resizes label maps to the nearest pixel and counts the pixels of each class.
 
         Returns:
-          `label_map`: serialized uint8 [H, W] as string [B]; `class_pixels`: float32 [B, C], the
-            same in every row.
+          `label_map`: serialized uint8 [H, W] as string [B]; `whole_label_map`: string [B], as they
+            are on disk; `class_pixels`: float32 [B, C], the same in every row.
         """
         if "label_map" not in inputs:
             return {}
@@ -208,6 +211,7 @@ class Segmentation(Task):
         packed = tf.map_fn(tf.io.serialize_tensor, label_maps, fn_output_signature=tf.string)
         return {
             "label_map": packed,
+            self.judged_by: encoded,
             "class_pixels": tf.tile(total[tf.newaxis], [tf.shape(encoded)[0], 1]),
         }
 
@@ -271,18 +275,25 @@ class Segmentation(Task):
 
     def contributions(self, targets, outputs, statistics: dict):
         """Returns of every image the pixels of each class that are right, that are of the class,
-        and that are taken for it, int64 [B, 3 * C].
+        and that are taken for it, int64 [B, 3 * C], at the size of its label map on disk.
+
+        Args:
+          targets: B label maps as `example_fields` makes them.
+          outputs: logits [B, H, W, C].
+          statistics: not asked.
         """
         del statistics
         import numpy as np
+        import tensorflow as tf
 
         from trainer_module.segmentation.iou import pixels_of
 
-        answers = outputs.argmax(axis=-1)
-        rows = [
-            pixels_of(*pair, self.num_classes, self.ignored_class).ravel()
-            for pair in zip(targets, answers, strict=True)
-        ]
+        rows = []
+        with tf.device("/CPU:0"):  # as it is served
+            for encoded, logits in zip(targets, outputs, strict=True):
+                truth = tf.io.decode_png(encoded, channels=1)[..., 0].numpy()
+                answer = _likeliest(logits, truth.shape).numpy()
+                rows.append(pixels_of(truth, answer, self.num_classes, self.ignored_class).ravel())
         return np.stack(rows)
 
     def metric_of(self, sums, images: int):
@@ -296,6 +307,14 @@ class Segmentation(Task):
 
         sums = np.asarray(sums)
         return mean_iou(sums.reshape(*sums.shape[:-1], 3, self.num_classes))
+
+    def interval(self, contributions) -> Interval:
+        """Returns that of the mean IoU as the Evaluator tells it; NaN where there is nothing to
+        measure, or one image alone.
+        """
+        from trainer_module.segmentation.iou import interval
+
+        return interval(contributions.reshape(-1, 3, self.num_classes))
 
     def served(self, outputs, encoded, statistics: dict) -> dict:
         """Returns the likeliest class of every pixel at the size each image was sent in.
@@ -315,7 +334,7 @@ class Segmentation(Task):
 
         def answer(inputs: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
             logits, own = inputs
-            ids = tf.cast(tf.argmax(tf.image.resize(logits, own), axis=-1), tf.uint8)  # [h, w]
+            ids = _likeliest(logits, own)  # [h, w]
             beyond = largest - own
             return tf.io.encode_png(ids[..., tf.newaxis]), tf.pad(
                 ids, [[0, beyond[0]], [0, beyond[1]]], constant_values=NO_CLASS
@@ -406,3 +425,12 @@ class Segmentation(Task):
         )
         Image.fromarray(coloured).save(buffer, format="PNG")
         return {"labelmap.png": answer["label_map_png"], "overlay.png": buffer.getvalue()}
+
+
+def _likeliest(logits, size):
+    """Returns the likeliest class of every pixel of an image at a size (h, w), uint8 [h, w], of
+    logits [H, W, C].
+    """
+    import tensorflow as tf
+
+    return tf.cast(tf.argmax(tf.image.resize(logits, size), axis=-1), tf.uint8)

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from trainer_module.findings import Finding
-from trainer_module.intervals import SHARES
+from trainer_module.intervals import SHARES, Interval
 from trainer_module.settings import MILD, Augmentation, Finetuning, Target
 
 Value = int | float | bytes | list[int] | list[float]  # of one field of a tf.Example
@@ -56,6 +56,8 @@ class Task(Protocol):
         encoder.
       statistics: names of what `transform` learns beside the target, the same in every row, such as
         the target's mean.
+      judged_by: name of what `transform` hands on beside the target, bytes, for models to be
+        compared by as the Evaluator judges the served one; '' where it is the target.
       mild: the views that a target survives.
     """
 
@@ -68,6 +70,7 @@ class Task(Protocol):
     on_features: ClassVar[bool] = True
     fits_linear: ClassVar[bool] = False
     statistics: ClassVar[tuple[str, ...]] = ()
+    judged_by: ClassVar[str] = ""
     mild: ClassVar[Augmentation] = MILD
 
     @property
@@ -175,7 +178,7 @@ class Task(Protocol):
 
         Returns:
           {self.target: int64, float32 or string [B] or [B, ...]} and every one of `statistics`, [B,
-          ...] with equal rows.
+          ...] with equal rows; `judged_by`, string [B], where there is one.
         """
 
     def targets(self, rows: dict, image_size: tuple[int, int]):
@@ -263,7 +266,7 @@ class Task(Protocol):
         function of sums over images: differences between models are then told without an interval.
 
         Args:
-          targets: [B, ...], numpy.
+          targets: [B, ...], numpy; of a task that has `judged_by` a list of B bytes.
           outputs: of the head, [B, ...], numpy.
           statistics: name -> array.
         """
@@ -272,6 +275,14 @@ class Task(Protocol):
     def metric_of(self, sums, images: int):
         """Returns the metric [...] from sums of `contributions` [..., K] over so many images."""
         return sums[..., 0] / images
+
+    def interval(self, contributions) -> Interval | None:
+        """Returns the 95 % interval of the metric of images that add so much, [M, K]: of a share,
+        else of images drawn anew; None where they are too few to tell.
+        """
+        from trainer_module.gains import own_interval
+
+        return own_interval(contributions, self.metric_of)
 
     # Serving and Evaluator.
 
