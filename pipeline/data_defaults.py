@@ -186,9 +186,15 @@ def _short_run(minutes: float, epochs: int, steps: int, gpu: bool) -> dict[str, 
 
 
 def _cells(choices: Choices, known: Mapping[str, Any], read_out: int):
-    """Returns the grid of cells of which features are the means, where nobody named it, and why."""
+    """Returns the grid of cells of which features are the means, where nobody named it, and why.
+
+    To a network that learns from labels alone cells are a loss, so none are chosen for it, nor for
+    one that is compared with it (docs/own-images.md).
+    """
     encoder = choices.encoder
     if "encoder.grid" in choices.named or encoder.builder != Encoder.builder or not read_out:
+        return {}, []
+    if choices.from_scratch or choices.finetuning.beside_scratch:
         return {}, []
     numbers, side = feature_dims(encoder), min(known["image_size"])
     finest = min(FINEST, last_side(with_stem(encoder, known["view_size"]), side))

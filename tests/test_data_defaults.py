@@ -178,12 +178,13 @@ def test_features_are_means_of_as_many_cells_as_there_are_labels_for(labelled, f
         ([], 3),
         (["--head=mlp"], 3),
         (["--freeze=False"], 3),
-        (["--from_scratch"], 3),
+        (["--from_scratch"], 1),
+        (["--set", "finetuning.beside_scratch=true"], 1),
         (["--label_fraction=0.1"], 3),
         (["--task=pretrain"], 1),
     ],
 )
-def test_cells_are_chosen_for_a_head_on_features_and_are_the_same_however_it_learns(
+def test_cells_are_chosen_where_there_is_pretraining_and_are_the_same_however_it_goes_on(
     tmp_path, image_list, monkeypatch, flags, grid
 ):
     monkeypatch.chdir(tmp_path)
