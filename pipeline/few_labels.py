@@ -4,9 +4,9 @@ NAME [flags of local_runner.py]`.
 For lists and recipes of classification. Every number is of a run of the whole pipeline, all in one
 pipeline root: pretraining is done once, from all images. Each fraction of the labels is used three
 times: by a linear head on the frozen encoder, by fine-tuning the pretrained encoder, and by the
-same training of the same network from scratch. The last two take as many steps whatever the
-fraction, to a whole epoch. Beside these stand linear heads on 16 x 16 pixels and on the untrained
-encoder, which the first run measures.
+same training of the same network from scratch, of own lists without cells. The last two take as
+many steps whatever the fraction, to a whole epoch. Beside these stand linear heads on 16 x 16
+pixels and on the untrained encoder, which the first run measures.
 """
 
 import argparse
