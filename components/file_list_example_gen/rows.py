@@ -37,10 +37,8 @@ MEND_ALL = "mend them"
 WEB = ("http://", "https://", "ftp://")
 WEB_PAGE = "is a web address: download it first, and name the file"
 EXPECTED = "expected a text file with one image a line"
-IS_FOLDER, IS_PICTURE = (
-    f"is a directory, {EXPECTED}",
-    f"is a picture, {EXPECTED}. Fix: of a folder of pictures, --images=DIR",
-)
+IS_FOLDER = f"is a directory, {EXPECTED}"
+IS_PICTURE = f"is a picture, {EXPECTED}. Fix: of a folder of pictures, --images=DIR"
 JSON = re.compile(r'\s*[{\[]\s*["{\[]')  # how it begins
 
 
